@@ -1,0 +1,1 @@
+//! What a stream means: routing, quotas, groups; no wire format.

@@ -1,0 +1,1 @@
+//! Ids, offsets, time, record batches and compression; no I/O.

@@ -1,0 +1,3 @@
+//! The weir event broker.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Client side of weir: the bench tool and, later, the Rust client library.

@@ -1,0 +1,3 @@
+//! Generates the Kafka codec from the message definitions of a pinned release.
+
+fn main() {}
