@@ -8,7 +8,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod batch;
+pub mod batch_builder;
+pub mod compression;
+pub mod hash_key;
 pub mod ids;
+pub mod limits;
 pub mod offset;
 pub mod random;
+pub mod record;
 pub mod time;

@@ -1,0 +1,231 @@
+//! The codecs of record batches, with a hard limit on what decompression may produce.
+//!
+//! | bits | codec | what producers write | what weir writes |
+//! |---|---|---|---|
+//! | 0 | none | | |
+//! | 1 | gzip | one or more members (RFC 1952) | one member, level 6 |
+//! | 2 | snappy | raw blocks (librdkafka) or [`xerial`] framing (Java) | one raw block |
+//! | 3 | lz4 | the [`lz4_frame`] format | one frame, independent blocks of 64 KiB |
+//! | 4 | zstd | one or more frames (RFC 8878) | one frame, level 3 |
+//!
+//! A compressed batch is a promise by a stranger. So output grows in steps while it is produced
+//! and stops at the limit; no length that the input claims is believed before it is checked against
+//! that limit. Besides its output a decoder holds at most a window (zstd: 8 MiB).
+
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+
+use crate::limits::{KIB, ZSTD_WINDOW_LOG_MAX};
+
+mod lz4_frame;
+mod xerial;
+
+/// How the records of a batch are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Codec {
+    /// Not at all.
+    #[default]
+    None,
+    /// Deflate in gzip members.
+    Gzip,
+    /// Snappy, raw or in Java's xerial framing.
+    Snappy,
+    /// LZ4 in its frame format.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}
+
+impl Codec {
+    /// Every codec, in the order of their bits.
+    pub const ALL: [Codec; 5] = [
+        Codec::None,
+        Codec::Gzip,
+        Codec::Snappy,
+        Codec::Lz4,
+        Codec::Zstd,
+    ];
+
+    /// The codec with this number in a batch's attributes; none for 5 and above.
+    pub const fn from_bits(bits: u8) -> Option<Codec> {
+        match bits {
+            0 => Some(Codec::None),
+            1 => Some(Codec::Gzip),
+            2 => Some(Codec::Snappy),
+            3 => Some(Codec::Lz4),
+            4 => Some(Codec::Zstd),
+            _ => None,
+        }
+    }
+
+    /// The codec's number in a batch's attributes.
+    pub const fn bits(self) -> u8 {
+        match self {
+            Codec::None => 0,
+            Codec::Gzip => 1,
+            Codec::Snappy => 2,
+            Codec::Lz4 => 3,
+            Codec::Zstd => 4,
+        }
+    }
+
+    /// The codec's name in Kafka's `compression.type`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Codec::None => "none",
+            Codec::Gzip => "gzip",
+            Codec::Snappy => "snappy",
+            Codec::Lz4 => "lz4",
+            Codec::Zstd => "zstd",
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+/// Why bytes could not be decompressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompressionError {
+    /// The output would exceed the caller's limit.
+    OutputTooLarge {
+        /// The limit, in bytes.
+        output_bytes_max: usize,
+    },
+    /// The bytes are not what this codec writes, or are cut short.
+    Malformed(Codec),
+}
+
+impl fmt::Display for CompressionError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CompressionError::OutputTooLarge { output_bytes_max } => {
+                write!(out, "decompresses to more than {output_bytes_max} bytes")
+            }
+            CompressionError::Malformed(codec) => write!(out, "malformed {codec} data"),
+        }
+    }
+}
+
+impl std::error::Error for CompressionError {}
+
+const GZIP_LEVEL: u32 = 6;
+const ZSTD_LEVEL: i32 = 3;
+
+/// Appends the compressed form of `input` to `output`.
+pub fn compress(codec: Codec, input: &[u8], output: &mut Vec<u8>) {
+    let done = match codec {
+        Codec::None => output.write_all(input),
+        Codec::Gzip => gzip(input, output),
+        Codec::Snappy => snappy(input, output),
+        Codec::Lz4 => lz4_frame::compress(input, output),
+        Codec::Zstd => zstd::stream::copy_encode(input, output, ZSTD_LEVEL),
+    };
+    // The encoders' only errors are those of their writer, and a Vec has none.
+    done.expect("compressing memory into memory does not fail");
+}
+
+fn gzip(input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
+    let level = flate2::Compression::new(GZIP_LEVEL);
+    let mut encoder = flate2::write::GzEncoder::new(output, level);
+    encoder.write_all(input)?;
+    encoder.finish().map(drop)
+}
+
+fn snappy(input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
+    let start = output.len();
+    output.resize(start + snap::raw::max_compress_len(input.len()), 0);
+    let room = output.get_mut(start..).unwrap_or_default();
+    let written = snap::raw::Encoder::new().compress(input, room)?;
+    output.truncate(start + written);
+    Ok(())
+}
+
+/// Decompresses `input` to at most `output_bytes_max` bytes; [`Codec::None`] returns the same bytes
+/// without a copy (and without a limit, since nothing grows).
+pub fn decompress(
+    codec: Codec,
+    input: &Bytes,
+    output_bytes_max: usize,
+) -> Result<Bytes, CompressionError> {
+    let output = match codec {
+        Codec::None => return Ok(input.clone()),
+        Codec::Gzip => read_within(
+            flate2::bufread::MultiGzDecoder::new(&input[..]),
+            input.len(),
+            output_bytes_max,
+        ),
+        Codec::Snappy => xerial::decompress(input, output_bytes_max),
+        Codec::Lz4 => lz4_frame::decompress(input, output_bytes_max),
+        Codec::Zstd => unzstd(input, output_bytes_max),
+    };
+    match output {
+        Ok(output) => Ok(Bytes::from(output)),
+        Err(Fault::OutputTooLarge) => Err(CompressionError::OutputTooLarge { output_bytes_max }),
+        Err(Fault::Malformed) => Err(CompressionError::Malformed(codec)),
+    }
+}
+
+/// What stopped a decoder; [`decompress`] adds the codec and the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    OutputTooLarge,
+    Malformed,
+}
+
+fn unzstd(input: &[u8], output_bytes_max: usize) -> Result<Vec<u8>, Fault> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(input)
+        .and_then(|mut decoder| {
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            Ok(decoder)
+        })
+        .map_err(|_| Fault::Malformed)?;
+    read_within(&mut decoder, input.len(), output_bytes_max)
+}
+
+/// Reads a decoder to its end. The buffer starts at a guess of four times the input and doubles,
+/// so at no time is more allocated than twice of what was really produced, nor than the limit.
+fn read_within(
+    mut decoder: impl Read,
+    input_bytes: usize,
+    output_bytes_max: usize,
+) -> Result<Vec<u8>, Fault> {
+    let mut output = Vec::new();
+    let mut step = input_bytes.saturating_mul(4).max(4 * KIB);
+    loop {
+        let room = step.min(output_bytes_max - output.len());
+        output.reserve_exact(room);
+        let read = decoder
+            .by_ref()
+            .take(room as u64)
+            .read_to_end(&mut output)
+            .map_err(|_| Fault::Malformed)?;
+        if read < room {
+            return Ok(output);
+        }
+        if output.len() == output_bytes_max {
+            return match decoder.read(&mut [0]) {
+                Ok(0) => Ok(output),
+                Ok(_) => Err(Fault::OutputTooLarge),
+                Err(_) => Err(Fault::Malformed),
+            };
+        }
+        step = output.len();
+    }
+}
+
+/// Makes room for `additional` bytes that are known to stay within the limit. Doubles like
+/// `reserve` does, so that growing stays cheap, but never beyond the limit.
+fn reserve_within(output: &mut Vec<u8>, additional: usize, output_bytes_max: usize) {
+    if output.capacity() - output.len() < additional {
+        let room = additional
+            .max(output.len())
+            .min(output_bytes_max - output.len());
+        output.reserve_exact(room);
+    }
+}
