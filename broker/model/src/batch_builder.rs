@@ -161,7 +161,7 @@ fn compressed(codec: Codec, buffer: Vec<u8>) -> (Codec, Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::DecodeLimits;
+    use crate::limits::DecodeLimits;
     use crate::record::HeaderToWrite;
 
     #[test]

@@ -119,9 +119,10 @@ impl StreamName {
         &self.0
     }
 
-    /// Whether the name is one of weir's own streams (`__consumer_offsets`, …).
+    /// Whether the stream holds the broker's own state, as in Kafka; other names that begin with
+    /// underscores are ordinary.
     pub fn is_internal(&self) -> bool {
-        self.0.starts_with("__")
+        matches!(&*self.0, "__consumer_offsets" | "__transaction_state")
     }
 }
 

@@ -52,6 +52,37 @@ pub const UNFLUSHED_BYTES_MAX: usize = 512 * MIB;
 /// Most partitions of one stream.
 pub const STREAM_PARTITIONS_MAX: usize = 10_000;
 
+/// How much a reader is willing to decompress.
+#[derive(Clone, Copy, Debug)]
+pub struct DecodeLimits {
+    /// Most bytes of output.
+    pub output_bytes_max: usize,
+    /// Most bytes of output for one byte of input.
+    pub output_ratio_max: usize,
+    /// Output that is granted whatever the ratio, in bytes.
+    pub output_bytes_always: usize,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> DecodeLimits {
+        DecodeLimits {
+            output_bytes_max: DECOMPRESSED_BYTES_MAX,
+            output_ratio_max: DECOMPRESSED_RATIO_MAX,
+            output_bytes_always: DECOMPRESSED_BYTES_ALWAYS,
+        }
+    }
+}
+
+impl DecodeLimits {
+    /// Most bytes of output that this many bytes of input may have.
+    pub fn output_bytes_max_for(&self, input_bytes: usize) -> usize {
+        input_bytes
+            .saturating_mul(self.output_ratio_max)
+            .max(self.output_bytes_always)
+            .min(self.output_bytes_max)
+    }
+}
+
 const _: () = {
     assert!(FRAME_BYTES_MAX_UNAUTHENTICATED <= FRAME_BYTES_LARGE);
     assert!(FRAME_BYTES_LARGE <= FRAME_BYTES_MAX);
