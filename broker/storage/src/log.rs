@@ -1,0 +1,204 @@
+//! The log: every partition of the broker behind one value. See [`Log::submit`] and [`Log::read`].
+//!
+//! The two arms are an enum, not a trait object: the set is closed, and a plain call path from
+//! socket to segment is worth more than a plug-in point.
+
+use std::sync::Arc;
+
+use weir_model::ids::{LogEpoch, PartitionId};
+use weir_model::offset::Offset;
+use weir_model::time::Timestamp;
+
+use crate::commit::{CommitSet, Ticket};
+use crate::config::LogConfig;
+use crate::error::{MetaError, ReadError};
+use crate::memory::MemoryLog;
+use crate::read_plan::{ReadPlan, ReadRequest};
+use crate::watermarks::Progress;
+
+/// Every partition's log.
+#[derive(Debug)]
+pub enum Log {
+    /// Everything in memory, committed later and atomically.
+    Memory(MemoryLog),
+}
+
+/// What an arm can do beyond the contract that all share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// A [`CommitSet`] over several partitions is made whole or not at all.
+    pub atomic_sets: bool,
+}
+
+/// A record searched by time rather than by offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The first record with at least this timestamp.
+    AtTime(Timestamp),
+    /// The first record with the partition's largest timestamp.
+    LargestTimestamp,
+}
+
+/// A record that a [`Lookup`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundRecord {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp.
+    pub timestamp: Timestamp,
+    /// The log epoch it was written in.
+    pub epoch: LogEpoch,
+}
+
+/// Where the records of an epoch end in one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochEnd {
+    /// The highest epoch at or below the one asked for that wrote to the partition.
+    pub epoch: LogEpoch,
+    /// The first offset of the next epoch; the log end if there is none yet.
+    pub end: Offset,
+}
+
+/// Numbers for metrics and descriptions of one partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSize {
+    /// Bytes of record batches held.
+    pub bytes: u64,
+    /// Segments held.
+    pub segments: u64,
+}
+
+/// Numbers for metrics of the whole log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Bytes appended and not flushed yet.
+    pub unflushed_bytes: u64,
+    /// Flushes made since start.
+    pub flushes: u64,
+    /// Time spent in them, in microseconds.
+    pub flush_micros: u64,
+    /// Longest of them, in microseconds.
+    pub flush_micros_max: u64,
+    /// Waits open on watermarks.
+    pub waiters: u64,
+}
+
+impl Log {
+    /// Makes a partition known. Costs no I/O: files appear at its first append. Declaring a
+    /// partition again only changes its settings.
+    pub fn declare(&self, partition: PartitionId, config: LogConfig) {
+        match self {
+            Log::Memory(log) => log.declare(partition, config),
+        }
+    }
+
+    /// Removes partitions and their records. Their waits end, their readers finish.
+    pub async fn delete(&self, partitions: &[PartitionId]) -> Result<(), MetaError> {
+        match self {
+            Log::Memory(log) => log.delete(partitions),
+        }
+        Ok(())
+    }
+
+    /// Hands batches to the log. Offsets, duplicates and errors come from the ticket. The caller has
+    /// checked the batches and waited for [`Log::wait_for_room`].
+    pub fn submit(&self, set: CommitSet) -> Ticket {
+        match self {
+            Log::Memory(log) => log.submit(set),
+        }
+    }
+
+    /// Returns once the partition's and the broker's unflushed bytes are below their limits.
+    pub async fn wait_for_room(&self, _partition: PartitionId) {
+        match self {
+            Log::Memory(_) => {}
+        }
+    }
+
+    /// Plans a read of whole batches below the high watermark. An offset between the high watermark
+    /// and the log end gives empty ranges; one outside the log is [`ReadError::OutOfRange`].
+    pub fn read(&self, request: ReadRequest) -> Result<ReadPlan, ReadError> {
+        match self {
+            Log::Memory(log) => log.read(request).map(ReadPlan::Now),
+        }
+    }
+
+    /// The partition's published positions, to look at and to wait on.
+    pub fn progress(&self, partition: PartitionId) -> Result<Arc<Progress>, ReadError> {
+        match self {
+            Log::Memory(log) => log.progress(partition),
+        }
+    }
+
+    /// Searches a record by time, below the high watermark. None if there is no such record.
+    pub async fn lookup(
+        &self,
+        partition: PartitionId,
+        lookup: Lookup,
+    ) -> Result<Option<FoundRecord>, ReadError> {
+        match self {
+            Log::Memory(log) => log.lookup(partition, lookup),
+        }
+    }
+
+    /// The epoch that batches get now.
+    pub fn epoch(&self) -> LogEpoch {
+        match self {
+            Log::Memory(_) => LogEpoch::ZERO,
+        }
+    }
+
+    /// Where an epoch ends in a partition; none if nothing that old was ever written there.
+    pub fn epoch_end(
+        &self,
+        partition: PartitionId,
+        epoch: LogEpoch,
+    ) -> Result<Option<EpochEnd>, ReadError> {
+        match self {
+            Log::Memory(log) => log.epoch_end(partition, epoch),
+        }
+    }
+
+    /// Moves the log start forward, durably, to `before` or the high watermark if that is lower;
+    /// returns the log start. Records below it are gone for readers at once.
+    pub async fn trim(&self, partition: PartitionId, before: Offset) -> Result<Offset, ReadError> {
+        match self {
+            Log::Memory(log) => log.trim(partition, before),
+        }
+    }
+
+    /// Rolls and removes what is due by time or size. Called about once a second.
+    pub async fn housekeep(&self) {
+        match self {
+            Log::Memory(_) => {}
+        }
+    }
+
+    /// The partition's size.
+    pub fn size(&self, partition: PartitionId) -> Result<LogSize, ReadError> {
+        match self {
+            Log::Memory(log) => log.size(partition),
+        }
+    }
+
+    /// Numbers for metrics.
+    pub fn stats(&self) -> LogStats {
+        match self {
+            Log::Memory(_) => LogStats::default(),
+        }
+    }
+
+    /// What this arm can do.
+    pub fn capabilities(&self) -> Capabilities {
+        match self {
+            Log::Memory(_) => Capabilities { atomic_sets: true },
+        }
+    }
+
+    /// Flushes everything and marks the stop as clean. No submit may follow.
+    pub async fn close(&self) -> Result<(), MetaError> {
+        match self {
+            Log::Memory(_) => Ok(()),
+        }
+    }
+}
