@@ -1,3 +1,78 @@
 //! Generates the Kafka codec from the message definitions of a pinned release.
+//!
+//! ```text
+//!   weir-codegen <repository> <jar>...
+//! ```
+//!
+//! The jars (`kafka-clients`, `kafka-group-coordinator`, `kafka-transaction-coordinator`) carry the definitions that
+//! Kafka's own classes were generated from, under `common/message/`. From them come
+//!
+//! ```text
+//!   proto/kafka/src/messages/      api_key.rs, mod.rs, and one file per API that a broker serves
+//!   proto/records/src/messages/    mod.rs and one file per record of an internal topic
+//! ```
+//!
+//! `tests/oracle/jars.sh` fetches the jars of the version that `tests/versions.toml` pins and prints their paths. The
+//! output is committed; a test here fails if it is not what the pinned definitions give.
+//!
+//! Read next: `definition.rs` for what is read, `rust.rs` for what is written.
 
-fn main() {}
+mod definition;
+mod jar;
+mod module;
+mod names;
+mod rust;
+mod versions;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use module::Output;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
+    let (Some(repository), jars) = (arguments.next(), arguments.collect::<Vec<_>>()) else {
+        eprintln!("usage: weir-codegen <repository> <jar>...");
+        return ExitCode::FAILURE;
+    };
+    match generate(&jars, &repository) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-codegen: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes all generated files below `root`, laid out by rustfmt, and removes generated files that are no longer.
+fn generate(jars: &[PathBuf], root: &Path) -> Result<(), String> {
+    let definitions = jar::read_definitions(jars)?;
+    let outputs = [
+        module::protocol(&definitions)?,
+        module::records(&definitions)?,
+    ];
+    for Output { folder, files } in outputs {
+        let folder = root.join(folder);
+        let say = |error: std::io::Error| format!("{}: {error}", folder.display());
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).map_err(say)?;
+        }
+        std::fs::create_dir_all(&folder).map_err(say)?;
+        for (name, text) in &files {
+            std::fs::write(folder.join(name), text).map_err(say)?;
+        }
+        // Formatting the root module formats all that it declares.
+        let status = Command::new("rustfmt")
+            .args(["--edition", "2024", "--config", "max_width=100"])
+            .arg(folder.join("mod.rs"))
+            .status()
+            .map_err(|error| format!("rustfmt: {error}"))?;
+        if !status.success() {
+            return Err(format!(
+                "rustfmt refused what was written to {}",
+                folder.display()
+            ));
+        }
+    }
+    Ok(())
+}
