@@ -30,6 +30,7 @@
 
 pub mod api_key;
 pub mod error;
+pub mod error_code;
 pub mod frame;
 pub mod message;
 pub mod messages;
@@ -40,6 +41,7 @@ pub mod writer;
 
 pub use api_key::ApiKey;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
+pub use error_code::ErrorCode;
 pub use frame::RequestHeader;
 pub use message::{Message, Request, Response, Wire};
 pub use reader::Reader;
