@@ -67,10 +67,12 @@ impl BatchBuilder {
 
     /// Adds a record at the next offset. An error leaves the batch as it was.
     pub fn append(&mut self, record: &RecordToWrite<'_>) -> Result<(), BatchFull> {
-        let base_timestamp = if self.record_count == 0 {
-            record.timestamp
-        } else {
-            self.base_timestamp
+        let (base_timestamp, max_timestamp) = match self.record_count {
+            0 => (record.timestamp, record.timestamp),
+            _ => (
+                self.base_timestamp,
+                self.max_timestamp.max(record.timestamp),
+            ),
         };
         // A batch's timestamps lie within 292 million years of each other, or come from a client
         // that means nothing by them; then the nearest delta that can be written must do.
@@ -89,7 +91,7 @@ impl BatchBuilder {
             body_bytes,
         );
         self.base_timestamp = base_timestamp;
-        self.max_timestamp = self.max_timestamp.max(record.timestamp);
+        self.max_timestamp = max_timestamp;
         self.record_count += 1;
         Ok(())
     }
