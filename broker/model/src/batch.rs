@@ -256,6 +256,312 @@ impl PlacedBatch {
 }
 
 /// CRC-32C of what the CRC covers, by the processor's instructions where it has them.
-pub(crate) fn crc32c_of_batch(batch: &[u8]) -> u32 {
+pub fn crc32c_of_batch(batch: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(batch.get(CRC_COVERS_FROM..).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch_builder::{BatchBuilder, BatchOptions};
+    use crate::limits::BATCH_BYTES_MAX;
+    use crate::record::{RecordFault, RecordToWrite};
+
+    const LAST_OFFSET_DELTA: usize = 23;
+    const ATTRIBUTES: usize = 21;
+    const RECORD_COUNT: usize = 57;
+
+    fn three_records(options: BatchOptions) -> RecordBatch {
+        let mut builder = BatchBuilder::new(options);
+        for value in [&b"first"[..], b"second", b"third"] {
+            let record = RecordToWrite {
+                value: Some(value),
+                ..RecordToWrite::default()
+            };
+            builder.append(&record).expect("fits");
+        }
+        builder.build()
+    }
+
+    /// The batch with other bytes at `at`; its CRC then is wrong.
+    fn patched(batch: &RecordBatch, at: usize, bytes: &[u8]) -> Bytes {
+        let mut patched = batch.bytes().to_vec();
+        patched[at..at + bytes.len()].copy_from_slice(bytes);
+        Bytes::from(patched)
+    }
+
+    fn record_error(batch: &RecordBatch) -> Option<BatchError> {
+        match batch.records(&DecodeLimits::default()) {
+            Ok(mut records) => records.find_map(Result::err),
+            Err(error) => Some(error),
+        }
+    }
+
+    #[test]
+    fn a_batch_cut_anywhere_is_incomplete() {
+        let bytes = three_records(BatchOptions::default()).bytes().clone();
+        for found_bytes in 0..bytes.len() {
+            let needed_bytes = match found_bytes < HEADER_BYTES {
+                true => HEADER_BYTES,
+                false => bytes.len(),
+            };
+            let expected = BatchError::Incomplete {
+                needed_bytes,
+                found_bytes,
+            };
+            let mut cut = bytes.slice(..found_bytes);
+            assert_eq!(RecordBatch::parse(cut.clone()), Err(expected));
+            assert_eq!(RecordBatch::split_first(&mut cut), Err(expected));
+            assert_eq!(cut.len(), found_bytes, "an error takes nothing");
+        }
+    }
+
+    #[test]
+    fn two_batches_are_not_one_but_can_be_taken_apart() {
+        let batch = three_records(BatchOptions::default());
+        let mut two = Bytes::from(batch.bytes().repeat(2));
+        let trailing_bytes = batch.bytes().len();
+        let expected = BatchError::TrailingBytes { trailing_bytes };
+        assert_eq!(RecordBatch::parse(two.clone()), Err(expected));
+        assert_eq!(RecordBatch::split_first(&mut two).as_ref(), Ok(&batch));
+        assert_eq!(RecordBatch::split_first(&mut two).as_ref(), Ok(&batch));
+        assert!(two.is_empty());
+    }
+
+    #[test]
+    fn every_flipped_bit_that_the_crc_covers_is_found() {
+        for codec in Codec::ALL {
+            let mut builder = BatchBuilder::new(BatchOptions {
+                codec,
+                ..BatchOptions::default()
+            });
+            let record = RecordToWrite {
+                key: Some(b"key"),
+                value: Some(&[b'v'; 100]),
+                ..RecordToWrite::default()
+            };
+            builder.append(&record).expect("fits");
+            let batch = builder.build();
+            assert_eq!(batch.codec(), codec);
+            for bit in 0..batch.bytes().len() * 8 {
+                let byte = bit / 8;
+                let flipped = batch.bytes()[byte] ^ (1 << (bit % 8));
+                let damaged = RecordBatch::parse(patched(&batch, byte, &[flipped]));
+                let is_found = damaged.and_then(|damaged| damaged.verify_crc()).is_err();
+                // Base offset and leader epoch are the broker's and stand outside the CRC.
+                let is_free = byte < 8 || (12..16).contains(&byte);
+                assert_eq!(is_found, !is_free, "bit {bit}, {codec}");
+            }
+        }
+    }
+
+    #[test]
+    fn headers_that_cannot_be_are_refused() {
+        let batch = three_records(BatchOptions::default());
+        let too_long = i32::try_from(BATCH_BYTES_MAX).expect("below 2^31") - 11;
+        let counts = |record_count, last_offset_delta| BatchError::CountsDisagree {
+            record_count,
+            last_offset_delta,
+        };
+        for (at, bytes, expected) in [
+            (
+                8,
+                &48i32.to_be_bytes()[..],
+                BatchError::LengthOutOfRange(48),
+            ),
+            (8, &(-1i32).to_be_bytes(), BatchError::LengthOutOfRange(-1)),
+            (
+                8,
+                &i32::MIN.to_be_bytes(),
+                BatchError::LengthOutOfRange(i32::MIN),
+            ),
+            (
+                8,
+                &too_long.to_be_bytes(),
+                BatchError::LengthOutOfRange(too_long),
+            ),
+            (16, &[1], BatchError::UnsupportedMagic(1)),
+            (16, &[0xff], BatchError::UnsupportedMagic(-1)),
+            (ATTRIBUTES, &[0, 5], BatchError::UnknownCodec(5)),
+            (RECORD_COUNT, &4i32.to_be_bytes(), counts(4, 2)),
+            (RECORD_COUNT, &(-1i32).to_be_bytes(), counts(-1, 2)),
+            (LAST_OFFSET_DELTA, &1i32.to_be_bytes(), counts(3, 1)),
+            (LAST_OFFSET_DELTA, &(-1i32).to_be_bytes(), counts(3, -1)),
+        ] {
+            let parsed = RecordBatch::parse(patched(&batch, at, bytes));
+            assert_eq!(parsed, Err(expected));
+        }
+    }
+
+    #[test]
+    fn producers_may_not_send_what_only_the_broker_writes() {
+        let batch = three_records(BatchOptions::default());
+        assert_eq!(batch.check_produced(), Ok(()));
+        let (count, last) = (RECORD_COUNT, LAST_OFFSET_DELTA);
+        let counts = |record_count, last_offset_delta| BatchError::CountsDisagree {
+            record_count,
+            last_offset_delta,
+        };
+        for (at, bytes, expected) in [
+            (count, &2i32.to_be_bytes()[..], counts(2, 2)),
+            (count, &0i32.to_be_bytes(), counts(0, 2)),
+            (last, &i32::MAX.to_be_bytes(), counts(3, i32::MAX)),
+            (ATTRIBUTES, &[0, 0x20], BatchError::ControlFromProducer),
+            (
+                ATTRIBUTES,
+                &[0, 0x08],
+                BatchError::TimestampTypeFromProducer,
+            ),
+            (
+                ATTRIBUTES,
+                &[0, 0x40],
+                BatchError::TimestampTypeFromProducer,
+            ),
+            // A transaction without a producer; one without epoch; an id that cannot be.
+            (ATTRIBUTES, &[0, 0x10], BatchError::InvalidProducer),
+            (43, &7i64.to_be_bytes(), BatchError::InvalidProducer),
+            (43, &(-2i64).to_be_bytes(), BatchError::InvalidProducer),
+        ] {
+            let batch = RecordBatch::parse(patched(&batch, at, bytes)).expect("parses");
+            assert_eq!(batch.check_produced(), Err(expected), "{bytes:x?} at {at}");
+        }
+    }
+
+    #[test]
+    fn placing_keeps_the_payload_where_it_is() {
+        let batch = three_records(BatchOptions::default());
+        let placed = batch.place(&Placement {
+            base_offset: Offset::new(1 << 40),
+            leader_epoch: LogEpoch::ZERO,
+            append_time: None,
+        });
+        assert_eq!(placed.payload().as_ptr(), batch.payload().as_ptr());
+        assert_eq!(placed.header().base_offset, 1 << 40);
+        assert_eq!(placed.header().last_offset(), (1 << 40) + 2);
+        assert_eq!(placed.head()[16..], batch.bytes()[16..HEADER_BYTES]);
+        assert_eq!(placed.to_batch().verify_crc(), Ok(()));
+        assert_eq!(
+            RecordBatch::parse(placed.to_batch().bytes().clone()),
+            Ok(placed.to_batch())
+        );
+    }
+
+    #[test]
+    fn an_append_time_does_not_hide_damage() {
+        let batch = three_records(BatchOptions::default());
+        let last = batch.bytes().len() - 1;
+        for (bytes, is_sound) in [
+            (batch.bytes().clone(), true),
+            (patched(&batch, last, &[0xff]), false),
+        ] {
+            let batch = RecordBatch::parse(bytes).expect("parses");
+            let placed = batch.place(&Placement {
+                base_offset: Offset::ZERO,
+                leader_epoch: LogEpoch::ZERO,
+                append_time: Some(Timestamp::from_millis(5)),
+            });
+            assert_eq!(placed.to_batch().verify_crc().is_ok(), is_sound);
+        }
+    }
+
+    #[test]
+    fn records_that_differ_from_the_header_are_refused() {
+        let batch = three_records(BatchOptions::default());
+        // Each record: length, attributes, timestamp, offset, key -1, value, no headers.
+        let second_length = HEADER_BYTES + 12;
+        assert_eq!(
+            batch.bytes()[second_length],
+            2 * 12,
+            "length of the second record"
+        );
+        let malformed = |index, fault| Some(BatchError::MalformedRecord { index, fault });
+        let out_of_order = RecordFault::OffsetOutOfOrder;
+        for (at, bytes, expected) in [
+            (0, &[0][..], None),
+            (second_length + 3, &[0], malformed(1, out_of_order)),
+            (second_length + 3, &[1], malformed(1, out_of_order)),
+            (second_length + 3, &[6], malformed(1, out_of_order)),
+            (second_length + 3, &[4], malformed(2, out_of_order)),
+            (
+                second_length,
+                &[26],
+                malformed(1, RecordFault::BytesLeftOver),
+            ),
+            (
+                RECORD_COUNT + 3,
+                &[2],
+                Some(BatchError::BytesAfterRecords { extra_bytes: 12 }),
+            ),
+        ] {
+            let batch = RecordBatch::parse(patched(&batch, at, bytes)).expect("parses");
+            assert_eq!(record_error(&batch), expected, "{bytes:x?} at {at}");
+        }
+        let fewer = patched(&batch, LAST_OFFSET_DELTA, &[0, 0, 0, 3, 0, 0, 0, 0]);
+        let batch = RecordBatch::parse(patched(
+            &RecordBatch::parse(fewer).expect("parses"),
+            RECORD_COUNT + 3,
+            &[4],
+        ));
+        let past_the_end = malformed(3, RecordFault::PastTheEnd);
+        assert_eq!(record_error(&batch.expect("parses")), past_the_end);
+    }
+
+    #[test]
+    fn gaps_that_compaction_leaves_are_read() {
+        let batch = three_records(BatchOptions::default());
+        let second_offset = HEADER_BYTES + 12 + 3;
+        // Offsets 0, 5 and … the third stays at 2 and would step back, so it is cut off.
+        let mut bytes = patched(&batch, second_offset, &[10]).to_vec();
+        bytes.truncate(batch.bytes().len() - 12);
+        let length = i32::try_from(bytes.len() - LENGTH_PREFIX_BYTES).expect("short");
+        bytes[8..12].copy_from_slice(&length.to_be_bytes());
+        bytes[LAST_OFFSET_DELTA + 3] = 9;
+        bytes[RECORD_COUNT + 3] = 2;
+        let batch = RecordBatch::parse(Bytes::from(bytes)).expect("parses");
+        let records = batch.records(&DecodeLimits::default()).expect("decodes");
+        let offsets: Vec<_> = records
+            .map(|record| record.map(|record| record.offset_delta))
+            .collect();
+        assert_eq!(offsets, [Ok(0), Ok(5)]);
+        assert_eq!(batch.header().last_offset(), 9);
+    }
+
+    #[test]
+    fn a_batch_of_zeros_is_read_although_its_ratio_is_high() {
+        let value = vec![0; 1 << 20];
+        let record = RecordToWrite {
+            value: Some(&value),
+            ..RecordToWrite::default()
+        };
+        let mut builder = BatchBuilder::new(BatchOptions {
+            codec: Codec::Zstd,
+            ..BatchOptions::default()
+        });
+        builder.append(&record).expect("fits");
+        let batch = builder.build();
+        assert!(batch.bytes().len() < 1 << 10);
+        assert_eq!(record_error(&batch), None);
+        let strict = DecodeLimits {
+            output_bytes_always: 0,
+            ..DecodeLimits::default()
+        };
+        assert!(matches!(
+            batch.records(&strict),
+            Err(BatchError::Compression(_))
+        ));
+    }
+
+    #[test]
+    fn sequences_go_on_at_zero() {
+        let mut header = *three_records(BatchOptions::default()).header();
+        for (base_sequence, last_sequence) in [
+            (0, 2),
+            (i32::MAX - 2, i32::MAX),
+            (i32::MAX - 1, 0),
+            (i32::MAX, 1),
+        ] {
+            header.base_sequence = base_sequence;
+            assert_eq!(header.last_sequence(), last_sequence);
+        }
+    }
 }

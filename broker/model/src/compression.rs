@@ -229,3 +229,151 @@ fn reserve_within(output: &mut Vec<u8>, additional: usize, output_bytes_max: usi
         output.reserve_exact(room);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::MIB;
+    use crate::random::{Random, SeededRandom};
+
+    const COMPRESSED: [Codec; 4] = [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
+
+    fn compressed(codec: Codec, input: &[u8]) -> Bytes {
+        let mut output = Vec::new();
+        compress(codec, input, &mut output);
+        Bytes::from(output)
+    }
+
+    /// Bytes that do not compress.
+    fn noise(count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        SeededRandom::new(1).fill(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn every_codec_returns_what_it_was_given() {
+        for input in [
+            Vec::new(),
+            b"a".to_vec(),
+            vec![0; 3 * MIB],
+            noise(300_000),
+            b"abcdefgh".repeat(50_000),
+        ] {
+            for codec in Codec::ALL {
+                let output = decompress(codec, &compressed(codec, &input), input.len());
+                assert!(
+                    output.is_ok_and(|output| output == input),
+                    "{codec}, {} bytes",
+                    input.len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_codec_returns_the_same_bytes_without_a_copy() {
+        let input = Bytes::from_static(b"records");
+        let output = decompress(Codec::None, &input, 0).expect("nothing to do");
+        assert_eq!(output.as_ptr(), input.as_ptr());
+    }
+
+    #[test]
+    fn compress_appends() {
+        for codec in Codec::ALL {
+            let mut output = b"header".to_vec();
+            compress(codec, b"records", &mut output);
+            let stream = Bytes::from(output).slice(6..);
+            let records = decompress(codec, &stream, KIB);
+            assert_eq!(records.as_deref(), Ok(&b"records"[..]), "{codec}");
+        }
+    }
+
+    #[test]
+    fn bombs_stop_at_the_limit() {
+        let zeros = vec![0; 32 * MIB];
+        for codec in COMPRESSED {
+            let bomb = compressed(codec, &zeros);
+            for output_bytes_max in [0, 1, 1000, MIB, 32 * MIB - 1] {
+                assert_eq!(
+                    decompress(codec, &bomb, output_bytes_max),
+                    Err(CompressionError::OutputTooLarge { output_bytes_max }),
+                    "{codec}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_decoder_never_allocates_beyond_the_limit() {
+        // Odd on purpose: doubling would pass it.
+        let limit = 5 * MIB + 13;
+        let zeros = vec![0; limit];
+        let gzip = compressed(Codec::Gzip, &zeros);
+        let decoder = flate2::bufread::MultiGzDecoder::new(&gzip[..]);
+        for output in [
+            read_within(decoder, gzip.len(), limit),
+            xerial::decompress(&compressed(Codec::Snappy, &zeros), limit),
+            lz4_frame::decompress(&compressed(Codec::Lz4, &zeros), limit),
+            unzstd(&compressed(Codec::Zstd, &zeros), limit),
+        ] {
+            let output = output.expect("fits exactly");
+            assert_eq!(output.len(), limit);
+            assert!(output.capacity() <= limit, "{}", output.capacity());
+        }
+    }
+
+    #[test]
+    fn a_cut_or_damaged_stream_is_an_error_or_other_bytes_but_never_a_panic() {
+        let input = [b"some records, some records ".repeat(20), noise(100)].concat();
+        for codec in COMPRESSED {
+            let stream = compressed(codec, &input);
+            for length in 0..stream.len() {
+                let output = decompress(codec, &stream.slice(..length), MIB);
+                assert!(
+                    output.is_err() || length == 0,
+                    "{codec} cut to {length} bytes reads as whole"
+                );
+            }
+            for bit in 0..stream.len() * 8 {
+                let mut damaged = stream.to_vec();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                if let Ok(output) = decompress(codec, &Bytes::from(damaged), MIB) {
+                    assert!(output.len() <= MIB, "{codec}, bit {bit}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_snappy_block_that_claims_4_gib_is_refused_before_it_is_believed() {
+        let claim = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0]);
+        assert_eq!(
+            decompress(Codec::Snappy, &claim, MIB),
+            Err(CompressionError::OutputTooLarge {
+                output_bytes_max: MIB
+            })
+        );
+        let mut framed = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
+        framed.extend_from_slice(&[0xff; 4]);
+        assert_eq!(
+            decompress(Codec::Snappy, &Bytes::from(framed), MIB),
+            Err(CompressionError::Malformed(Codec::Snappy))
+        );
+    }
+
+    #[test]
+    fn codecs_have_kafkas_numbers_and_names() {
+        for (codec, bits, name) in [
+            (Codec::None, 0, "none"),
+            (Codec::Gzip, 1, "gzip"),
+            (Codec::Snappy, 2, "snappy"),
+            (Codec::Lz4, 3, "lz4"),
+            (Codec::Zstd, 4, "zstd"),
+        ] {
+            assert_eq!(Codec::from_bits(bits), Some(codec));
+            assert_eq!((codec.bits(), codec.name()), (bits, name));
+        }
+        assert_eq!(Codec::from_bits(5), None);
+    }
+}

@@ -436,3 +436,124 @@ impl<'a> Cursor<'a> {
         Err(RecordFault::VarintTooLong)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_varint(number: i64, expected: &[u8]) {
+        let mut bytes = Vec::new();
+        write_varint(&mut bytes, number);
+        assert_eq!(bytes, expected, "{number}");
+        assert_eq!(varint_bytes(number), expected.len(), "{number}");
+        assert_eq!(Cursor::new(&bytes).varlong(), Ok(number));
+        if let Ok(number) = i32::try_from(number) {
+            assert_eq!(Cursor::new(&bytes).varint(), Ok(number));
+        } else {
+            let read = Cursor::new(&bytes).varint();
+            assert_eq!(read, Err(RecordFault::VarintTooLong), "{number}");
+        }
+    }
+
+    #[test]
+    fn varints_are_zigzag_and_lowest_bits_first() {
+        check_varint(0, &[0]);
+        check_varint(-1, &[1]);
+        check_varint(1, &[2]);
+        check_varint(63, &[0x7e]);
+        check_varint(-64, &[0x7f]);
+        check_varint(64, &[0x80, 1]);
+        check_varint(300, &[0xd8, 4]);
+        check_varint(i64::from(i32::MAX), &[0xfe, 0xff, 0xff, 0xff, 0x0f]);
+        check_varint(i64::from(i32::MIN), &[0xff, 0xff, 0xff, 0xff, 0x0f]);
+        check_varint(i64::from(i32::MAX) + 1, &[0x80, 0x80, 0x80, 0x80, 0x10]);
+        let nine_full = [0xff; 9];
+        check_varint(i64::MIN, &[&nine_full[..], &[1]].concat());
+        check_varint(i64::MAX, &[&[0xfe][..], &nine_full[1..], &[1]].concat());
+    }
+
+    #[test]
+    fn varints_without_an_end_or_with_too_many_bits_are_refused() {
+        use RecordFault::{PastTheEnd, VarintTooLong};
+        for (bytes, as_int, as_long) in [
+            (&[][..], Err(PastTheEnd), Err(PastTheEnd)),
+            (&[0x80], Err(PastTheEnd), Err(PastTheEnd)),
+            (&[0xff; 4], Err(PastTheEnd), Err(PastTheEnd)),
+            (&[0xff; 5], Err(VarintTooLong), Err(PastTheEnd)),
+            (&[0xff; 11], Err(VarintTooLong), Err(VarintTooLong)),
+            // Longer than need be, but Kafka reads it too.
+            (&[0x82, 0x80, 0], Ok(1), Ok(1)),
+            // One bit more than 32, and than 64.
+            (
+                &[0x80, 0x80, 0x80, 0x80, 0x10],
+                Err(VarintTooLong),
+                Ok(1 << 31),
+            ),
+            (
+                &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2],
+                Err(VarintTooLong),
+                Err(VarintTooLong),
+            ),
+        ] {
+            assert_eq!(Cursor::new(bytes).varint(), as_int, "{bytes:x?}");
+            assert_eq!(Cursor::new(bytes).varlong(), as_long, "{bytes:x?}");
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Record, RecordFault> {
+        let context = RecordContext {
+            base_timestamp: Timestamp::from_millis(1000),
+            append_time: None,
+        };
+        decode_record(&Bytes::copy_from_slice(bytes), 0, &context).map(|(record, _)| record)
+    }
+
+    #[test]
+    fn malformed_records_are_refused_for_what_is_wrong() {
+        use RecordFault::{BytesLeftOver, NegativeLength, PastTheEnd};
+        // length, attributes, timestamp, offset, key, value, header count
+        assert!(decode(&[12, 0, 0, 0, 1, 1, 0]).is_ok());
+        for (bytes, fault) in [
+            (&[][..], PastTheEnd),
+            (&[1, 0, 0, 0, 1, 1, 0], NegativeLength),
+            (&[14, 0, 0, 0, 1, 1, 0], PastTheEnd),
+            (&[10, 0, 0, 0, 1, 1, 0], PastTheEnd),
+            (&[14, 0, 0, 0, 1, 1, 0, 0], BytesLeftOver),
+            // A value that would reach into the next record, and one beyond all bytes.
+            (&[12, 0, 0, 0, 1, 2, 0, 0, 0, 0], PastTheEnd),
+            (&[12, 0, 0, 0, 1, 0x7e, 0], PastTheEnd),
+            // Headers: a negative count, more than bytes, a key of negative length, one cut off.
+            (&[12, 0, 0, 0, 1, 1, 1], NegativeLength),
+            (
+                &[20, 0, 0, 0, 1, 1, 0xfe, 0xff, 0xff, 0xff, 0x0f],
+                PastTheEnd,
+            ),
+            (&[16, 0, 0, 0, 1, 1, 2, 1, 1], NegativeLength),
+            (&[16, 0, 0, 0, 1, 1, 2, 2, b'h'], PastTheEnd),
+        ] {
+            assert_eq!(decode(bytes), Err(fault), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_slices_of_its_batch() {
+        let bytes = Bytes::from_static(&[24, 0, 9, 0, 2, b'k', 2, b'v', 2, 2, b'h', 2, b'w']);
+        let context = RecordContext {
+            base_timestamp: Timestamp::from_millis(1000),
+            append_time: None,
+        };
+        let (record, end) = decode_record(&bytes, 0, &context).expect("sound");
+        assert_eq!(end, bytes.len());
+        assert_eq!(record.timestamp, Timestamp::from_millis(995));
+        let header = record.headers.iter().next().expect("one header");
+        let slices = [record.key, record.value, Some(header.key), header.value];
+        for (slice, (text, at)) in slices
+            .iter()
+            .zip([(b"k", 5), (b"v", 7), (b"h", 10), (b"w", 12)])
+        {
+            let slice = slice.as_ref().expect("all are there");
+            assert_eq!(&slice[..], text);
+            assert_eq!(slice.as_ptr(), bytes[at..].as_ptr());
+        }
+    }
+}
