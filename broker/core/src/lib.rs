@@ -1,1 +1,29 @@
-//! What a stream means: routing, quotas, groups; no wire format.
+//! What a stream means: names, routing, quotas, consumer groups. No wire format, no file.
+//!
+//! The dialects hold an `Arc<`[`Broker`](broker::Broker)`>` and call it once per request; everything
+//! that is said about streams, in whatever protocol, is decided here and nowhere else. Below is
+//! `weir-storage`, which knows batches and offsets but not what they are for.
+//!
+//! Lock order: registry, then group or transaction, then partition. None is held across an await.
+//!
+//! Read [`broker`] next, then [`partition::append`] and [`read::fetch`] for the way of a record.
+
+#![forbid(unsafe_code)]
+
+pub mod broker;
+pub mod error;
+pub mod housekeeping;
+pub mod metrics;
+pub mod partition;
+pub mod quota;
+pub mod read;
+pub mod routing;
+pub mod stream;
+pub mod txn;
+
+pub use weir_storage::commit::{Novelty, Placed};
+pub use weir_storage::config::FlushPolicy;
+pub use weir_storage::error::MetaError;
+pub use weir_storage::log::{FoundRecord, LogSize, LogStats, Lookup};
+pub use weir_storage::read_plan::{Extent, Ranges};
+pub use weir_storage::watermarks::Watermarks;

@@ -1,0 +1,201 @@
+//! The façade that the dialects hold. One call per request goes through here; each family of verbs
+//! stands in its own file as `impl Broker`: [`append`](crate::partition::append),
+//! [`fetch`](crate::read::fetch), [`read`](crate::read::records),
+//! [`find_offset`](crate::read::position).
+//!
+//! Lock order: registry → group or transaction → partition. None is held across an await.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use weir_model::ids::{ProducerId, StreamId};
+use weir_model::random::Random;
+use weir_model::time::Clock;
+use weir_storage::config::FlushPolicy;
+use weir_storage::error::MetaError;
+use weir_storage::log::Log;
+use weir_storage::meta::MetaStore;
+
+use crate::error::{CreateStreamError, DeleteStreamError};
+use crate::housekeeping;
+use crate::metrics::Metrics;
+use crate::partition::partition::Partition;
+use crate::quota::limits::{QuotaPolicy, ShardQuota};
+use crate::stream::registry::Registry;
+use crate::stream::stream::{NewStream, Stream};
+use crate::txn::producer_ids::ProducerIds;
+
+/// What the broker is told when it starts.
+#[derive(Clone, Debug)]
+pub struct BrokerOptions {
+    /// Kafka's broker id.
+    pub node_id: i32,
+    /// Kafka's cluster id.
+    pub cluster_id: String,
+    /// AWS's account id, of 12 digits.
+    pub account_id: String,
+    /// Whether a topic that a client names and nobody made is made.
+    pub auto_create: AutoCreate,
+    /// Partitions of a topic whose maker did not say.
+    pub default_partitions: u32,
+    /// The flush policy of streams that do not set one.
+    pub default_flush: FlushPolicy,
+    /// The server's stance on shard quotas.
+    pub quotas: QuotaPolicy,
+    /// Seals the Kinesis shard iterators; kept with the data, so that they outlive a restart.
+    pub iterator_key: [u8; 32],
+}
+
+/// Whether topics are made on first use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCreate {
+    /// They are, with the default number of partitions.
+    On,
+    /// They are not.
+    Off,
+}
+
+/// What a broker is built on.
+#[derive(Clone, Debug)]
+pub struct Foundations {
+    /// The logs.
+    pub log: Arc<Log>,
+    /// The metadata.
+    pub meta: Arc<dyn MetaStore>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
+}
+
+/// The broker: one per process, shared by all dialects.
+#[derive(Debug)]
+pub struct Broker {
+    foundations: Foundations,
+    options: BrokerOptions,
+    registry: Registry,
+    producer_ids: ProducerIds,
+    metrics: Metrics,
+    /// Whose turn it is among the partitions for records without a key.
+    pub(crate) turns: AtomicUsize,
+    housekeeping: tokio::task::JoinHandle<()>,
+}
+
+impl Broker {
+    /// Reads the metadata and starts serving. Must be called inside a tokio runtime.
+    pub async fn open(
+        foundations: Foundations,
+        options: BrokerOptions,
+    ) -> Result<Arc<Broker>, MetaError> {
+        let Foundations {
+            log,
+            meta,
+            clock,
+            random,
+        } = foundations.clone();
+        let registry = Registry::open(
+            Arc::clone(&log),
+            Arc::clone(&meta),
+            clock,
+            random,
+            options.default_flush,
+        )
+        .await?;
+        Ok(Arc::new(Broker {
+            foundations,
+            options,
+            registry,
+            producer_ids: ProducerIds::new(meta),
+            metrics: Metrics::default(),
+            turns: AtomicUsize::new(0),
+            housekeeping: tokio::spawn(housekeeping::run(log)),
+        }))
+    }
+
+    /// What the broker was told.
+    pub fn options(&self) -> &BrokerOptions {
+        &self.options
+    }
+
+    /// Time.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.foundations.clock
+    }
+
+    /// Chance.
+    pub fn random(&self) -> &dyn Random {
+        &*self.foundations.random
+    }
+
+    /// What the broker counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The logs, for numbers and internal streams; records go through the verbs of this type.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.foundations.log
+    }
+
+    /// The stream with this name, internal ones included.
+    pub fn stream(&self, name: &str) -> Option<Arc<Stream>> {
+        self.registry.by_name(name)
+    }
+
+    /// The stream with this id.
+    pub fn stream_by_id(&self, id: StreamId) -> Option<Arc<Stream>> {
+        self.registry.by_id(id)
+    }
+
+    /// All streams, ordered by name, internal ones included.
+    pub fn streams(&self) -> Vec<Arc<Stream>> {
+        self.registry.all()
+    }
+
+    /// Makes streams, all in one metadata commit; each is judged on its own, in the order given.
+    pub async fn create_streams(
+        &self,
+        new: Vec<NewStream>,
+    ) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
+        self.registry.create(new).await
+    }
+
+    /// Deletes a stream in all dialects. Its name is free when this returns.
+    pub async fn delete_stream(&self, id: StreamId) -> Result<(), DeleteStreamError> {
+        self.registry.delete(id, async {}).await
+    }
+
+    /// A number for a new idempotent producer.
+    pub async fn allocate_producer_id(&self) -> Result<ProducerId, MetaError> {
+        self.producer_ids.allocate().await
+    }
+
+    /// Stops serving: flushes all logs and marks the stop as clean.
+    pub async fn close(&self) -> Result<(), MetaError> {
+        self.housekeeping.abort();
+        self.log().close().await
+    }
+
+    /// Looks at a shard's buckets, if its stream has quotas now; makes or resizes them as needed.
+    pub(crate) fn with_quota<T>(
+        &self,
+        stream: &Stream,
+        partition: &Partition,
+        look: impl FnOnce(&mut ShardQuota) -> T,
+    ) -> Option<T> {
+        let factor = self.options.quotas.factor_for(stream)?;
+        let mut quota = partition.quota.lock();
+        let fresh = || ShardQuota::new(factor, self.clock().moment());
+        let buckets = quota.get_or_insert_with(fresh);
+        if buckets.factor() != factor {
+            *buckets = fresh();
+        }
+        Some(look(buckets))
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.housekeeping.abort();
+    }
+}

@@ -1,0 +1,171 @@
+//! Everything that can go wrong in the core, by what the caller asked for. Small enums, nothing to
+//! match text on, no protocol's codes: each dialect maps them, exhaustively, in its `errors.rs`.
+
+use std::time::Duration;
+
+use weir_model::ids::{PartitionIndex, StreamName};
+use weir_model::offset::Offset;
+use weir_storage::error::{MetaError, SubmitError};
+use weir_storage::producer_state::ProducerError;
+
+/// Why a setting is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// No setting has this name.
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// The value does not fit the setting.
+    Invalid {
+        /// The setting.
+        name: String,
+        /// The value.
+        value: String,
+        /// What would fit.
+        why: String,
+    },
+}
+
+/// Why a stream was not created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreateStreamError {
+    /// A stream of that name lives.
+    AlreadyExists,
+    /// A stream lives whose name differs in `.` and `_` only; Kafka's metrics confuse the two.
+    NameCollision {
+        /// The living one.
+        other: StreamName,
+    },
+    /// Zero partitions, or above the limit.
+    PartitionCount {
+        /// Most partitions of a stream.
+        max: u32,
+    },
+    /// A setting is refused.
+    Config(ConfigError),
+    /// The metadata could not be committed.
+    Meta(MetaError),
+}
+
+/// Why a stream was not deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeleteStreamError {
+    /// It does not live, or is being deleted already.
+    Unknown,
+    /// It holds the broker's own state.
+    Internal,
+    /// The metadata could not be committed; the deletion is resumed at the next start if it began.
+    Meta(MetaError),
+}
+
+/// Why a record or batch was not appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppendError {
+    /// The stream is gone, or has no such partition.
+    UnknownPartition,
+    /// The partition was closed by a split or merge and takes no more records.
+    Closed {
+        /// The partitions that do, at most the first hundred.
+        open: Vec<PartitionIndex>,
+    },
+    /// Larger than the stream's `max.message.bytes`.
+    BatchTooLarge {
+        /// Size of the batch.
+        size_bytes: usize,
+        /// The stream's limit.
+        limit_bytes: usize,
+    },
+    /// Dated further from now than the stream allows.
+    InvalidTimestamp,
+    /// An earlier batch of the producer has not arrived; the client retries.
+    SequenceGap,
+    /// A newer instance of the producer has taken over.
+    StaleProducerEpoch,
+    /// The shard's quota is used up; nothing was written.
+    OverQuota {
+        /// The shard.
+        partition: PartitionIndex,
+    },
+    /// Admission or the flush took longer than the caller would wait.
+    TimedOut,
+    /// The disk has no room; retry later.
+    DiskFull,
+    /// The partition is damaged or its storage failed; it takes no writes.
+    Stopped,
+    /// The flush that would have covered the batch failed: it may or may not have been kept.
+    FlushFailed,
+    /// The log ends elsewhere than the caller expected (compare and append).
+    EndMoved {
+        /// Where it ends.
+        end: Offset,
+    },
+    /// The partition has given out its last offset.
+    OffsetsExhausted,
+    /// The broker is stopping.
+    ShuttingDown,
+}
+
+impl From<SubmitError> for AppendError {
+    fn from(error: SubmitError) -> AppendError {
+        match error {
+            SubmitError::UnknownPartition => AppendError::UnknownPartition,
+            SubmitError::Producer(ProducerError::SequenceGap { .. }) => AppendError::SequenceGap,
+            SubmitError::Producer(ProducerError::StaleEpoch { .. }) => {
+                AppendError::StaleProducerEpoch
+            }
+            SubmitError::EndMoved { end } => AppendError::EndMoved { end },
+            SubmitError::DiskFull => AppendError::DiskFull,
+            SubmitError::Stopped => AppendError::Stopped,
+            // A set fails whole only where its cause is another append; the core writes one batch
+            // per set, so there is no other to name.
+            SubmitError::FlushFailed | SubmitError::SetAborted => AppendError::FlushFailed,
+            SubmitError::OffsetsExhausted => AppendError::OffsetsExhausted,
+            SubmitError::ShuttingDown => AppendError::ShuttingDown,
+        }
+    }
+}
+
+/// Why a read has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The stream is gone, or has no such partition.
+    UnknownPartition,
+    /// The offset is below the log start or above the log end.
+    OutOfRange {
+        /// First offset that can be read.
+        log_start: Offset,
+        /// One past the last offset.
+        log_end: Offset,
+    },
+    /// The caller's log epoch is older than the broker's: its view of the partition is out of date.
+    FencedEpoch,
+    /// The caller's log epoch is one that the broker has not reached.
+    UnknownEpoch,
+    /// The shard's read quota is used up.
+    OverQuota {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+    /// The bytes are damaged.
+    Corrupt {
+        /// First offset that cannot be served.
+        at: Offset,
+    },
+    /// The operating system refused the read.
+    Io(String),
+}
+
+impl From<weir_storage::error::ReadError> for ReadError {
+    fn from(error: weir_storage::error::ReadError) -> ReadError {
+        use weir_storage::error::ReadError as Storage;
+        match error {
+            Storage::UnknownPartition => ReadError::UnknownPartition,
+            Storage::OutOfRange { log_start, log_end } => {
+                ReadError::OutOfRange { log_start, log_end }
+            }
+            Storage::Corrupt { at } => ReadError::Corrupt { at },
+            Storage::Io(why) => ReadError::Io(why),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The way in: checks, admission, and the hand-over to the log, for one batch or for routed records.
+//!
+//! Two stages, as the protocols need them. [`PendingAppend`] exists once the order is fixed; its
+//! [`placed`](PendingAppend::placed) says where the batch stands (acks=1) and its
+//! [`settled`](PendingAppend::settled) that it is kept by the stream's flush policy (acks=all).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use weir_model::batch::{RecordBatch, TimestampType};
+use weir_model::batch_builder::{BatchBuilder, BatchOptions};
+use weir_model::ids::PartitionIndex;
+use weir_model::limits::BUILT_BATCH_BYTES_MAX;
+use weir_model::record::RecordToWrite;
+use weir_model::time::Timestamp;
+use weir_storage::commit::{Append, CommitSet, Outcome, Placed, Stamp, Ticket};
+
+use crate::broker::Broker;
+use crate::error::AppendError;
+use crate::partition::partition::Partition;
+use crate::routing::route::{OpenPartitions, RoutedPlace, RoutedRecord};
+use crate::stream::config::StreamConfig;
+use crate::stream::stream::Stream;
+
+/// Longest wait for quota before an append of a batch is refused; Kafka's default request timeout.
+const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How many open partitions an error names.
+const NAMED_PARTITIONS_MAX: usize = 100;
+
+/// A batch that has its place in the log.
+#[derive(Debug)]
+pub struct PendingAppend {
+    ticket: Ticket,
+}
+
+impl PendingAppend {
+    /// Where the batch stands. It is written, and survives a kill, but not yet a power cut.
+    pub async fn placed(mut self) -> Result<Placed, AppendError> {
+        only(self.ticket.placed().await)
+    }
+
+    /// Where the batch stands, once it is kept as the stream's flush policy promises.
+    pub async fn settled(self) -> Result<Placed, AppendError> {
+        only(self.ticket.settled().await)
+    }
+}
+
+fn only(outcomes: Vec<Outcome>) -> Result<Placed, AppendError> {
+    let outcome = outcomes
+        .into_iter()
+        .next()
+        .ok_or(AppendError::ShuttingDown)?;
+    outcome.map_err(AppendError::from)
+}
+
+impl Broker {
+    /// Appends a batch whose partition the client chose, byte for byte. The caller has verified its
+    /// CRC and its counts. Waits for admission (quota, room) before the order is fixed; calls for
+    /// one partition that are made one after the other keep their order.
+    pub async fn append(
+        &self,
+        stream: &Stream,
+        partition: PartitionIndex,
+        batch: RecordBatch,
+    ) -> Result<PendingAppend, AppendError> {
+        let partition = writable(stream, partition)?;
+        let config = stream.config();
+        check_batch(&config, &batch, self.clock().now())?;
+        let records = usize::try_from(batch.header().record_count).unwrap_or(0);
+        self.admit_write(stream, &partition, batch.bytes().len(), records)
+            .await?;
+        self.log().wait_for_room(partition.id).await;
+        Ok(PendingAppend {
+            ticket: self.submit(&partition, &config, batch),
+        })
+    }
+
+    /// Appends records whose partition the broker picks: by the MD5 of the key, by the explicit hash
+    /// key, or in turn for records without a key. Each record has an answer of its own, in the order
+    /// given; what a shard's quota refuses is not written. Returns when the rest is kept.
+    pub async fn append_routed(
+        &self,
+        stream: &Stream,
+        records: &[RoutedRecord],
+    ) -> Vec<Result<RoutedPlace, AppendError>> {
+        let config = stream.config();
+        let now = self.clock().now();
+        let mut results: Vec<Result<RoutedPlace, AppendError>> = records
+            .iter()
+            .map(|_| Err(AppendError::UnknownPartition))
+            .collect();
+        if stream.is_deleted() {
+            return results;
+        }
+        let mut pending = Vec::new();
+        for group in self.group_by_partition(stream, records, &mut results) {
+            self.log().wait_for_room(group.partition.id).await;
+            for run in group.build(records, now, config.timestamp_type) {
+                let ticket = self.submit(&group.partition, &config, run.batch);
+                pending.push((group.partition.id.index, run.members, ticket));
+            }
+        }
+        for (partition, members, ticket) in pending {
+            let outcome = only(ticket.settled().await);
+            for (position, member) in (0u64..).zip(members) {
+                let place = outcome.clone().map(|placed| RoutedPlace {
+                    partition,
+                    offset: placed.base_offset.plus(position),
+                    epoch: placed.epoch,
+                    timestamp: placed.append_time.unwrap_or(now),
+                });
+                if let Some(result) = results.get_mut(member) {
+                    *result = place;
+                }
+            }
+        }
+        results
+    }
+
+    /// Routes and admits each record; refusals go straight into `results`.
+    fn group_by_partition(
+        &self,
+        stream: &Stream,
+        records: &[RoutedRecord],
+        results: &mut [Result<RoutedPlace, AppendError>],
+    ) -> Vec<RoutedGroup> {
+        let open = OpenPartitions::of(&stream.partitions());
+        let mut groups: BTreeMap<PartitionIndex, RoutedGroup> = BTreeMap::new();
+        for (member, (record, result)) in records.iter().zip(results).enumerate() {
+            let turn = || self.turns.fetch_add(1, Ordering::Relaxed);
+            let Some(partition) = open.route(record, turn) else {
+                continue;
+            };
+            let size_bytes = record.key.len() + record.data.len();
+            if let Err(error) = self.admit_record(stream, partition, size_bytes) {
+                *result = Err(error);
+                continue;
+            }
+            let group = groups
+                .entry(partition.id.index)
+                .or_insert_with(|| RoutedGroup {
+                    partition: Arc::clone(partition),
+                    members: Vec::new(),
+                });
+            group.members.push(member);
+        }
+        groups.into_values().collect()
+    }
+
+    fn submit(&self, partition: &Partition, config: &StreamConfig, batch: RecordBatch) -> Ticket {
+        let stamp = match config.timestamp_type {
+            TimestampType::CreateTime => Stamp::Keep,
+            TimestampType::LogAppendTime => Stamp::AppendTime,
+        };
+        let append = Append {
+            partition: partition.id,
+            batch,
+            stamp,
+            expect_end: None,
+        };
+        self.log().submit(CommitSet::of(append))
+    }
+
+    /// One record against its shard's quota: refused while in debt, otherwise charged in full.
+    fn admit_record(
+        &self,
+        stream: &Stream,
+        partition: &Partition,
+        size_bytes: usize,
+    ) -> Result<(), AppendError> {
+        let now = self.clock().moment();
+        self.with_quota(stream, partition, |quota| {
+            if !quota.write_wait(now).is_zero() {
+                self.metrics().count_throttle();
+                return Err(AppendError::OverQuota {
+                    partition: partition.id.index,
+                });
+            }
+            quota.charge_write(size_bytes, 1);
+            Ok(())
+        })
+        .unwrap_or(Ok(()))
+    }
+
+    /// A batch against its shard's quota: waits while in debt, then charges in full.
+    async fn admit_write(
+        &self,
+        stream: &Stream,
+        partition: &Partition,
+        bytes: usize,
+        records: usize,
+    ) -> Result<(), AppendError> {
+        let deadline = self.clock().moment().plus(ADMISSION_WAIT_MAX);
+        loop {
+            let now = self.clock().moment();
+            let wait = self.with_quota(stream, partition, |quota| {
+                let wait = quota.write_wait(now);
+                if wait.is_zero() {
+                    quota.charge_write(bytes, records);
+                }
+                wait
+            });
+            match wait {
+                None | Some(Duration::ZERO) => return Ok(()),
+                Some(wait) if now.plus(wait) > deadline => {
+                    return Err(AppendError::OverQuota {
+                        partition: partition.id.index,
+                    });
+                }
+                Some(wait) => {
+                    self.metrics().count_throttle();
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+}
+
+/// The records of one request that go to one partition, by their position in the request.
+struct RoutedGroup {
+    partition: Arc<Partition>,
+    members: Vec<usize>,
+}
+
+/// One batch of a group.
+struct Run {
+    members: Vec<usize>,
+    batch: RecordBatch,
+}
+
+impl RoutedGroup {
+    /// Builds the group's batches: one, or several where it is larger than a built batch may be.
+    fn build(
+        &self,
+        records: &[RoutedRecord],
+        now: Timestamp,
+        timestamp_type: TimestampType,
+    ) -> Vec<Run> {
+        let options = || BatchOptions {
+            timestamp_type,
+            ..BatchOptions::default()
+        };
+        let mut runs = Vec::with_capacity(1);
+        let mut builder = BatchBuilder::new(options());
+        let mut members = Vec::new();
+        for member in &self.members {
+            let Some(record) = records.get(*member) else {
+                continue;
+            };
+            let size_bytes = record.key.len() + record.data.len();
+            let full = builder.batch_bytes() + size_bytes > BUILT_BATCH_BYTES_MAX;
+            if full && !builder.is_empty() {
+                let batch = std::mem::replace(&mut builder, BatchBuilder::new(options())).build();
+                runs.push(Run {
+                    members: std::mem::take(&mut members),
+                    batch,
+                });
+            }
+            let write = RecordToWrite {
+                timestamp: now,
+                key: Some(&record.key)
+                    .filter(|key| !key.is_empty())
+                    .map(|key| &**key),
+                value: Some(&record.data),
+                headers: &[],
+            };
+            builder
+                .append(&write)
+                .expect("a batch is closed long before it is full");
+            members.push(*member);
+        }
+        if !builder.is_empty() {
+            runs.push(Run {
+                members,
+                batch: builder.build(),
+            });
+        }
+        runs
+    }
+}
+
+/// The partition, if it takes records.
+fn writable(stream: &Stream, index: PartitionIndex) -> Result<Arc<Partition>, AppendError> {
+    if stream.is_deleted() {
+        return Err(AppendError::UnknownPartition);
+    }
+    let partition = stream
+        .partition(index)
+        .ok_or(AppendError::UnknownPartition)?;
+    if partition.closed_at().is_some() {
+        let open = OpenPartitions::of(&stream.partitions()).indexes(NAMED_PARTITIONS_MAX);
+        return Err(AppendError::Closed { open });
+    }
+    Ok(partition)
+}
+
+fn check_batch(
+    config: &StreamConfig,
+    batch: &RecordBatch,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    let (size_bytes, limit_bytes) = (batch.bytes().len(), config.message_bytes_max);
+    if size_bytes > limit_bytes {
+        return Err(AppendError::BatchTooLarge {
+            size_bytes,
+            limit_bytes,
+        });
+    }
+    let newest = batch.header().max_timestamp;
+    if config.timestamp_type == TimestampType::CreateTime && newest != Timestamp::NONE {
+        let ahead_ms = newest.millis_since(now);
+        let too_late = ahead_ms > config.timestamp_after_ms_max;
+        if too_late || ahead_ms < config.timestamp_before_ms_max.saturating_neg() {
+            return Err(AppendError::InvalidTimestamp);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! The ways out: ranges for those who forward batches, records for those who show them.
+
+pub mod fetch;
+pub mod position;
+pub mod records;

@@ -1,0 +1,329 @@
+//! Records, decoded: what Kinesis and gRPC show, whichever dialect wrote them (design.md §1).
+//!
+//! Reads never pass the high watermark. Control batches are skipped, all codecs are decoded, and a
+//! Kafka record is never an error here: whatever its key, it has a partition key to show.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_model::batch::RecordBatch;
+use weir_model::ids::{LogEpoch, PartitionIndex};
+use weir_model::limits::DecodeLimits;
+use weir_model::offset::Offset;
+use weir_model::record::Headers;
+use weir_model::time::Timestamp;
+use weir_storage::read_plan::{OversizedFirst, ReadRequest};
+use weir_storage::watermarks::Watermarks;
+
+use crate::broker::Broker;
+use crate::error::ReadError;
+use crate::partition::partition::Partition;
+use crate::stream::stream::Stream;
+
+/// Bytes of the log looked at in one step; a step is what one batch may hold at the least.
+const STEP_BYTES: usize = 1 << 20;
+
+/// Longest partition key that Kinesis can show, in characters.
+const PARTITION_KEY_CHARS_MAX: usize = 256;
+
+/// Bytes of a key that is not text, shown in hex: `hex:` and these are 256 characters.
+const HEX_KEY_BYTES_MAX: usize = 126;
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct ReadRecords {
+    /// The stream.
+    pub stream: Arc<Stream>,
+    /// Which partition of it.
+    pub partition: PartitionIndex,
+    /// The first offset wanted; one below the log start means the log start.
+    pub from: Offset,
+    /// Most records.
+    pub records_max: usize,
+    /// Most bytes of keys and data; the first record may be larger.
+    pub bytes_max: usize,
+    /// Whether the shard's bucket of calls is charged too.
+    pub call: CallQuota,
+}
+
+/// Whether a read counts against the shard's calls per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallQuota {
+    /// It does (GetRecords).
+    Charged,
+    /// It does not.
+    Free,
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub struct RecordsRead {
+    /// The records, in offset order.
+    pub records: Vec<ReadRecord>,
+    /// Where the next read goes on.
+    pub next: Offset,
+    /// How old the oldest record is that was not read, in ms; 0 at the tip.
+    pub behind_ms: u64,
+    /// Whether the partition was closed and is read to its end.
+    pub finished: bool,
+    /// The partition's positions at the last look.
+    pub watermarks: Watermarks,
+}
+
+/// One record.
+#[derive(Clone, Debug)]
+pub struct ReadRecord {
+    /// Its offset.
+    pub offset: Offset,
+    /// The log epoch it was written in.
+    pub epoch: LogEpoch,
+    /// Its timestamp, within 0 and now.
+    pub timestamp: Timestamp,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its value.
+    pub value: Option<Bytes>,
+    /// Its headers.
+    pub headers: Headers,
+}
+
+impl ReadRecord {
+    /// The key as Kinesis shows it: itself when it is 1 to 256 characters of text, `-` for none,
+    /// hex for everything else.
+    pub fn partition_key(&self) -> Cow<'_, str> {
+        let key = self.key.as_deref().unwrap_or_default();
+        if key.is_empty() {
+            return Cow::Borrowed("-");
+        }
+        match std::str::from_utf8(key) {
+            Ok(text) if text.chars().count() <= PARTITION_KEY_CHARS_MAX => Cow::Borrowed(text),
+            _ => {
+                let mut hex = String::from("hex:");
+                for byte in key.iter().take(HEX_KEY_BYTES_MAX) {
+                    write!(hex, "{byte:02x}").expect("a String takes all that is written to it");
+                }
+                Cow::Owned(hex)
+            }
+        }
+    }
+
+    /// The value as Kinesis shows it; nothing for none.
+    pub fn data(&self) -> Bytes {
+        self.value.clone().unwrap_or_default()
+    }
+
+    /// Bytes of key and data.
+    pub fn size_bytes(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        length(&self.key) + length(&self.value)
+    }
+}
+
+impl Broker {
+    /// Reads records below the high watermark; an empty answer is legal anywhere.
+    pub async fn read(&self, request: &ReadRecords) -> Result<RecordsRead, ReadError> {
+        let stream = &request.stream;
+        let partition = stream
+            .partition(request.partition)
+            .ok_or(ReadError::UnknownPartition)?;
+        if stream.is_deleted() {
+            return Err(ReadError::UnknownPartition);
+        }
+        self.admit_read(stream, &partition, request.call)?;
+        let mut reading = Reading {
+            records: Vec::new(),
+            bytes: 0,
+            next: request.from.max(partition.watermarks().log_start),
+            first_unread: None,
+        };
+        while self.read_step(request, &partition, &mut reading).await? == Step::GoOn {}
+        self.with_quota(stream, &partition, |quota| quota.charge_read(reading.bytes));
+
+        let watermarks = partition.watermarks();
+        let now = self.clock().now();
+        let behind_ms = match reading.first_unread {
+            None => 0,
+            Some(unread) => u64::try_from(now.millis_since(unread)).unwrap_or(0),
+        };
+        let closed = partition.closed_at();
+        Ok(RecordsRead {
+            records: reading.records,
+            next: reading.next,
+            behind_ms,
+            finished: closed.is_some_and(|closed| reading.next >= closed.end),
+            watermarks,
+        })
+    }
+
+    fn admit_read(
+        &self,
+        stream: &Stream,
+        partition: &Partition,
+        call: CallQuota,
+    ) -> Result<(), ReadError> {
+        let now = self.clock().moment();
+        let wait = self.with_quota(stream, partition, |quota| {
+            let wait = match call {
+                CallQuota::Charged => quota.call_wait(now).max(quota.read_wait(now)),
+                CallQuota::Free => quota.read_wait(now),
+            };
+            if wait.is_zero() && call == CallQuota::Charged {
+                quota.charge_call();
+            }
+            wait
+        });
+        match wait {
+            Some(retry_after) if !retry_after.is_zero() => {
+                self.metrics().count_throttle();
+                Err(ReadError::OverQuota { retry_after })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn read_step(
+        &self,
+        request: &ReadRecords,
+        partition: &Partition,
+        reading: &mut Reading,
+    ) -> Result<Step, ReadError> {
+        let plan = self.log().read(ReadRequest {
+            partition: partition.id,
+            from: reading.next,
+            bytes_max: STEP_BYTES,
+            oversized_first: OversizedFirst::Return,
+        });
+        let ranges = match plan {
+            Ok(plan) => plan.ranges().await?,
+            // Retention moved the log start past the reader between two steps.
+            Err(weir_storage::error::ReadError::OutOfRange { log_start, .. })
+                if reading.next < log_start =>
+            {
+                reading.next = log_start;
+                return Ok(Step::GoOn);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if ranges.extents.is_empty() {
+            return Ok(Step::Done);
+        }
+        let now = self.clock().now();
+        for extent in &ranges.extents {
+            let mut bytes = extent.load().await?;
+            while !bytes.is_empty() {
+                let damaged = |_| ReadError::Corrupt { at: reading.next };
+                let batch = RecordBatch::split_first(&mut bytes).map_err(damaged)?;
+                if reading.take(request, &batch, now)? == Step::Done {
+                    return Ok(Step::Done);
+                }
+            }
+        }
+        Ok(Step::GoOn)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    GoOn,
+    Done,
+}
+
+/// What a read has gathered so far.
+struct Reading {
+    records: Vec<ReadRecord>,
+    bytes: usize,
+    next: Offset,
+    /// When the first record was written that no longer fitted.
+    first_unread: Option<Timestamp>,
+}
+
+impl Reading {
+    fn take(
+        &mut self,
+        request: &ReadRecords,
+        batch: &RecordBatch,
+        now: Timestamp,
+    ) -> Result<Step, ReadError> {
+        let header = batch.header();
+        let at = self.next;
+        let damaged = || ReadError::Corrupt { at };
+        let base = Offset::try_from(header.base_offset).map_err(|_| damaged())?;
+        let after = Offset::try_from(header.last_offset())
+            .map_err(|_| damaged())?
+            .next();
+        if header.attributes.is_control() {
+            self.next = self.next.max(after);
+            return Ok(Step::GoOn);
+        }
+        let epoch = u32::try_from(header.leader_epoch)
+            .ok()
+            .and_then(LogEpoch::new);
+        let epoch = epoch.ok_or_else(damaged)?;
+        for record in batch
+            .records(&DecodeLimits::default())
+            .map_err(|_| damaged())?
+        {
+            let record = record.map_err(|_| damaged())?;
+            let offset = base.plus(u64::from(record.offset_delta.unsigned_abs()));
+            if offset < self.next {
+                continue;
+            }
+            let record = ReadRecord {
+                offset,
+                epoch,
+                timestamp: record.timestamp.clamp(Timestamp::from_millis(0), now),
+                key: record.key,
+                value: record.value,
+                headers: record.headers,
+            };
+            let size_bytes = record.size_bytes();
+            let full = self.records.len() >= request.records_max
+                || (self.bytes + size_bytes > request.bytes_max && !self.records.is_empty());
+            if full {
+                self.first_unread = Some(record.timestamp);
+                return Ok(Step::Done);
+            }
+            self.bytes += size_bytes;
+            self.next = offset.next();
+            self.records.push(record);
+        }
+        self.next = self.next.max(after);
+        Ok(Step::GoOn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_key(key: Option<&[u8]>) -> ReadRecord {
+        ReadRecord {
+            offset: Offset::ZERO,
+            epoch: LogEpoch::ZERO,
+            timestamp: Timestamp::default(),
+            key: key.map(Bytes::copy_from_slice),
+            value: None,
+            headers: Headers::default(),
+        }
+    }
+
+    #[test]
+    fn every_kafka_key_has_a_partition_key_to_show() {
+        let long_text = "é".repeat(256);
+        let too_long = "a".repeat(257);
+        let hex_of_too_long = format!("hex:{}", "61".repeat(126));
+        for (key, shown) in [
+            (None, "-"),
+            (Some(&b""[..]), "-"),
+            (Some(b"order-7"), "order-7"),
+            (Some(long_text.as_bytes()), long_text.as_str()),
+            (Some(too_long.as_bytes()), hex_of_too_long.as_str()),
+            (Some(&[0xff, 0x00]), "hex:ff00"),
+        ] {
+            assert_eq!(with_key(key).partition_key(), shown);
+        }
+        assert_eq!(hex_of_too_long.len(), 256);
+    }
+}

@@ -1,0 +1,3 @@
+//! Which partition a record goes to.
+
+pub mod route;

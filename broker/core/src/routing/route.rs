@@ -1,0 +1,160 @@
+//! From a record to its partition: by the MD5 of its key, by an explicit hash key, or in turn.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_model::hash_key::HashKey;
+use weir_model::ids::{LogEpoch, PartitionIndex};
+use weir_model::offset::Offset;
+use weir_model::time::Timestamp;
+
+use crate::partition::partition::Partition;
+
+/// A record whose partition the broker picks.
+#[derive(Clone, Debug)]
+pub struct RoutedRecord {
+    /// The partition key; empty for a record that may go anywhere.
+    pub key: Bytes,
+    /// Routes in the key's place, if given.
+    pub explicit_hash_key: Option<HashKey>,
+    /// The payload.
+    pub data: Bytes,
+}
+
+/// Where a routed record went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoutedPlace {
+    /// The partition that was picked.
+    pub partition: PartitionIndex,
+    /// The record's offset there.
+    pub offset: Offset,
+    /// The log epoch it was written in.
+    pub epoch: LogEpoch,
+    /// The record's timestamp.
+    pub timestamp: Timestamp,
+}
+
+/// The open partitions of a stream in the order of their hash-key ranges.
+#[derive(Debug)]
+pub struct OpenPartitions {
+    by_start: Vec<Arc<Partition>>,
+}
+
+impl OpenPartitions {
+    /// The open ones among a stream's partitions.
+    pub fn of(partitions: &[Arc<Partition>]) -> OpenPartitions {
+        let is_open = |partition: &&Arc<Partition>| partition.closed_at().is_none();
+        let mut by_start: Vec<_> = partitions.iter().filter(is_open).cloned().collect();
+        by_start.sort_by_key(|partition| partition.hash_keys.start());
+        OpenPartitions { by_start }
+    }
+
+    /// The partition whose range holds the hash key. None only for a stream without partitions.
+    pub fn covering(&self, hash_key: HashKey) -> Option<&Arc<Partition>> {
+        let after = self
+            .by_start
+            .partition_point(|p| p.hash_keys.start() <= hash_key);
+        let found = self.by_start.get(after.checked_sub(1)?);
+        debug_assert!(
+            found.is_none_or(|p| p.hash_keys.contains(hash_key)),
+            "a hole in the ranges"
+        );
+        found
+    }
+
+    /// The partition whose turn it is.
+    pub fn in_turn(&self, turn: usize) -> Option<&Arc<Partition>> {
+        self.by_start.get(turn.checked_rem(self.by_start.len())?)
+    }
+
+    /// Where a record goes; `turn` counts the records that may go anywhere.
+    pub fn route(
+        &self,
+        record: &RoutedRecord,
+        turn: impl FnOnce() -> usize,
+    ) -> Option<&Arc<Partition>> {
+        match record.explicit_hash_key {
+            Some(hash_key) => self.covering(hash_key),
+            None if record.key.is_empty() => self.in_turn(turn()),
+            None => self.covering(HashKey::of_partition_key(&record.key)),
+        }
+    }
+
+    /// The numbers of the open partitions, at most `limit`.
+    pub fn indexes(&self, limit: usize) -> Vec<PartitionIndex> {
+        self.by_start
+            .iter()
+            .map(|partition| partition.id.index)
+            .take(limit)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_model::hash_key::HashKeyRange;
+    use weir_model::ids::{PartitionId, StreamId};
+
+    const HALF: u128 = 1 << 127;
+
+    fn two_even_shards() -> OpenPartitions {
+        let partition = |(index, range): (usize, HashKeyRange)| {
+            let index = PartitionIndex::try_from(index).expect("small");
+            let id = PartitionId {
+                stream: StreamId::from_bytes([1; 16]),
+                index,
+            };
+            Arc::new(Partition::new(
+                id,
+                range,
+                Timestamp::default(),
+                [None, None],
+                None,
+            ))
+        };
+        let ranges = HashKeyRange::even_ranges(2);
+        let shards: Vec<_> = ranges.into_iter().enumerate().map(partition).collect();
+        OpenPartitions::of(&shards)
+    }
+
+    #[test]
+    fn hash_keys_land_in_the_shard_that_covers_them() {
+        let shards = two_even_shards();
+        for (hash_key, shard) in [(0, 0), (HALF - 1, 0), (HALF, 1), (u128::MAX, 1)] {
+            let found = shards
+                .covering(HashKey(hash_key))
+                .map(|p| p.id.index.as_u32());
+            assert_eq!(found, Some(shard), "hash key {hash_key}");
+        }
+    }
+
+    #[test]
+    fn an_explicit_hash_key_beats_the_key_and_records_without_either_take_turns() {
+        let shards = two_even_shards();
+        let record = |key: &'static [u8], explicit_hash_key| RoutedRecord {
+            key: Bytes::from_static(key),
+            explicit_hash_key,
+            data: Bytes::new(),
+        };
+        // MD5("a") begins with 0x0c, MD5("b") with 0x92.
+        for (record, turn, shard) in [
+            (record(b"a", None), 9, 0),
+            (record(b"b", None), 9, 1),
+            (record(b"b", Some(HashKey(0))), 9, 0),
+            (record(b"", None), 0, 0),
+            (record(b"", None), 1, 1),
+            (record(b"", None), 2, 0),
+        ] {
+            let found = shards.route(&record, || turn).map(|p| p.id.index.as_u32());
+            assert_eq!(found, Some(shard), "{record:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_without_partitions_routes_nowhere() {
+        let none = OpenPartitions::of(&[]);
+        assert!(none.covering(HashKey::MIN).is_none());
+        assert!(none.in_turn(3).is_none());
+    }
+}

@@ -1,0 +1,11 @@
+//! Streams (Kafka: topics): their names, their settings, and the table of all of them.
+
+pub mod config;
+pub mod config_table;
+pub mod registry;
+mod row;
+#[expect(
+    clippy::module_inception,
+    reason = "one noun is one file, and the noun is stream"
+)]
+pub mod stream;

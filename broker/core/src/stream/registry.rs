@@ -1,0 +1,274 @@
+//! The table of all streams, by name and by id, and the only place that makes and removes them.
+//!
+//! Metadata decides what exists: a stream is one row, committed before anyone is told of it and
+//! marked as deleting before anything of it goes. Creation costs that one commit for all streams of
+//! a request and no file. A crash between the two commits of a deletion leaves a row that the next
+//! start finishes.
+//!
+//! Invariant: a stream is in both maps or in neither, and its partitions are declared to the log
+//! and attached before it is in them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tracing::{info, warn};
+use weir_model::hash_key::HashKeyRange;
+use weir_model::ids::{PartitionId, PartitionIndex, StreamId, StreamName};
+use weir_model::limits::STREAM_PARTITIONS_MAX;
+use weir_model::random::Random;
+use weir_model::time::{Clock, Timestamp};
+use weir_storage::config::FlushPolicy;
+use weir_storage::error::MetaError;
+use weir_storage::log::Log;
+use weir_storage::meta::{Expect, MetaChange, MetaStore};
+
+use crate::error::{CreateStreamError, DeleteStreamError};
+use crate::partition::partition::Partition;
+use crate::stream::config::StreamConfig;
+use crate::stream::row::{self, Life};
+use crate::stream::stream::{Intent, NewStream, Stream};
+
+/// All streams of the broker.
+#[derive(Debug)]
+pub struct Registry {
+    log: Arc<Log>,
+    meta: Arc<dyn MetaStore>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    default_flush: FlushPolicy,
+    /// A sync lock: held for a look-up or a change of the maps, never across an await.
+    tables: RwLock<Tables>,
+    /// An async lock: one change of the set of streams at a time, across its commit.
+    changing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    by_name: BTreeMap<StreamName, Arc<Stream>>,
+    by_id: HashMap<StreamId, Arc<Stream>>,
+}
+
+impl Registry {
+    /// Reads all streams from the metadata and finishes the deletions that a crash interrupted.
+    pub async fn open(
+        log: Arc<Log>,
+        meta: Arc<dyn MetaStore>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        default_flush: FlushPolicy,
+    ) -> Result<Registry, MetaError> {
+        let rows = meta.scan(Bytes::from_static(&[row::STREAM_KEY])).await?;
+        let registry = Registry {
+            log,
+            meta,
+            clock,
+            random,
+            default_flush,
+            tables: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+        };
+        for (key, value) in rows {
+            let (stream, life) = row::decode(&key, &value.value, default_flush)
+                .map_err(|why| MetaError::Failed(format!("damaged stream row: {why}")))?;
+            let stream = Arc::new(stream);
+            registry.declare(&stream)?;
+            match life {
+                Life::Lives => registry.insert(&stream),
+                Life::Deleting => registry.finish_deletion(&stream).await?,
+            }
+        }
+        Ok(registry)
+    }
+
+    /// The stream with this name.
+    pub fn by_name(&self, name: &str) -> Option<Arc<Stream>> {
+        let name = StreamName::new(name).ok()?;
+        self.tables.read().by_name.get(&name).cloned()
+    }
+
+    /// The stream with this id.
+    pub fn by_id(&self, id: StreamId) -> Option<Arc<Stream>> {
+        self.tables.read().by_id.get(&id).cloned()
+    }
+
+    /// All streams, ordered by name.
+    pub fn all(&self) -> Vec<Arc<Stream>> {
+        self.tables.read().by_name.values().cloned().collect()
+    }
+
+    /// Makes streams, all in one metadata commit; each is judged on its own.
+    pub async fn create(&self, new: Vec<NewStream>) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
+        let _one_at_a_time = self.changing.lock().await;
+        let mut made: BTreeMap<StreamName, Arc<Stream>> = BTreeMap::new();
+        let mut results = Vec::with_capacity(new.len());
+        for stream in &new {
+            let result = self.build(stream, &made).map(Arc::new);
+            if let (Ok(built), Intent::Make) = (&result, stream.intent) {
+                made.insert(built.name.clone(), Arc::clone(built));
+            }
+            results.push(result);
+        }
+        if let Err(error) = self.commit_new(made.values()).await {
+            let failed = CreateStreamError::Meta(error);
+            return results
+                .into_iter()
+                .map(|r| r.and(Err(failed.clone())))
+                .collect();
+        }
+        for stream in made.values() {
+            info!(stream = %stream.name, id = %stream.id, routing = ?stream.routing,
+                partitions = stream.partitions().len(), "stream created");
+        }
+        results
+    }
+
+    /// Deletes a stream: its name is free when this returns, and nothing of it comes back.
+    ///
+    /// `before_removal` runs between the decision and the removal of the records, for what hangs on
+    /// the stream elsewhere (committed group offsets).
+    pub async fn delete(
+        &self,
+        id: StreamId,
+        before_removal: impl Future<Output = ()>,
+    ) -> Result<(), DeleteStreamError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let stream = self.by_id(id).ok_or(DeleteStreamError::Unknown)?;
+        if stream.name.is_internal() {
+            return Err(DeleteStreamError::Internal);
+        }
+        let value = Some(row::encode(&stream, Life::Deleting));
+        let change = MetaChange {
+            key: row::key(id),
+            expect: Expect::Anything,
+            value,
+        };
+        self.meta
+            .commit(vec![change])
+            .await
+            .map_err(DeleteStreamError::Meta)?;
+        stream.mark_deleted();
+        {
+            let mut tables = self.tables.write();
+            tables.by_name.remove(&stream.name);
+            tables.by_id.remove(&id);
+        }
+        before_removal.await;
+        self.finish_deletion(&stream)
+            .await
+            .map_err(DeleteStreamError::Meta)?;
+        info!(stream = %stream.name, id = %stream.id, "stream deleted");
+        Ok(())
+    }
+
+    fn build(
+        &self,
+        new: &NewStream,
+        made: &BTreeMap<StreamName, Arc<Stream>>,
+    ) -> Result<Stream, CreateStreamError> {
+        self.check_name(&new.name, made)?;
+        let max = u32::try_from(STREAM_PARTITIONS_MAX).unwrap_or(u32::MAX);
+        if new.partitions == 0 || new.partitions > max {
+            return Err(CreateStreamError::PartitionCount { max });
+        }
+        let config = StreamConfig::new(new.overrides.clone(), self.default_flush)
+            .map_err(CreateStreamError::Config)?;
+        let id = StreamId::random(&*self.random);
+        let now = self.clock.now();
+        let partitions = first_partitions(id, new.partitions, now);
+        Ok(Stream::new(id, new, now, config, partitions))
+    }
+
+    /// Kafka's rule: `a.b` and `a_b` would share a metric's name, so only one of them may live.
+    fn check_name(
+        &self,
+        name: &StreamName,
+        made: &BTreeMap<StreamName, Arc<Stream>>,
+    ) -> Result<(), CreateStreamError> {
+        let tables = self.tables.read();
+        if tables.by_name.contains_key(name) || made.contains_key(name) {
+            return Err(CreateStreamError::AlreadyExists);
+        }
+        if !name.as_str().contains(['.', '_']) {
+            return Ok(());
+        }
+        let folded = name.as_str().replace('.', "_");
+        let collides = |other: &&StreamName| other.as_str().replace('.', "_") == folded;
+        match tables.by_name.keys().chain(made.keys()).find(collides) {
+            Some(other) => Err(CreateStreamError::NameCollision {
+                other: other.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    async fn commit_new(
+        &self,
+        streams: impl Iterator<Item = &Arc<Stream>> + Clone,
+    ) -> Result<(), MetaError> {
+        let row_of = |stream: &Arc<Stream>| MetaChange {
+            key: row::key(stream.id),
+            expect: Expect::Absent,
+            value: Some(row::encode(stream, Life::Lives)),
+        };
+        let changes: Vec<_> = streams.clone().map(row_of).collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.meta.commit(changes).await?;
+        for stream in streams {
+            self.declare(stream)?;
+            self.insert(stream);
+        }
+        Ok(())
+    }
+
+    fn declare(&self, stream: &Stream) -> Result<(), MetaError> {
+        let config = stream.config().log;
+        for partition in stream.partitions().iter() {
+            self.log.declare(partition.id, config);
+            let progress = self.log.progress(partition.id).map_err(|error| {
+                MetaError::Failed(format!("partition {}: {error:?}", partition.id))
+            })?;
+            partition.attach(progress);
+        }
+        Ok(())
+    }
+
+    fn insert(&self, stream: &Arc<Stream>) {
+        let mut tables = self.tables.write();
+        tables
+            .by_name
+            .insert(stream.name.clone(), Arc::clone(stream));
+        tables.by_id.insert(stream.id, Arc::clone(stream));
+    }
+
+    async fn finish_deletion(&self, stream: &Stream) -> Result<(), MetaError> {
+        let ids: Vec<_> = stream
+            .partitions()
+            .iter()
+            .map(|partition| partition.id)
+            .collect();
+        if let Err(error) = self.log.delete(&ids).await {
+            warn!(stream = %stream.name, ?error, "records not removed, retried at the next start");
+            return Err(error);
+        }
+        let gone = MetaChange {
+            key: row::key(stream.id),
+            expect: Expect::Anything,
+            value: None,
+        };
+        self.meta.commit(vec![gone]).await
+    }
+}
+
+fn first_partitions(stream: StreamId, count: u32, now: Timestamp) -> Vec<Arc<Partition>> {
+    let ranges = HashKeyRange::even_ranges(count);
+    let numbered = ranges.into_iter().enumerate().map(|(index, range)| {
+        let index = PartitionIndex::try_from(index).expect("the count was checked");
+        let id = PartitionId { stream, index };
+        Arc::new(Partition::new(id, range, now, [None, None], None))
+    });
+    numbered.collect()
+}

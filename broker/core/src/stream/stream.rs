@@ -1,0 +1,105 @@
+//! One stream: what never changes about it, and behind a lock what does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+use weir_model::ids::{PartitionIndex, StreamId, StreamName};
+use weir_model::time::Timestamp;
+
+use crate::partition::partition::Partition;
+use crate::stream::config::{Overrides, StreamConfig};
+
+/// How writes find their partition; fixed when the stream is made (design.md §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// Made by Kinesis: shards own hash-key ranges, split and merge, and have a lineage.
+    ByHash,
+    /// Made by Kafka: the client picks the partition; hash ranges are only a view of it.
+    ByPartition,
+}
+
+/// What is needed to make a stream.
+#[derive(Clone, Debug)]
+pub struct NewStream {
+    /// Its name.
+    pub name: StreamName,
+    /// How writes find their partition.
+    pub routing: Routing,
+    /// How many partitions it begins with, at least one.
+    pub partitions: u32,
+    /// Its settings, by Kafka name.
+    pub overrides: Overrides,
+    /// Whether to make it or only to say whether it could be made.
+    pub intent: Intent,
+}
+
+/// Do it, or only check that it could be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Do it.
+    Make,
+    /// Check only (Kafka's `validate_only`).
+    Validate,
+}
+
+/// A stream, called topic by Kafka.
+#[derive(Debug)]
+pub struct Stream {
+    /// Its id, for ever its own.
+    pub id: StreamId,
+    /// Its name, free again once it is deleted.
+    pub name: StreamName,
+    /// How writes find their partition.
+    pub routing: Routing,
+    /// When it was made.
+    pub created: Timestamp,
+    config: RwLock<Arc<StreamConfig>>,
+    /// In index order, closed ones included.
+    partitions: RwLock<Arc<[Arc<Partition>]>>,
+    deleted: AtomicBool,
+}
+
+impl Stream {
+    pub(crate) fn new(
+        id: StreamId,
+        new: &NewStream,
+        created: Timestamp,
+        config: StreamConfig,
+        partitions: Vec<Arc<Partition>>,
+    ) -> Stream {
+        Stream {
+            id,
+            name: new.name.clone(),
+            routing: new.routing,
+            created,
+            config: RwLock::new(Arc::new(config)),
+            partitions: RwLock::new(partitions.into()),
+            deleted: AtomicBool::new(false),
+        }
+    }
+
+    /// The settings it runs with now.
+    pub fn config(&self) -> Arc<StreamConfig> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// Its partitions in index order, closed ones included.
+    pub fn partitions(&self) -> Arc<[Arc<Partition>]> {
+        Arc::clone(&self.partitions.read())
+    }
+
+    /// One of its partitions, open or closed.
+    pub fn partition(&self, index: PartitionIndex) -> Option<Arc<Partition>> {
+        self.partitions.read().get(index.as_usize()).cloned()
+    }
+
+    /// Whether it was deleted since the caller got hold of it.
+    pub fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn mark_deleted(&self) {
+        self.deleted.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,3 @@
+//! Producer ids; transactions will stand here too.
+
+pub mod producer_ids;
