@@ -124,9 +124,9 @@ pub fn compress(codec: Codec, input: &[u8], output: &mut Vec<u8>) {
         Codec::Gzip => gzip(input, output),
         Codec::Snappy => snappy(input, output),
         Codec::Lz4 => lz4_frame::compress(input, output),
-        Codec::Zstd => zstd::stream::copy_encode(input, output, ZSTD_LEVEL),
+        Codec::Zstd => zstandard(input, output),
     };
-    // The encoders' only errors are those of their writer, and a Vec has none.
+    // An encoder fails when its writer does or its room ends, and a Vec has neither fault.
     done.expect("compressing memory into memory does not fail");
 }
 
@@ -143,6 +143,12 @@ fn snappy(input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
     let room = output.get_mut(start..).unwrap_or_default();
     let written = snap::raw::Encoder::new().compress(input, room)?;
     output.truncate(start + written);
+    Ok(())
+}
+
+fn zstandard(input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
+    // In one piece, not as a stream, so that the frame tells readers its size.
+    output.extend_from_slice(&zstd::bulk::compress(input, ZSTD_LEVEL)?);
     Ok(())
 }
 
