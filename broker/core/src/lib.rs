@@ -13,6 +13,7 @@
 pub mod broker;
 pub mod error;
 pub mod housekeeping;
+pub mod in_memory;
 pub mod metrics;
 pub mod partition;
 pub mod quota;

@@ -4,6 +4,8 @@
 //! metadata committed, reply sent. Every commit is durable when it returns. The interface is
 //! asynchronous and compares versions because a shared database will stand behind it one day.
 
+pub mod memory;
+
 use std::future::Future;
 use std::pin::Pin;
 

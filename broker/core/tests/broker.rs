@@ -1,0 +1,500 @@
+//! The core through its façade, on the in-memory log: what any dialect may rely on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_core::broker::{Broker, BrokerOptions};
+use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
+use weir_core::in_memory;
+use weir_core::quota::limits::QuotaPolicy;
+use weir_core::read::fetch::{FetchPartition, FetchRequest};
+use weir_core::read::position::{RememberedPlace, Resolved, StartAt};
+use weir_core::read::records::{CallQuota, ReadRecords};
+use weir_core::routing::route::RoutedRecord;
+use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
+use weir_core::{Novelty, Ranges};
+use weir_model::batch::{ProducerStamp, RecordBatch};
+use weir_model::batch_builder::{BatchBuilder, BatchOptions};
+use weir_model::compression::Codec;
+use weir_model::ids::{LogEpoch, PartitionIndex, ProducerId, StreamName};
+use weir_model::offset::Offset;
+use weir_model::random::SeededRandom;
+use weir_model::record::RecordToWrite;
+use weir_model::time::{ManualClock, Timestamp};
+
+const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+struct Bench {
+    broker: Arc<Broker>,
+    clock: Arc<ManualClock>,
+}
+
+impl Bench {
+    async fn new() -> Bench {
+        Bench::with(in_memory::default_options()).await
+    }
+
+    async fn with(options: BrokerOptions) -> Bench {
+        let clock = Arc::new(ManualClock::starting_at(NOW));
+        let random = Arc::new(SeededRandom::new(1));
+        let broker = in_memory::open(Arc::clone(&clock) as _, random, options).await;
+        Bench {
+            broker: broker.expect("an in-memory broker opens"),
+            clock,
+        }
+    }
+
+    async fn stream(&self, name: &str, routing: Routing, partitions: u32) -> Arc<Stream> {
+        let new = new_stream(name, routing, partitions);
+        let mut created = self.broker.create_streams(vec![new]).await;
+        created.remove(0).expect("the stream is made")
+    }
+
+    async fn append(&self, stream: &Stream, batch: RecordBatch) -> Result<Offset, AppendError> {
+        let pending = self
+            .broker
+            .append(stream, PartitionIndex::ZERO, batch)
+            .await?;
+        pending.settled().await.map(|placed| placed.base_offset)
+    }
+}
+
+fn new_stream(name: &str, routing: Routing, partitions: u32) -> NewStream {
+    NewStream {
+        name: StreamName::new(name).expect("a legal name"),
+        routing,
+        partitions,
+        overrides: BTreeMap::new(),
+        intent: Intent::Make,
+    }
+}
+
+fn batch_of(values: &[&str], options: BatchOptions) -> RecordBatch {
+    let mut builder = BatchBuilder::new(options);
+    for value in values {
+        let record = RecordToWrite {
+            timestamp: NOW,
+            key: Some(b"key"),
+            value: Some(value.as_bytes()),
+            headers: &[],
+        };
+        builder.append(&record).expect("a small record fits");
+    }
+    builder.build()
+}
+
+fn plain(values: &[&str]) -> RecordBatch {
+    batch_of(values, BatchOptions::default())
+}
+
+fn fetch_of(stream: &Arc<Stream>, from: u64, wait_ms: u64) -> FetchRequest {
+    FetchRequest {
+        partitions: vec![FetchPartition {
+            stream: Arc::clone(stream),
+            partition: PartitionIndex::ZERO,
+            from: Offset::new(from),
+            bytes_max: 1 << 20,
+            current_epoch: None,
+        }],
+        bytes_max: 1 << 20,
+        bytes_min: 1,
+        wait_max: Duration::from_millis(wait_ms),
+    }
+}
+
+async fn fetch_one(bench: &Bench, request: &FetchRequest) -> Result<Ranges, ReadError> {
+    bench.broker.fetch(request).await.remove(0)
+}
+
+fn read_of(stream: &Arc<Stream>, partition: PartitionIndex, from: u64) -> ReadRecords {
+    ReadRecords {
+        stream: Arc::clone(stream),
+        partition,
+        from: Offset::new(from),
+        records_max: 10_000,
+        bytes_max: 10 << 20,
+        call: CallQuota::Free,
+    }
+}
+
+fn routed(key: &str, data: &str) -> RoutedRecord {
+    RoutedRecord {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        explicit_hash_key: None,
+        data: Bytes::copy_from_slice(data.as_bytes()),
+    }
+}
+
+#[tokio::test]
+async fn each_stream_of_a_request_is_judged_on_its_own() {
+    let bench = Bench::new().await;
+    bench.stream("a.b", Routing::ByPartition, 1).await;
+    let mut bad_config = new_stream("config", Routing::ByPartition, 1);
+    bad_config
+        .overrides
+        .insert("retention.minutes".to_owned(), "1".to_owned());
+    let mut only_checked = new_stream("checked", Routing::ByPartition, 1);
+    only_checked.intent = Intent::Validate;
+    let request = vec![
+        new_stream("fresh", Routing::ByPartition, 3),
+        new_stream("fresh", Routing::ByPartition, 3),
+        new_stream("a.b", Routing::ByHash, 1),
+        new_stream("a_b", Routing::ByHash, 1),
+        new_stream("none", Routing::ByHash, 0),
+        bad_config,
+        only_checked,
+    ];
+    let results = bench.broker.create_streams(request).await;
+    let errors: Vec<_> = results.into_iter().map(Result::err).collect();
+    assert_eq!(errors[0], None);
+    assert_eq!(errors[1], Some(CreateStreamError::AlreadyExists));
+    assert_eq!(errors[2], Some(CreateStreamError::AlreadyExists));
+    assert!(matches!(
+        errors[3],
+        Some(CreateStreamError::NameCollision { .. })
+    ));
+    assert!(matches!(
+        errors[4],
+        Some(CreateStreamError::PartitionCount { .. })
+    ));
+    assert!(matches!(errors[5], Some(CreateStreamError::Config(_))));
+    assert_eq!(errors[6], None);
+    let user_streams = bench
+        .broker
+        .streams()
+        .into_iter()
+        .filter(|s| !s.name.is_internal());
+    let names: Vec<_> = user_streams.map(|stream| stream.name.to_string()).collect();
+    assert_eq!(names, ["a.b", "fresh"]);
+}
+
+#[tokio::test]
+async fn a_deleted_stream_is_gone_for_those_who_still_hold_it() {
+    let bench = Bench::new().await;
+    let stream = bench.stream("orders", Routing::ByPartition, 1).await;
+    bench
+        .append(&stream, plain(&["one"]))
+        .await
+        .expect("an append");
+    bench
+        .broker
+        .delete_stream(stream.id)
+        .await
+        .expect("a deletion");
+
+    assert_eq!(
+        bench.append(&stream, plain(&["two"])).await,
+        Err(AppendError::UnknownPartition)
+    );
+    let gone = fetch_one(&bench, &fetch_of(&stream, 0, 0)).await.err();
+    assert_eq!(gone, Some(ReadError::UnknownPartition));
+    let again = bench.broker.delete_stream(stream.id).await;
+    assert_eq!(again, Err(DeleteStreamError::Unknown));
+
+    let recreated = bench.stream("orders", Routing::ByPartition, 1).await;
+    assert_ne!(recreated.id, stream.id);
+    assert_eq!(recreated.partitions()[0].watermarks().log_end, Offset::ZERO);
+}
+
+#[tokio::test]
+async fn a_waiting_fetch_ends_with_an_error_when_its_stream_is_deleted() {
+    let bench = Bench::new().await;
+    let stream = bench.stream("orders", Routing::ByPartition, 1).await;
+    let request = fetch_of(&stream, 0, 60_000);
+    let deleting = async {
+        tokio::task::yield_now().await;
+        bench.broker.delete_stream(stream.id).await
+    };
+    let (fetched, deleted) = tokio::join!(bench.broker.fetch(&request), deleting);
+    deleted.expect("a deletion");
+    assert_eq!(
+        fetched[0].as_ref().err(),
+        Some(&ReadError::UnknownPartition)
+    );
+}
+
+#[tokio::test]
+async fn a_batch_is_stored_byte_for_byte_but_for_its_place() {
+    let bench = Bench::new().await;
+    let stream = bench.stream("orders", Routing::ByPartition, 1).await;
+    bench
+        .append(&stream, plain(&["zero", "one"]))
+        .await
+        .expect("an append");
+    let sent = plain(&["two"]);
+    assert_eq!(
+        bench.append(&stream, sent.clone()).await,
+        Ok(Offset::new(2))
+    );
+    let ranges = fetch_one(&bench, &fetch_of(&stream, 2, 0))
+        .await
+        .expect("a fetch");
+    let stored = ranges.extents[0].load().await.expect("bytes");
+    assert_eq!(stored[..8], 2u64.to_be_bytes());
+    assert_eq!(stored[16..], sent.bytes()[16..]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_waits_for_the_bytes_it_wants_and_no_longer_than_it_may() {
+    let bench = Bench::new().await;
+    let stream = bench.stream("orders", Routing::ByPartition, 1).await;
+    let nothing = fetch_one(&bench, &fetch_of(&stream, 0, 500))
+        .await
+        .expect("an empty answer");
+    assert_eq!(nothing.bytes, 0);
+
+    let request = fetch_of(&stream, 0, 60_000);
+    let (fetched, appended) = tokio::join!(bench.broker.fetch(&request), async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        bench.append(&stream, plain(&["late"])).await
+    });
+    appended.expect("an append");
+    assert!(fetched[0].as_ref().expect("an answer").bytes > 0);
+    assert_eq!(
+        stream.partitions()[0].progress().waiter_count(),
+        0,
+        "no wait is left behind"
+    );
+}
+
+#[tokio::test]
+async fn batches_too_large_or_dated_too_far_ahead_are_refused() {
+    let bench = Bench::new().await;
+    let mut new = new_stream("small", Routing::ByPartition, 1);
+    new.overrides
+        .insert("max.message.bytes".to_owned(), "100".to_owned());
+    let stream = bench
+        .broker
+        .create_streams(vec![new])
+        .await
+        .remove(0)
+        .expect("made");
+    let long = "x".repeat(100);
+    let refused = bench.append(&stream, plain(&[&long])).await;
+    assert!(matches!(
+        refused,
+        Err(AppendError::BatchTooLarge {
+            limit_bytes: 100,
+            ..
+        })
+    ));
+
+    let stream = bench.stream("dated", Routing::ByPartition, 1).await;
+    bench
+        .append(&stream, plain(&["now"]))
+        .await
+        .expect("dated now");
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let timestamp = NOW.plus_millis(3_600_001);
+    let record = RecordToWrite {
+        timestamp,
+        key: None,
+        value: None,
+        headers: &[],
+    };
+    builder.append(&record).expect("a small record fits");
+    let refused = bench.append(&stream, builder.build()).await;
+    assert_eq!(refused, Err(AppendError::InvalidTimestamp));
+}
+
+#[tokio::test]
+async fn a_producers_retry_gets_its_first_offset_again() {
+    let bench = Bench::new().await;
+    let stream = bench.stream("orders", Routing::ByPartition, 1).await;
+    let producer = |base_sequence| {
+        let id = ProducerId::new(4).expect("not negative");
+        let producer = Some(ProducerStamp {
+            id,
+            epoch: 0,
+            base_sequence,
+        });
+        BatchOptions {
+            producer,
+            ..BatchOptions::default()
+        }
+    };
+    let first = batch_of(&["a", "b"], producer(0));
+    assert_eq!(bench.append(&stream, first.clone()).await, Ok(Offset::ZERO));
+    bench
+        .append(&stream, batch_of(&["c"], producer(2)))
+        .await
+        .expect("the next sequence");
+    let retried = bench
+        .broker
+        .append(&stream, PartitionIndex::ZERO, first)
+        .await;
+    let placed = retried
+        .expect("admitted")
+        .settled()
+        .await
+        .expect("answered");
+    assert_eq!(
+        (placed.base_offset, placed.novelty),
+        (Offset::ZERO, Novelty::Duplicate)
+    );
+    let gap = bench.append(&stream, batch_of(&["e"], producer(9))).await;
+    assert_eq!(gap, Err(AppendError::SequenceGap));
+}
+
+#[tokio::test]
+async fn routed_records_keep_the_order_of_their_key_and_are_read_back() {
+    let bench = Bench::new().await;
+    let stream = bench.stream("clicks", Routing::ByHash, 4).await;
+    let records: Vec<_> = (0..400)
+        .map(|n| routed(&format!("user-{}", n % 7), &format!("{n}")))
+        .collect();
+    let places = bench.broker.append_routed(&stream, &records).await;
+    let mut last_of_key: BTreeMap<String, (PartitionIndex, Offset)> = BTreeMap::new();
+    for (record, place) in records.iter().zip(&places) {
+        let place = place.as_ref().expect("within the quota");
+        let key = String::from_utf8_lossy(&record.key).into_owned();
+        if let Some((partition, offset)) = last_of_key.insert(key, (place.partition, place.offset))
+        {
+            assert_eq!(partition, place.partition, "one key, one shard");
+            assert!(offset < place.offset, "order of a key");
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for partition in stream.partitions().iter() {
+        let read = bench
+            .broker
+            .read(&read_of(&stream, partition.id.index, 0))
+            .await;
+        let read = read.expect("a read");
+        assert_eq!(read.behind_ms, 0);
+        seen.extend(read.records.iter().map(|record| record.data()));
+    }
+    assert_eq!(seen.len(), 400);
+}
+
+#[tokio::test]
+async fn a_shards_quota_refuses_per_record_and_pays_its_debt() {
+    let bench = Bench::new().await;
+    let stream = bench.stream("clicks", Routing::ByHash, 1).await;
+    let records: Vec<_> = (0..1200).map(|n| routed("k", &format!("{n}"))).collect();
+    let places = bench.broker.append_routed(&stream, &records).await;
+    let refused = |result: &Result<_, AppendError>| matches!(result, Err(AppendError::OverQuota { partition }) if *partition == PartitionIndex::ZERO);
+    assert_eq!(places.iter().filter(|result| result.is_ok()).count(), 1000);
+    assert_eq!(places.iter().filter(|result| refused(result)).count(), 200);
+    bench.clock.advance(Duration::from_millis(100));
+    let places = bench.broker.append_routed(&stream, &records).await;
+    assert_eq!(places.iter().filter(|result| result.is_ok()).count(), 100);
+}
+
+#[tokio::test]
+async fn quotas_hold_for_kinesis_streams_and_only_while_they_are_on() {
+    let mut options = in_memory::default_options();
+    options.quotas = QuotaPolicy::Off;
+    let records: Vec<_> = (0..1200).map(|n| routed("k", &format!("{n}"))).collect();
+    for (bench, routing) in [
+        (Bench::with(options).await, Routing::ByHash),
+        (Bench::new().await, Routing::ByPartition),
+    ] {
+        let stream = bench.stream("free", routing, 1).await;
+        let places = bench.broker.append_routed(&stream, &records).await;
+        assert!(places.iter().all(Result::is_ok), "{routing:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_sixth_call_within_a_second_is_refused() {
+    let bench = Bench::new().await;
+    let stream = bench.stream("clicks", Routing::ByHash, 1).await;
+    let mut request = read_of(&stream, PartitionIndex::ZERO, 0);
+    request.call = CallQuota::Charged;
+    for call in 1..=5 {
+        bench
+            .broker
+            .read(&request)
+            .await
+            .unwrap_or_else(|error| panic!("call {call}: {error:?}"));
+    }
+    let sixth = bench.broker.read(&request).await;
+    assert!(matches!(sixth, Err(ReadError::OverQuota { .. })));
+    bench.clock.advance(Duration::from_millis(201));
+    bench
+        .broker
+        .read(&request)
+        .await
+        .expect("a fifth of a second later");
+}
+
+#[tokio::test]
+async fn records_of_every_codec_are_read_from_any_offset_within_limits() {
+    for codec in Codec::ALL {
+        let bench = Bench::new().await;
+        let stream = bench.stream("orders", Routing::ByPartition, 1).await;
+        let options = || BatchOptions {
+            codec,
+            ..BatchOptions::default()
+        };
+        bench
+            .append(&stream, batch_of(&["a", "b", "c"], options()))
+            .await
+            .expect("an append");
+        bench
+            .append(&stream, batch_of(&["d", "e"], options()))
+            .await
+            .expect("an append");
+        bench.clock.advance(Duration::from_millis(70));
+
+        let mut request = read_of(&stream, PartitionIndex::ZERO, 1);
+        request.records_max = 3;
+        let read = bench.broker.read(&request).await.expect("a read");
+        let values: Vec<_> = read.records.iter().map(|record| record.data()).collect();
+        assert_eq!(values, ["b", "c", "d"], "{codec:?}");
+        assert_eq!((read.next, read.behind_ms), (Offset::new(4), 70));
+
+        request.from = read.next;
+        let read = bench.broker.read(&request).await.expect("a read");
+        assert_eq!(
+            (read.records.len(), read.next, read.behind_ms),
+            (1, Offset::new(5), 0)
+        );
+    }
+}
+
+#[tokio::test]
+async fn positions_are_found_by_name_and_time() {
+    let bench = Bench::new().await;
+    let stream = bench.stream("orders", Routing::ByPartition, 1).await;
+    let partition = &stream.partitions()[0];
+    let find = async |at| {
+        bench
+            .broker
+            .find_offset(partition, at)
+            .await
+            .expect("found")
+            .offset
+    };
+    assert_eq!(find(StartAt::Latest).await, Some(Offset::ZERO));
+    assert_eq!(find(StartAt::AtTime(NOW)).await, None);
+    bench
+        .append(&stream, plain(&["a", "b"]))
+        .await
+        .expect("an append");
+    assert_eq!(find(StartAt::Earliest).await, Some(Offset::ZERO));
+    assert_eq!(find(StartAt::Latest).await, Some(Offset::new(2)));
+    assert_eq!(find(StartAt::AtTime(NOW)).await, Some(Offset::ZERO));
+    assert_eq!(find(StartAt::AtTime(NOW.plus_millis(1))).await, None);
+    assert_eq!(find(StartAt::LargestTimestamp).await, Some(Offset::ZERO));
+
+    let place = RememberedPlace {
+        epoch: LogEpoch::ZERO,
+        offset: Offset::new(1),
+    };
+    let resolved = bench.broker.resolve(partition, place);
+    assert_eq!(resolved, Ok(Resolved::Exact(Offset::new(1))));
+}
+
+#[tokio::test]
+async fn producer_ids_are_never_given_out_twice() {
+    let bench = Bench::new().await;
+    let mut ids = BTreeSet::new();
+    for _ in 0..2500 {
+        ids.insert(bench.broker.allocate_producer_id().await.expect("an id"));
+    }
+    assert_eq!(ids.len(), 2500);
+}
