@@ -1,1 +1,42 @@
-//! The Kafka dialect.
+//! The Kafka dialect: Kafka's protocol on a socket, translated to and from the core.
+//!
+//! ```text
+//!   listener         accepts
+//!   connection       one task each: frames in, answers out, in order
+//!     frame_reader     length, limits, body          budget, unanswered: how much may be in memory
+//!     dispatch         the one table of what is served
+//!       api/<api>        decode, one call of the core, translate
+//!     answer_writer    gather list and extents of the log to the socket, without a copy
+//! ```
+//!
+//! Handlers decide nothing about streams: whatever has to do with the meaning of a stream stands in
+//! `weir-core`. Errors of the core become Kafka's codes in one place, `errors.rs`. Whatever Kafka
+//! has no error answer for closes the connection with one log line (`close.rs`).
+//!
+//! To follow a record in, read `connection`, `dispatch`, `api/produce`.
+
+#![forbid(unsafe_code)]
+
+mod advertised;
+mod answer_writer;
+mod api;
+mod budget;
+mod client_text;
+mod close;
+mod connection;
+mod dispatch;
+mod errors;
+mod exchange;
+mod frame_reader;
+mod listener;
+mod service;
+mod support;
+mod unanswered;
+
+pub use advertised::{
+    Advertised, AdvertisedRule, HostPort, InvalidAdvertised, Network, default_gateways,
+};
+pub use connection::{Ends, serve_connection};
+pub use listener::serve;
+pub use service::KafkaService;
+pub use support::support_table;

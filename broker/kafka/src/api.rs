@@ -1,0 +1,6 @@
+//! One file per API. Each opens with its contract: versions, behaviour, what is left out on purpose.
+//!
+//! A handler is named `handle` and stands in the table of [`crate::dispatch`]; `GAPS` is what the
+//! table, and so `docs/support.md`, says about it.
+
+pub(crate) mod api_versions;

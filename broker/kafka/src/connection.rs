@@ -1,0 +1,216 @@
+//! One connection: one task that reads requests and writes their answers in the same order.
+//!
+//! ```text
+//!   socket ─► frame_reader ─► begin ─► queue of pending answers ─► awaited one by one ─► socket
+//!              limits          Produce: admission and order
+//! ```
+//!
+//! Two loops run in the task, so that reading goes on while an answer is waited for: a producer may
+//! pipeline, and a Produce takes its place in the log when it is read, not when it is answered.
+//! Everything else runs when its turn to answer comes, as in Kafka.
+//!
+//! The end. When the client closes its side, sends what cannot be answered, or the broker stops,
+//! reading ends first; requests that were read are still carried out and answered, for at most
+//! [`DRAIN_MAX`], and long polls are told to hurry ([`ConnectionInfo::closing`]).
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+use weir_core::metrics::Dialect;
+use weir_model::limits::{CONNECTION_UNANSWERED_REQUESTS_MAX, MIB};
+
+use crate::answer_writer::AnswerWriter;
+use crate::budget::BudgetShare;
+use crate::close::{CloseReason, Closed, RequestName};
+use crate::dispatch;
+use crate::exchange::PendingAnswer;
+use crate::frame_reader::FrameReader;
+use crate::service::KafkaService;
+use crate::unanswered::{Unanswered, UnansweredRequest};
+
+/// How long requests that were read may take to be answered once reading has ended.
+const DRAIN_MAX: Duration = Duration::from_secs(4);
+
+/// After so many requests in a row a connection lets others run …
+const REQUESTS_PER_TURN: usize = 8;
+/// … or after so many bytes of them.
+const BYTES_PER_TURN: usize = 4 * MIB;
+
+/// The two addresses of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The client's.
+    pub peer: SocketAddr,
+    /// The one of ours that the client reached.
+    pub local: SocketAddr,
+}
+
+/// What handlers may know of the connection.
+#[derive(Debug)]
+pub(crate) struct ConnectionInfo {
+    pub(crate) ends: Ends,
+    closing: watch::Receiver<bool>,
+}
+
+impl ConnectionInfo {
+    /// Returns when the connection is about to end: who waits for something should answer now.
+    pub(crate) async fn closing(&self) {
+        // An error means that the connection is gone already.
+        let _ = self.closing.clone().wait_for(|closing| *closing).await;
+    }
+}
+
+/// A request that was read, on its way to its answer.
+struct Queued {
+    request: RequestName,
+    answer: PendingAnswer,
+    /// Given back as soon as the answer is made.
+    budget: BudgetShare,
+    /// Given back when the answer has been written.
+    place: UnansweredRequest,
+}
+
+/// Serves one connection until it ends. `stop` turning true, or its sender going away, ends it after
+/// what was read has been answered.
+pub async fn serve_connection<R, W>(
+    reader: R,
+    writer: W,
+    ends: Ends,
+    service: Arc<KafkaService>,
+    stop: watch::Receiver<bool>,
+) where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let _counted = service.broker().metrics().connection(Dialect::Kafka);
+    let (closing, is_closing) = watch::channel(false);
+    let info = Arc::new(ConnectionInfo {
+        ends,
+        closing: is_closing,
+    });
+    let (queue, queued) = mpsc::channel(CONNECTION_UNANSWERED_REQUESTS_MAX);
+    let requests = Requests {
+        frames: FrameReader::new(reader),
+        unanswered: Arc::default(),
+        info,
+        service,
+        queue,
+    };
+    let ended = {
+        let mut reading = pin!(requests.read_until_end(stop));
+        let mut writing = pin!(write_answers(AnswerWriter::new(writer), queued));
+        tokio::select! {
+            ended = &mut reading => {
+                closing.send_replace(true);
+                let drained = timeout(DRAIN_MAX, writing).await;
+                ended.and(drained.unwrap_or(Err(CloseReason::DrainTimedOut.into())))
+            }
+            ended = &mut writing => ended,
+        }
+    };
+    match ended {
+        Ok(()) => debug!(peer = %ends.peer, "kafka connection closed"),
+        Err(closed) => log_end(ends, &closed),
+    }
+}
+
+struct Requests<R> {
+    frames: FrameReader<R>,
+    unanswered: Arc<Unanswered>,
+    info: Arc<ConnectionInfo>,
+    service: Arc<KafkaService>,
+    queue: mpsc::Sender<Queued>,
+}
+
+impl<R: AsyncRead + Unpin> Requests<R> {
+    /// Reads and begins requests until the client is done, the broker stops or something is wrong.
+    /// Dropping the queue's sender at its end lets the writing loop end too.
+    async fn read_until_end(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Closed> {
+        let (mut requests_in_turn, mut bytes_in_turn) = (0, 0);
+        loop {
+            // Only here may the stop interrupt: a request that was begun is carried out.
+            let next = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => None,
+                next = self.next_frame() => next?,
+            };
+            let Some((frame, place, budget)) = next else {
+                return Ok(());
+            };
+            requests_in_turn += 1;
+            bytes_in_turn += frame.len();
+            let (request, answer) = dispatch::begin(&self.service, &self.info, frame).await?;
+            let queued = Queued {
+                request,
+                answer,
+                budget,
+                place,
+            };
+            if self.queue.send(queued).await.is_err() {
+                // The writing loop ended first, and says why.
+                return Ok(());
+            }
+            if requests_in_turn >= REQUESTS_PER_TURN || bytes_in_turn >= BYTES_PER_TURN {
+                (requests_in_turn, bytes_in_turn) = (0, 0);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// The next frame, once the connection and the broker have room for it.
+    async fn next_frame(
+        &mut self,
+    ) -> Result<Option<(Bytes, UnansweredRequest, BudgetShare)>, CloseReason> {
+        let unanswered = &self.unanswered;
+        let Some(length) = self.frames.next_length(|| !unanswered.is_empty()).await? else {
+            return Ok(None);
+        };
+        let place = unanswered.admit(length).await;
+        let budget = self.service.budget().take(length).await;
+        let frame = self.frames.body(length).await?;
+        Ok(Some((frame, place, budget)))
+    }
+}
+
+/// Awaits answers in the order of their requests and writes them.
+async fn write_answers<W: AsyncWrite + Unpin>(
+    mut writer: AnswerWriter<W>,
+    mut queued: mpsc::Receiver<Queued>,
+) -> Result<(), Closed> {
+    while let Some(Queued {
+        request,
+        answer,
+        budget,
+        place,
+    }) = queued.recv().await
+    {
+        let answer = answer.await.map_err(|reason| reason.of(request))?;
+        drop(budget);
+        if let Some(answer) = answer {
+            writer
+                .send(answer)
+                .await
+                .map_err(|reason| reason.of(request))?;
+        }
+        drop(place);
+    }
+    Ok(writer.shut_down().await?)
+}
+
+fn log_end(ends: Ends, closed: &Closed) {
+    let (peer, reason) = (ends.peer, &closed.reason);
+    let api = closed.request.map(|request| request.api_key.name());
+    let version = closed.request.map(|request| request.version);
+    if reason.is_ordinary() {
+        debug!(%peer, api, version, %reason, "kafka connection closed");
+    } else {
+        warn!(%peer, api, version, %reason, "closing kafka connection");
+    }
+}

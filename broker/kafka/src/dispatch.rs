@@ -1,0 +1,137 @@
+//! The one table of what is served: ApiVersions, the version check, the counters and
+//! `docs/support.md` all come from it.
+
+use std::sync::Arc;
+
+use weir_kafka_protocol::{ApiKey, Reader, RequestHeader};
+
+use crate::api;
+use crate::close::{CloseReason, Closed, RequestName};
+use crate::connection::ConnectionInfo;
+use crate::exchange::{Exchange, PendingAnswer, RequestContext, Started};
+use crate::service::KafkaService;
+
+/// One served API.
+#[derive(Debug)]
+pub(crate) struct ServedApi {
+    pub(crate) key: ApiKey,
+    /// First version that works.
+    pub(crate) first: i16,
+    /// Last version that works.
+    pub(crate) last: i16,
+    /// First version that ApiVersions lists: `first`, but for Produce.
+    pub(crate) listed_from: i16,
+    /// Begins a request whose version is within `first` and `last`.
+    start: fn(Exchange) -> Started,
+    /// What is left out on purpose, one sentence each.
+    pub(crate) gaps: &'static [&'static str],
+}
+
+impl ServedApi {
+    const fn new(
+        key: ApiKey,
+        (first, last): (i16, i16),
+        start: fn(Exchange) -> Started,
+        gaps: &'static [&'static str],
+    ) -> ServedApi {
+        ServedApi {
+            key,
+            first,
+            last,
+            listed_from: first,
+            start,
+            gaps,
+        }
+    }
+
+    const fn listed_from(self, version: i16) -> ServedApi {
+        ServedApi {
+            listed_from: version,
+            ..self
+        }
+    }
+}
+
+/// What is served, by key.
+pub(crate) static SERVED: &[ServedApi] = &[ServedApi::new(
+    ApiKey::ApiVersions,
+    (0, 4),
+    |exchange| exchange.in_turn(api::api_versions::handle),
+    api::api_versions::GAPS,
+)];
+
+/// Reads the header of a request, finds its handler and begins it.
+pub(crate) async fn begin(
+    service: &Arc<KafkaService>,
+    connection: &Arc<ConnectionInfo>,
+    frame: bytes::Bytes,
+) -> Result<(RequestName, PendingAnswer), Closed> {
+    let frame_bytes = frame.len();
+    let mut body = Reader::new(frame);
+    let header = RequestHeader::decode(&mut body)?;
+    let name = RequestName {
+        api_key: header.api_key,
+        version: header.api_version,
+    };
+    let Some(served) = SERVED.iter().find(|api| api.key == header.api_key) else {
+        return Err(CloseReason::UnservedApi.of(name));
+    };
+    let metrics = service.metrics_of(served);
+    metrics.requests.add(1);
+    metrics.bytes_in.add(frame_bytes as u64);
+    let context = RequestContext {
+        service: Arc::clone(service),
+        connection: Arc::clone(connection),
+        version: header.api_version,
+        client_id: header.client_id.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    let exchange = Exchange::new(context, header, body);
+    let started = if (served.first..=served.last).contains(&name.version) {
+        (served.start)(exchange).await
+    } else if name.api_key == ApiKey::ApiVersions {
+        // The one request whose version a client guesses, so the one that is answered (KIP-511).
+        api::api_versions::answer_unsupported_version(&exchange)
+    } else {
+        Err(CloseReason::UnservedVersion {
+            first: served.first,
+            last: served.last,
+        })
+    };
+    match started {
+        Ok(pending) => Ok((name, pending)),
+        Err(reason) => {
+            metrics.errors.add(1);
+            Err(reason.of(name))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_served_version_is_one_whose_codec_is_proven() {
+        for api in SERVED {
+            let (first, last) = api.key.stable_versions();
+            assert!(first <= api.first && api.last <= last, "{:?}", api.key);
+            assert!(
+                api.first <= api.last && api.listed_from <= api.first,
+                "{:?}",
+                api.key
+            );
+        }
+    }
+
+    #[test]
+    fn no_api_stands_in_the_table_twice() {
+        for (index, api) in SERVED.iter().enumerate() {
+            assert!(
+                !SERVED[..index].iter().any(|other| other.key == api.key),
+                "{:?}",
+                api.key
+            );
+        }
+    }
+}

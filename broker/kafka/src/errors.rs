@@ -1,0 +1,294 @@
+//! The one place where the core's errors become Kafka's codes and texts.
+//!
+//! Every `match` is exhaustive and has no `_` arm, so a new variant in the core does not compile
+//! until it is decided here what a client is told. Whether a client tries again by itself follows
+//! from the code (`ErrorCode::is_retriable`), so a code says first of all what the client can do.
+
+use weir_core::MetaError;
+use weir_core::error::{AppendError, ConfigError, CreateStreamError, DeleteStreamError, ReadError};
+use weir_kafka_protocol::ErrorCode;
+use weir_model::batch::BatchError;
+use weir_model::ids::{InvalidStreamName, STREAM_NAME_LENGTH_MAX};
+
+use crate::client_text::ClientText;
+
+/// A code and, where there is more to say, a sentence for the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: Option<String>,
+}
+
+impl Refusal {
+    /// A code that says it all.
+    pub(crate) fn of(code: ErrorCode) -> Refusal {
+        Refusal {
+            code,
+            message: None,
+        }
+    }
+
+    /// A code with a sentence.
+    pub(crate) fn because(code: ErrorCode, message: impl Into<String>) -> Refusal {
+        Refusal {
+            code,
+            message: Some(message.into()),
+        }
+    }
+}
+
+/// A batch that was not appended.
+pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
+    match error {
+        AppendError::UnknownPartition => Refusal::of(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        AppendError::Closed { open } => {
+            let open: Vec<String> = open.iter().map(ToString::to_string).collect();
+            let open = open.join(", ");
+            let text = format!("partition is closed by a reshard, partitions {open} are open");
+            Refusal::because(ErrorCode::INVALID_RECORD, text)
+        }
+        AppendError::BatchTooLarge {
+            size_bytes,
+            limit_bytes,
+        } => Refusal::because(
+            ErrorCode::MESSAGE_TOO_LARGE,
+            format!("batch of {size_bytes} bytes exceeds max.message.bytes of {limit_bytes}"),
+        ),
+        AppendError::InvalidTimestamp => Refusal::because(
+            ErrorCode::INVALID_TIMESTAMP,
+            "timestamp is out of range of message.timestamp.before.max.ms and after.max.ms",
+        ),
+        // KIP-360: a client may bump its epoch on this code, so a plain duplicate must never get it;
+        // duplicates are answered as success with the first offset.
+        AppendError::SequenceGap => Refusal::of(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
+        AppendError::StaleProducerEpoch => Refusal::of(ErrorCode::INVALID_PRODUCER_EPOCH),
+        // Not THROTTLING_QUOTA_EXCEEDED, which librdkafka does not retry for Produce.
+        AppendError::OverQuota { partition } => Refusal::because(
+            ErrorCode::REQUEST_TIMED_OUT,
+            format!("write quota of partition {partition} is used up"),
+        ),
+        AppendError::TimedOut => Refusal::of(ErrorCode::REQUEST_TIMED_OUT),
+        AppendError::DiskFull => {
+            Refusal::because(ErrorCode::KAFKA_STORAGE_ERROR, "the disk is full")
+        }
+        AppendError::Stopped => Refusal::because(
+            ErrorCode::KAFKA_STORAGE_ERROR,
+            "the partition is damaged or its storage failed, it takes no writes until a restart",
+        ),
+        AppendError::FlushFailed => Refusal::because(
+            ErrorCode::KAFKA_STORAGE_ERROR,
+            "the flush of the batch failed",
+        ),
+        AppendError::EndMoved { .. } => Refusal::of(ErrorCode::UNKNOWN_SERVER_ERROR),
+        // Not a retriable code: no later attempt can succeed.
+        AppendError::OffsetsExhausted => Refusal::because(
+            ErrorCode::INVALID_RECORD,
+            "the partition has given out its last offset",
+        ),
+        // Makes clients look for another broker and come back, as a stopping Kafka does.
+        AppendError::ShuttingDown => Refusal::of(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+    }
+}
+
+/// A batch that is not one, or not one that a producer may send.
+pub(crate) fn batch_refusal(error: &BatchError) -> Refusal {
+    let code = match error {
+        BatchError::CrcMismatch { .. } => ErrorCode::CORRUPT_MESSAGE,
+        BatchError::Incomplete { .. } | BatchError::LengthOutOfRange(_) => {
+            ErrorCode::CORRUPT_MESSAGE
+        }
+        BatchError::UnsupportedMagic(_) => ErrorCode::INVALID_RECORD,
+        BatchError::UnknownCodec(_) => ErrorCode::INVALID_RECORD,
+        BatchError::TimestampTypeFromProducer => ErrorCode::INVALID_TIMESTAMP,
+        BatchError::TrailingBytes { .. }
+        | BatchError::CountsDisagree { .. }
+        | BatchError::ControlFromProducer
+        | BatchError::InvalidProducer
+        | BatchError::Compression(_)
+        | BatchError::MalformedRecord { .. }
+        | BatchError::BytesAfterRecords { .. } => ErrorCode::INVALID_RECORD,
+    };
+    Refusal::because(code, error.to_string())
+}
+
+/// A fetch or an offset look-up that has no answer.
+pub(crate) fn read_code(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ReadError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+        ReadError::FencedEpoch => ErrorCode::FENCED_LEADER_EPOCH,
+        ReadError::UnknownEpoch => ErrorCode::UNKNOWN_LEADER_EPOCH,
+        ReadError::OverQuota { .. } => ErrorCode::THROTTLING_QUOTA_EXCEEDED,
+        // Not CORRUPT_MESSAGE, which makes a consumer ask for the same bytes without end and pause.
+        ReadError::Corrupt { .. } | ReadError::Io(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+    }
+}
+
+/// A topic that was not created.
+pub(crate) fn create_refusal(topic: &str, error: &CreateStreamError) -> Refusal {
+    match error {
+        CreateStreamError::AlreadyExists => Refusal::because(
+            ErrorCode::TOPIC_ALREADY_EXISTS,
+            format!("Topic '{}' already exists.", ClientText(topic)),
+        ),
+        CreateStreamError::NameCollision { other } => Refusal::because(
+            ErrorCode::INVALID_TOPIC_EXCEPTION,
+            format!(
+                "Topic '{}' collides with existing topic: {other}",
+                ClientText(topic)
+            ),
+        ),
+        CreateStreamError::PartitionCount { max } => Refusal::because(
+            ErrorCode::INVALID_PARTITIONS,
+            format!("Number of partitions must be larger than 0 and at most {max}."),
+        ),
+        CreateStreamError::Config(error) => config_refusal(error),
+        CreateStreamError::Meta(error) => meta_refusal(error),
+    }
+}
+
+/// A setting that is refused.
+pub(crate) fn config_refusal(error: &ConfigError) -> Refusal {
+    let text = match error {
+        ConfigError::Unknown { name } => format!("Unknown topic config name: {}", ClientText(name)),
+        ConfigError::Invalid { name, value, why } => {
+            format!(
+                "Invalid value {} for configuration {name}: {why}",
+                ClientText(value)
+            )
+        }
+    };
+    Refusal::because(ErrorCode::INVALID_CONFIG, text)
+}
+
+/// A topic that was not deleted; `unknown` is the code for one that is not there, which depends on
+/// whether it was named or given by id.
+pub(crate) fn delete_refusal(error: &DeleteStreamError, unknown: ErrorCode) -> Refusal {
+    match error {
+        DeleteStreamError::Unknown => Refusal::of(unknown),
+        DeleteStreamError::Internal => Refusal::because(
+            ErrorCode::TOPIC_DELETION_DISABLED,
+            "the topic holds the broker's own state",
+        ),
+        DeleteStreamError::Meta(error) => meta_refusal(error),
+    }
+}
+
+/// A metadata commit that failed.
+pub(crate) fn meta_refusal(error: &MetaError) -> Refusal {
+    match error {
+        // Somebody else changed the same thing at the same time; another try sees their change.
+        MetaError::Conflict => Refusal::of(ErrorCode::REQUEST_TIMED_OUT),
+        MetaError::DiskFull => Refusal::because(ErrorCode::KAFKA_STORAGE_ERROR, "the disk is full"),
+        MetaError::Failed(why) => Refusal::because(ErrorCode::KAFKA_STORAGE_ERROR, why.clone()),
+    }
+}
+
+/// A name that no topic can have, in Kafka's words.
+pub(crate) fn name_refusal(name: &str, error: InvalidStreamName) -> Refusal {
+    let shown = ClientText(name);
+    let why = match error {
+        InvalidStreamName::Empty => "the empty string is not allowed".to_owned(),
+        InvalidStreamName::Dots => format!("'{shown}' is not allowed"),
+        InvalidStreamName::TooLong => format!(
+            "the length of '{shown}' is longer than the max allowed length {STREAM_NAME_LENGTH_MAX}"
+        ),
+        InvalidStreamName::Character => format!(
+            "'{shown}' contains one or more characters other than ASCII alphanumerics, \
+             '.', '_' and '-'"
+        ),
+    };
+    Refusal::because(
+        ErrorCode::INVALID_TOPIC_EXCEPTION,
+        format!("Topic name is invalid: {why}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use weir_model::ids::PartitionIndex;
+    use weir_model::offset::Offset;
+
+    #[test]
+    fn producers_retry_what_can_succeed_later_and_nothing_else() {
+        for (error, retriable) in [
+            (AppendError::UnknownPartition, true),
+            (
+                AppendError::Closed {
+                    open: vec![PartitionIndex::ZERO],
+                },
+                false,
+            ),
+            (
+                AppendError::BatchTooLarge {
+                    size_bytes: 2,
+                    limit_bytes: 1,
+                },
+                false,
+            ),
+            (AppendError::InvalidTimestamp, false),
+            (
+                AppendError::OverQuota {
+                    partition: PartitionIndex::ZERO,
+                },
+                true,
+            ),
+            (AppendError::TimedOut, true),
+            (AppendError::DiskFull, true),
+            (AppendError::Stopped, true),
+            (AppendError::FlushFailed, true),
+            (AppendError::OffsetsExhausted, false),
+            (AppendError::ShuttingDown, true),
+        ] {
+            let code = append_refusal(&error).code;
+            assert_eq!(code.is_retriable(), retriable, "{error:?}: {code}");
+        }
+    }
+
+    #[test]
+    fn consumers_reset_their_position_only_when_it_is_out_of_range() {
+        let offset = Offset::ZERO;
+        for (error, code) in [
+            (
+                ReadError::OutOfRange {
+                    log_start: offset,
+                    log_end: offset,
+                },
+                ErrorCode::OFFSET_OUT_OF_RANGE,
+            ),
+            (
+                ReadError::Corrupt { at: offset },
+                ErrorCode::KAFKA_STORAGE_ERROR,
+            ),
+            (
+                ReadError::Io("eio".to_owned()),
+                ErrorCode::KAFKA_STORAGE_ERROR,
+            ),
+            (
+                ReadError::UnknownPartition,
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            ),
+            (
+                ReadError::OverQuota {
+                    retry_after: Duration::ZERO,
+                },
+                ErrorCode::THROTTLING_QUOTA_EXCEEDED,
+            ),
+        ] {
+            assert_eq!(read_code(&error), code);
+        }
+    }
+
+    #[test]
+    fn names_are_refused_in_kafkas_words_without_control_characters() {
+        let refusal = name_refusal("a\nb", InvalidStreamName::Character);
+        assert_eq!(refusal.code, ErrorCode::INVALID_TOPIC_EXCEPTION);
+        let message = refusal.message.unwrap();
+        assert!(
+            message.starts_with("Topic name is invalid: 'a\\nb' contains one or more"),
+            "{message}"
+        );
+    }
+}
