@@ -8,13 +8,14 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use bytes::Bytes;
 use weir_model::ids::{ProducerId, StreamId};
 use weir_model::random::Random;
 use weir_model::time::Clock;
 use weir_storage::config::FlushPolicy;
 use weir_storage::error::MetaError;
 use weir_storage::log::Log;
-use weir_storage::meta::MetaStore;
+use weir_storage::meta::{Expect, MetaChange, MetaStore};
 
 use crate::error::{CreateStreamError, DeleteStreamError};
 use crate::housekeeping;
@@ -42,8 +43,6 @@ pub struct BrokerOptions {
     pub default_flush: FlushPolicy,
     /// The server's stance on shard quotas.
     pub quotas: QuotaPolicy,
-    /// Seals the Kinesis shard iterators; kept with the data, so that they outlive a restart.
-    pub iterator_key: [u8; 32],
 }
 
 /// Whether topics are made on first use.
@@ -76,6 +75,7 @@ pub struct Broker {
     registry: Registry,
     producer_ids: ProducerIds,
     metrics: Metrics,
+    sealing_key: [u8; 32],
     /// Whose turn it is among the partitions for records without a key.
     pub(crate) turns: AtomicUsize,
     housekeeping: tokio::task::JoinHandle<()>,
@@ -93,6 +93,7 @@ impl Broker {
             clock,
             random,
         } = foundations.clone();
+        let sealing_key = sealing_key(&*meta, &*random).await?;
         let registry = Registry::open(
             Arc::clone(&log),
             Arc::clone(&meta),
@@ -107,6 +108,7 @@ impl Broker {
             registry,
             producer_ids: ProducerIds::new(meta),
             metrics: Metrics::default(),
+            sealing_key,
             turns: AtomicUsize::new(0),
             housekeeping: tokio::spawn(housekeeping::run(log)),
         }))
@@ -130,6 +132,12 @@ impl Broker {
     /// What the broker counts.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Seals tokens that clients carry (shard iterators); kept with the data, so that they outlive a
+    /// restart and are worthless elsewhere.
+    pub fn sealing_key(&self) -> &[u8; 32] {
+        &self.sealing_key
     }
 
     /// The logs, for numbers and internal streams; records go through the verbs of this type.
@@ -192,6 +200,23 @@ impl Broker {
         }
         Some(look(buckets))
     }
+}
+
+/// The row that holds the sealing key.
+const SEALING_KEY: &[u8] = b"c:sealing-key";
+
+/// Reads the sealing key, or draws it when the data directory is new.
+async fn sealing_key(meta: &dyn MetaStore, random: &dyn Random) -> Result<[u8; 32], MetaError> {
+    let key = Bytes::from_static(SEALING_KEY);
+    if let Some(row) = meta.get(key.clone()).await? {
+        let damaged = |_| MetaError::Failed("the sealing key is not 32 bytes long".to_owned());
+        return <[u8; 32]>::try_from(&*row.value).map_err(damaged);
+    }
+    let mut drawn = [0; 32];
+    random.fill(&mut drawn);
+    let value = Some(Bytes::copy_from_slice(&drawn));
+    meta.commit(vec![MetaChange { key, expect: Expect::Absent, value }]).await?;
+    Ok(drawn)
 }
 
 impl Drop for Broker {

@@ -24,7 +24,6 @@ pub fn default_options() -> BrokerOptions {
         default_partitions: 1,
         default_flush: FlushPolicy::Group,
         quotas: QuotaPolicy::Aws,
-        iterator_key: [7; 32],
     }
 }
 
