@@ -215,7 +215,12 @@ async fn sealing_key(meta: &dyn MetaStore, random: &dyn Random) -> Result<[u8; 3
     let mut drawn = [0; 32];
     random.fill(&mut drawn);
     let value = Some(Bytes::copy_from_slice(&drawn));
-    meta.commit(vec![MetaChange { key, expect: Expect::Absent, value }]).await?;
+    meta.commit(vec![MetaChange {
+        key,
+        expect: Expect::Absent,
+        value,
+    }])
+    .await?;
     Ok(drawn)
 }
 

@@ -8,6 +8,7 @@ use weir_storage::config::{FlushPolicy, LogConfig, TrimBy};
 
 use crate::error::ConfigError;
 use crate::stream::config_table::setting;
+use crate::stream::stream::Routing;
 
 /// What was written, by Kafka name. Only legal names and values get in.
 pub type Overrides = BTreeMap<String, String>;
@@ -76,6 +77,25 @@ impl StreamConfig {
             overrides,
         })
     }
+}
+
+/// What streams made by Kinesis start with: a day of retention, by record, dated by the broker.
+const BY_HASH_DEFAULTS: [(&str, &str); 3] = [
+    ("message.timestamp.type", "LogAppendTime"),
+    ("retention.ms", "86400000"),
+    ("weir.trim", "record"),
+];
+
+/// The settings of a new stream: what its maker wrote, and what its kind starts with.
+pub fn first_overrides(routing: Routing, mut written: Overrides) -> Overrides {
+    if routing == Routing::ByHash {
+        for (name, value) in BY_HASH_DEFAULTS {
+            written
+                .entry(name.to_owned())
+                .or_insert_with(|| value.to_owned());
+        }
+    }
+    written
 }
 
 /// `weir.flush` if it is set, else what Kafka's two settings ask for, else the server's default.
@@ -154,6 +174,25 @@ mod tests {
             None
         );
         assert_eq!(config(&[]).expect("legal").retention_ms, Some(604_800_000));
+    }
+
+    #[test]
+    fn streams_made_by_kinesis_keep_a_day_and_are_dated_by_the_broker() {
+        let config = |routing, written| {
+            let overrides = first_overrides(routing, written);
+            StreamConfig::new(overrides, FlushPolicy::Group).expect("legal")
+        };
+        let made_by_kinesis = config(Routing::ByHash, Overrides::new());
+        assert_eq!(made_by_kinesis.retention_ms, Some(86_400_000));
+        assert_eq!(made_by_kinesis.timestamp_type, TimestampType::LogAppendTime);
+        assert_eq!(made_by_kinesis.log.trim_by, TrimBy::Record);
+        let week = Overrides::from([("retention.ms".to_owned(), "604800000".to_owned())]);
+        assert_eq!(
+            config(Routing::ByHash, week).retention_ms,
+            Some(604_800_000)
+        );
+        let made_by_kafka = config(Routing::ByPartition, Overrides::new());
+        assert_eq!(made_by_kafka.timestamp_type, TimestampType::CreateTime);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use weir_storage::meta::{Expect, MetaChange, MetaStore};
 
 use crate::error::{CreateStreamError, DeleteStreamError};
 use crate::partition::partition::Partition;
-use crate::stream::config::StreamConfig;
+use crate::stream::config::{StreamConfig, first_overrides};
 use crate::stream::row::{self, Life};
 use crate::stream::stream::{Intent, NewStream, Stream};
 
@@ -172,8 +172,9 @@ impl Registry {
         if new.partitions == 0 || new.partitions > max {
             return Err(CreateStreamError::PartitionCount { max });
         }
-        let config = StreamConfig::new(new.overrides.clone(), self.default_flush)
-            .map_err(CreateStreamError::Config)?;
+        let overrides = first_overrides(new.routing, new.overrides.clone());
+        let config =
+            StreamConfig::new(overrides, self.default_flush).map_err(CreateStreamError::Config)?;
         let id = StreamId::random(&*self.random);
         let now = self.clock.now();
         let partitions = first_partitions(id, new.partitions, now);
