@@ -102,6 +102,7 @@ pub(crate) fn batch_refusal(error: &BatchError) -> Refusal {
         BatchError::TimestampTypeFromProducer => ErrorCode::INVALID_TIMESTAMP,
         BatchError::TrailingBytes { .. }
         | BatchError::CountsDisagree { .. }
+        | BatchError::CountExceedsBytes(_)
         | BatchError::ControlFromProducer
         | BatchError::InvalidProducer
         | BatchError::Compression(_)

@@ -18,9 +18,10 @@
 //!  61        records, compressed together if the attributes say so; see [`crate::record`]
 //! ```
 //!
-//! All numbers are big-endian. A [`RecordBatch`] is exactly one whole batch whose header makes sense;
-//! its bytes are never changed. An append gives it its place in the log ([`RecordBatch::place`]),
-//! which makes a new header and leaves the payload where it is, so storing a batch copies 61 bytes.
+//! All numbers are big-endian. A [`RecordBatch`] is exactly one whole batch whose header makes
+//! sense; its bytes are never changed. An append gives it its place in the log
+//! ([`RecordBatch::place`]), which makes a new header and leaves the payload where it is, so storing
+//! a batch copies 61 bytes.
 //!
 //! Parsing, checking the CRC and placing allocate nothing. Reading the records of an uncompressed
 //! batch allocates nothing either; a compressed one allocates its decompressed bytes, once.
@@ -33,6 +34,7 @@ use crate::compression::{self, Codec};
 use crate::ids::LogEpoch;
 use crate::limits::DecodeLimits;
 use crate::offset::Offset;
+use crate::record::RECORD_BYTES_MIN;
 use crate::time::Timestamp;
 
 mod error;
@@ -129,11 +131,15 @@ impl RecordBatch {
     }
 
     /// Checks what Kafka asks of a batch that a client produces, records and CRC apart: at least
-    /// one record and an offset for each, no broker-only attributes, a producer that makes sense.
+    /// one record and an offset for each, no more of them than its bytes can hold, no broker-only
+    /// attributes, a producer that makes sense.
     pub fn check_produced(&self) -> Result<(), BatchError> {
         let header = &self.header;
         if header.record_count == 0 || header.record_count - 1 != header.last_offset_delta {
             return Err(header.counts_disagree());
+        }
+        if self.count_exceeds_bytes() {
+            return Err(BatchError::CountExceedsBytes(header.record_count));
         }
         if header.attributes.is_control() {
             return Err(BatchError::ControlFromProducer);
@@ -153,10 +159,22 @@ impl RecordBatch {
         }
     }
 
+    /// Whether the header claims more records than the payload can hold, even decompressed. Records
+    /// are not decoded at append, and without this check 68 bytes could use up 2^31 offsets.
+    fn count_exceeds_bytes(&self) -> bool {
+        let payload_bytes = self.bytes.len() - HEADER_BYTES;
+        let record_bytes_max = match self.codec() {
+            Codec::None => payload_bytes,
+            _ => DecodeLimits::default().output_bytes_max_for(payload_bytes),
+        };
+        let record_count = usize::try_from(self.header.record_count);
+        record_count.expect("peek refuses negative counts") > record_bytes_max / RECORD_BYTES_MIN
+    }
+
     /// Gives the batch its place in a log. The payload is shared, not copied.
     ///
-    /// An append time makes a new CRC over whatever the payload is, so the caller must have verified
-    /// the old one: damage would get a seal of its own.
+    /// An append time makes a new CRC over whatever the payload is, so the caller must have
+    /// verified the old one: damage would get a seal of its own.
     pub fn place(&self, placement: &Placement) -> PlacedBatch {
         let payload = self.payload();
         let mut header = BatchHeader {
@@ -245,8 +263,9 @@ impl PlacedBatch {
     }
 }
 
-/// CRC-32C of a batch, by the processor's instructions where it has them.
-pub(crate) fn crc32c_of_batch(batch: &[u8]) -> u32 {
+/// CRC-32C of a whole batch's bytes, by the processor's instructions where it has them: what its
+/// header should say. Panics if there are fewer bytes than a header has.
+pub fn crc32c_of_batch(batch: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(covered_by_crc(batch))
 }
 
@@ -420,6 +439,31 @@ mod tests {
         ] {
             let batch = RecordBatch::parse(patched(&batch, at, bytes)).expect("parses");
             assert_eq!(batch.check_produced(), Err(expected), "{bytes:x?} at {at}");
+        }
+    }
+
+    #[test]
+    fn a_small_batch_cannot_claim_many_offsets() {
+        for (codec_bits, claimed, is_possible) in [
+            (0, 5, true),
+            (0, 6, false),
+            (4, 599_186, true),
+            (4, 599_187, false),
+            (4, i32::MAX, false),
+        ] {
+            let batch = three_records(BatchOptions::default());
+            assert_eq!(batch.payload().len(), 12 + 13 + 12);
+            let bytes = patched(&batch, ATTRIBUTES, &[0, codec_bits]);
+            let batch = RecordBatch::parse(bytes).expect("parses");
+            let bytes = patched(&batch, LAST_OFFSET_DELTA, &(claimed - 1i32).to_be_bytes());
+            let batch = RecordBatch::parse(bytes).expect("parses");
+            let bytes = patched(&batch, RECORD_COUNT, &claimed.to_be_bytes());
+            let expected = match is_possible {
+                true => Ok(()),
+                false => Err(BatchError::CountExceedsBytes(claimed)),
+            };
+            let batch = RecordBatch::parse(bytes).expect("parses");
+            assert_eq!(batch.check_produced(), expected, "codec {codec_bits}");
         }
     }
 

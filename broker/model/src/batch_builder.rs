@@ -23,7 +23,8 @@ use crate::time::Timestamp;
 pub struct BatchOptions {
     /// How to compress the records.
     pub codec: Codec,
-    /// What the records' timestamps are. With log-append time the placement sets the one that counts.
+    /// What the records' timestamps are. With log-append time the placement sets the one that
+    /// counts.
     pub timestamp_type: TimestampType,
     /// What the batch is for.
     pub kind: BatchKind,

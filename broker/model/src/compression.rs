@@ -4,8 +4,8 @@
 //! |---|---|---|---|
 //! | 0 | none | | |
 //! | 1 | gzip | one or more members (RFC 1952) | one member, level 6 |
-//! | 2 | snappy | raw blocks (librdkafka) or [`xerial`] framing (Java) | one raw block |
-//! | 3 | lz4 | the [`lz4_frame`] format | one frame, independent blocks of 64 KiB |
+//! | 2 | snappy | raw blocks (librdkafka) or `xerial` framing (Java) | one raw block |
+//! | 3 | lz4 | the `lz4_frame` format | one frame, independent blocks of 64 KiB |
 //! | 4 | zstd | one or more frames (RFC 8878) | one frame, level 3 |
 //!
 //! A compressed batch is a promise by a stranger. So output grows in steps while it is produced

@@ -97,7 +97,10 @@ fn read(batch: &RecordBatch) -> Vec<OwnedRecord> {
 
 proptest! {
     #[test]
-    fn what_is_built_reads_back(codec in codec(), records in prop::collection::vec(record(), 1..30)) {
+    fn what_is_built_reads_back(
+        codec in codec(),
+        records in prop::collection::vec(record(), 1..30),
+    ) {
         let batch = build(codec, &records);
         prop_assert_eq!(batch.verify_crc(), Ok(()));
         prop_assert_eq!(batch.check_produced(), Ok(()));

@@ -22,7 +22,8 @@ pub enum BatchError {
     },
     /// A message format other than 2.
     UnsupportedMagic(i8),
-    /// The length is too small for a header, or above [`BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX).
+    /// The length is too small for a header, or above
+    /// [`BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX).
     LengthOutOfRange(i32),
     /// Codec bits 5, 6 or 7.
     UnknownCodec(u8),
@@ -33,6 +34,8 @@ pub enum BatchError {
         /// The header's last offset delta.
         last_offset_delta: i32,
     },
+    /// A producer claims more records than the batch's bytes can hold.
+    CountExceedsBytes(i32),
     /// The bytes are not those that the CRC was computed over.
     CrcMismatch {
         /// The CRC in the header.
@@ -89,6 +92,9 @@ impl fmt::Display for BatchError {
                 out,
                 "record count {record_count} disagrees with last offset delta {last_offset_delta}"
             ),
+            BatchError::CountExceedsBytes(count) => {
+                write!(out, "{count} records do not fit the batch's bytes")
+            }
             BatchError::CrcMismatch { stored, computed } => {
                 write!(out, "crc is {computed:#010x}, header says {stored:#010x}")
             }

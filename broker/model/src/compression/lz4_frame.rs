@@ -13,8 +13,8 @@
 //! ```
 //!
 //! The block decoder is `lz4_flex`'s. The frame around it is our own because here all output is one
-//! buffer: linked blocks look back into it, so no window is kept and nothing is copied twice; a frame
-//! that ends without its end mark is an error; and a tiny frame that announces 4 MiB blocks
+//! buffer: linked blocks look back into it, so no window is kept and nothing is copied twice; a
+//! frame that ends without its end mark is an error; and a tiny frame that announces 4 MiB blocks
 //! allocates for what its bytes can hold, not for what it announces.
 
 use std::io::{self, Write};
