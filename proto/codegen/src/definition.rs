@@ -265,7 +265,11 @@ fn parse_field(raw: RawField, scope: Versions, structs: &mut Vec<Struct>) -> Res
     let nullable = optional(&raw.nullable_versions)?.unwrap_or(Versions::NONE);
     Ok(Field {
         name: raw.name,
-        default: parse_default(&ty, raw.default.as_ref())?,
+        // Kafka's classes start record sets at null, whatever the definition says; ours only if null can be sent.
+        default: match (&ty, nullable.is_empty()) {
+            (Type::Records, false) => Default::Null,
+            _ => parse_default(&ty, raw.default.as_ref())?,
+        },
         ty,
         versions,
         nullable: nullable.intersect(versions),
@@ -281,8 +285,6 @@ fn parse_field(raw: RawField, scope: Versions, structs: &mut Vec<Struct>) -> Res
 
 fn parse_default(ty: &Type, default: Option<&Value>) -> Result<Default, String> {
     let text = match default {
-        // Kafka's classes start record sets at null, whatever the definition says.
-        None if *ty == Type::Records => return Ok(Default::Null),
         None => return Ok(Default::Natural),
         Some(Value::Null) => return Ok(Default::Null),
         Some(Value::String(text)) => text.trim().to_owned(),

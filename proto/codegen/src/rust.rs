@@ -268,16 +268,15 @@ impl Emitter<'_> {
             Type::Uuid => "reader.uuid()?".to_owned(),
             Type::String => "reader.string()?".to_owned(),
             Type::Bytes => "reader.bytes()?".to_owned(),
-            Type::Records => "reader.nullable_records()?".to_owned(),
+            // In requests a record set is a byte field; its slice of the frame is all there is to it.
+            Type::Records if self.definition.kind == Kind::Request => "reader.bytes()?".to_owned(),
+            Type::Records => "reader.records()?".to_owned(),
             Type::Struct(name) => format!("{}::read(reader, version)?", self.struct_name(name)),
             Type::Array(_) => "reader.array(version)?".to_owned(),
         };
         let nullable = match &field.ty {
-            // In requests a record set is a byte field; its slice of the frame is all there is to it.
-            Type::Records if self.definition.kind == Kind::Request => {
-                return "reader.nullable_bytes()?".to_owned();
-            }
-            Type::Records => return plain,
+            Type::Records if self.definition.kind == Kind::Request => "reader.nullable_bytes()?",
+            Type::Records => "reader.nullable_records()?",
             Type::String => "reader.nullable_string()?",
             Type::Bytes => "reader.nullable_bytes()?",
             Type::Struct(_) => "reader.nullable_struct(version)?",
@@ -309,14 +308,11 @@ impl Emitter<'_> {
             Type::Bytes => format!("writer.bytes({value})?;"),
             Type::Struct(_) => format!("{value}.write(writer, version)?;"),
             Type::Array(_) => format!("writer.array({value}, version)?;"),
-            Type::Records if self.definition.kind == Kind::Request => {
-                format!("writer.nullable_record_bytes({value}.as_ref())?;")
-            }
-            Type::Records => format!("writer.nullable_records({value}.as_ref())?;"),
+            Type::Records => format!("writer.{}({value})?;", self.records_method()),
         };
-        if field.nullable.is_empty() || field.ty == Type::Records {
+        if field.nullable.is_empty() {
             let borrow = match field.ty {
-                Type::String | Type::Bytes | Type::Array(_) => "&",
+                Type::String | Type::Bytes | Type::Records | Type::Array(_) => "&",
                 _ => "",
             };
             return plain(&format!("{borrow}self.{name}"));
@@ -324,6 +320,7 @@ impl Emitter<'_> {
         let (method, view) = match &field.ty {
             Type::String => ("nullable_string", "as_deref()"),
             Type::Bytes => ("nullable_bytes", "as_ref()"),
+            Type::Records => (self.nullable_records_method(), "as_ref()"),
             Type::Struct(_) => ("nullable_struct", "as_ref()"),
             Type::Array(_) => ("nullable_array", "as_deref()"),
             other => panic!("{}: {other:?} cannot be null", field.name),
@@ -343,6 +340,20 @@ impl Emitter<'_> {
                     plain(&value)
                 )
             }
+        }
+    }
+
+    fn records_method(&self) -> &'static str {
+        match self.definition.kind {
+            Kind::Request => "record_bytes",
+            _ => "records",
+        }
+    }
+
+    fn nullable_records_method(&self) -> &'static str {
+        match self.definition.kind {
+            Kind::Request => "nullable_record_bytes",
+            _ => "nullable_records",
         }
     }
 
@@ -409,7 +420,9 @@ impl Emitter<'_> {
                 Type::F64 => "0.0".to_owned(),
                 Type::Uuid => "Uuid::ZERO".to_owned(),
                 Type::String => "String::new()".to_owned(),
-                Type::Bytes | Type::Records => "Bytes::new()".to_owned(),
+                Type::Bytes => "Bytes::new()".to_owned(),
+                Type::Records if self.definition.kind == Kind::Request => "Bytes::new()".to_owned(),
+                Type::Records => "RecordSet::default()".to_owned(),
                 Type::Struct(name) => format!("{}::default()", self.struct_name(name)),
                 Type::Array(_) => "Vec::new()".to_owned(),
             },
@@ -427,7 +440,7 @@ impl Emitter<'_> {
             (Default::Null, _) => format!("self.{name}.is_some()"),
             (Default::True, Type::Bool) => format!("!self.{name}"),
             (Default::Natural, Type::Bool) => format!("self.{name}"),
-            (Default::Natural, Type::String | Type::Bytes | Type::Array(_)) => {
+            (Default::Natural, Type::String | Type::Bytes | Type::Records | Type::Array(_)) => {
                 if is_option(field) {
                     format!("self.{name}.as_ref().is_none_or(|value| !value.is_empty())")
                 } else {
@@ -473,7 +486,7 @@ impl Emitter<'_> {
 }
 
 fn is_option(field: &Field) -> bool {
-    !field.nullable.is_empty() || field.ty == Type::Records
+    !field.nullable.is_empty()
 }
 
 fn default_is_rusts(field: &Field) -> bool {

@@ -189,7 +189,12 @@ impl Reader {
         Ok(Some(bytes))
     }
 
-    /// A record set of a response, as a slice of the frame.
+    /// A record set of a response that may not be null, as a slice of the frame.
+    pub fn records(&mut self) -> Result<RecordSet, DecodeError> {
+        self.bytes().map(RecordSet::Bytes)
+    }
+
+    /// A record set of a response, as a slice of the frame, or null.
     pub fn nullable_records(&mut self) -> Result<Option<RecordSet>, DecodeError> {
         Ok(self.nullable_bytes()?.map(RecordSet::Bytes))
     }

@@ -48,6 +48,12 @@ impl RecordSet {
     }
 }
 
+impl Default for RecordSet {
+    fn default() -> Self {
+        Self::Bytes(Bytes::new())
+    }
+}
+
 impl From<Bytes> for RecordSet {
     fn from(bytes: Bytes) -> Self {
         Self::Bytes(bytes)

@@ -172,6 +172,11 @@ impl Writer {
     }
 
     /// The record set of a request.
+    pub fn record_bytes(&mut self, value: &Bytes) -> Result<(), EncodeError> {
+        self.nullable_record_bytes(Some(value))
+    }
+
+    /// The record set of a request, or null.
     pub fn nullable_record_bytes(&mut self, value: Option<&Bytes>) -> Result<(), EncodeError> {
         self.length(value.map(Bytes::len))?;
         if let Some(value) = value {
@@ -181,6 +186,11 @@ impl Writer {
     }
 
     /// The record set of a response.
+    pub fn records(&mut self, value: &RecordSet) -> Result<(), EncodeError> {
+        self.nullable_records(Some(value))
+    }
+
+    /// The record set of a response, or null.
     pub fn nullable_records(&mut self, value: Option<&RecordSet>) -> Result<(), EncodeError> {
         self.length(value.map(RecordSet::len))?;
         match value {

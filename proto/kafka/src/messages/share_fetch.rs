@@ -300,7 +300,7 @@ pub struct PartitionData {
     pub acknowledge_error_code: i16,
     pub acknowledge_error_message: Option<String>,
     pub current_leader: LeaderIdAndEpoch,
-    pub records: Option<RecordSet>,
+    pub records: RecordSet,
     pub acquired_records: Vec<AcquiredRecords>,
 }
 
@@ -315,7 +315,7 @@ impl Wire for PartitionData {
             acknowledge_error_code: reader.i16()?,
             acknowledge_error_message: reader.nullable_string()?,
             current_leader: LeaderIdAndEpoch::read(reader, version)?,
-            records: reader.nullable_records()?,
+            records: reader.records()?,
             acquired_records: reader.array(version)?,
         };
         reader.skip_tags()?;
@@ -329,7 +329,7 @@ impl Wire for PartitionData {
         writer.i16(self.acknowledge_error_code);
         writer.nullable_string(self.acknowledge_error_message.as_deref())?;
         self.current_leader.write(writer, version)?;
-        writer.nullable_records(self.records.as_ref())?;
+        writer.records(&self.records)?;
         writer.array(&self.acquired_records, version)?;
         writer.tags();
         Ok(())
