@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-use weir_kafka_protocol::{ApiKey, DecodeError, EncodeError};
+use weir_kafka_protocol::{ApiKey, DecodeError, EncodeError, ErrorCode};
 
 /// What ended a connection, other than the client's own wish.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(crate) enum CloseReason {
     /// A served request in a version that is not.
     UnservedVersion { first: i16, last: i16 },
     /// A Produce with acks=0 failed: no answer may be sent, so the client learns it this way.
-    FailedWithoutAcks(&'static str),
+    FailedWithoutAcks(ErrorCode),
     /// Our own answer has no form in the version asked for.
     Unencodable(EncodeError),
     /// Stored bytes of an answer could not be read.

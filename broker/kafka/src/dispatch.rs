@@ -53,12 +53,49 @@ impl ServedApi {
 }
 
 /// What is served, by key.
-pub(crate) static SERVED: &[ServedApi] = &[ServedApi::new(
-    ApiKey::ApiVersions,
-    (0, 4),
-    |exchange| exchange.in_turn(api::api_versions::handle),
-    api::api_versions::GAPS,
-)];
+pub(crate) static SERVED: &[ServedApi] = {
+    use api::*;
+    &[
+        ServedApi::new(ApiKey::Produce, (3, 13), produce::start, produce::GAPS).listed_from(0),
+        ServedApi::new(ApiKey::Fetch, (4, 18), fetch::start, fetch::GAPS),
+        ServedApi::new(
+            ApiKey::ListOffsets,
+            (1, 11),
+            |exchange| exchange.in_turn(list_offsets::handle),
+            list_offsets::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::Metadata,
+            (0, 13),
+            |exchange| exchange.in_turn(metadata::handle),
+            metadata::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::ApiVersions,
+            (0, 4),
+            |exchange| exchange.in_turn(api_versions::handle),
+            api_versions::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::CreateTopics,
+            (2, 7),
+            |exchange| exchange.in_turn(create_topics::handle),
+            create_topics::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::DeleteTopics,
+            (1, 6),
+            |exchange| exchange.in_turn(delete_topics::handle),
+            delete_topics::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::InitProducerId,
+            (0, 5),
+            |exchange| exchange.in_turn(init_producer_id::handle),
+            init_producer_id::GAPS,
+        ),
+    ]
+};
 
 /// Reads the header of a request, finds its handler and begins it.
 pub(crate) async fn begin(

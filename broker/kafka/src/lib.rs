@@ -31,6 +31,7 @@ mod frame_reader;
 mod listener;
 mod service;
 mod support;
+mod topic;
 mod unanswered;
 
 pub use advertised::{

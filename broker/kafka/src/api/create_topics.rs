@@ -1,0 +1,251 @@
+//! CreateTopics (key 19), versions 2 to 7: make topics, all of a request in one commit.
+//!
+//! - Partitions -1 is the broker's default, replication factor -1 is 1; a factor above 1 is
+//!   INVALID_REPLICATION_FACTOR, since there is one broker.
+//! - A manual assignment must number its partitions from 0 without a gap and name this broker alone,
+//!   and leaves both counts at -1.
+//! - A topic named twice is INVALID_REQUEST, once.
+//! - Settings are checked by the core's table: unknown ones and bad values are INVALID_CONFIG.
+//! - validate_only checks everything and makes nothing. 5+: the settings that hold are returned.
+//!   7+: the topic's id.
+//!
+//! Left out: the request's timeout, since the answer is given when the topics are there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use weir_core::stream::config_table::SETTINGS;
+use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
+use weir_kafka_protocol::ErrorCode;
+use weir_kafka_protocol::messages::create_topics::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreatableTopicConfigs,
+    CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+};
+use weir_model::ids::StreamName;
+
+use crate::client_text::ClientText;
+use crate::close::CloseReason;
+use crate::errors::{Refusal, create_refusal, name_refusal};
+use crate::exchange::RequestContext;
+use crate::topic::{is_internal, topic_id};
+
+pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
+
+/// What Kafka calls "the broker's default" in both counts.
+const BROKER_DEFAULT: i32 = -1;
+/// Where a setting comes from: set on the topic, or a default.
+const SOURCE_TOPIC: i8 = 1;
+const SOURCE_DEFAULT: i8 = 5;
+
+pub(crate) async fn handle(
+    context: RequestContext,
+    request: CreateTopicsRequest,
+) -> Result<CreateTopicsResponse, CloseReason> {
+    let intent = match request.validate_only {
+        true => Intent::Validate,
+        false => Intent::Make,
+    };
+    let mut topics = Vec::with_capacity(request.topics.len());
+    let (mut legal_names, mut legal) = (Vec::new(), Vec::new());
+    for (name, wanted) in by_name(request.topics) {
+        match wanted.and_then(|topic| new_stream(&context, topic, intent)) {
+            Ok(new) => {
+                legal_names.push(name);
+                legal.push(new);
+            }
+            Err(refusal) => topics.push(refused(&context, name, refusal)),
+        }
+    }
+    if !legal.is_empty() {
+        let results = context.broker().create_streams(legal).await;
+        for (name, result) in legal_names.into_iter().zip(results) {
+            topics.push(match result {
+                Ok(stream) => created(name, &stream, intent),
+                Err(error) => {
+                    let refusal = create_refusal(&name, &error);
+                    refused(&context, name, refusal)
+                }
+            });
+        }
+    }
+    Ok(CreateTopicsResponse {
+        throttle_time_ms: 0,
+        topics,
+    })
+}
+
+/// The topics by name; one that is named twice is refused.
+fn by_name(topics: Vec<CreatableTopic>) -> BTreeMap<String, Result<CreatableTopic, Refusal>> {
+    let mut wanted = BTreeMap::new();
+    for topic in topics {
+        let name = topic.name.clone();
+        if wanted.insert(name.clone(), Ok(topic)).is_some() {
+            let refusal = Refusal::because(ErrorCode::INVALID_REQUEST, "Duplicate topic name.");
+            wanted.insert(name, Err(refusal));
+        }
+    }
+    wanted
+}
+
+/// What the core is asked to make.
+fn new_stream(
+    context: &RequestContext,
+    topic: CreatableTopic,
+    intent: Intent,
+) -> Result<NewStream, Refusal> {
+    let name = StreamName::new(&topic.name).map_err(|error| name_refusal(&topic.name, error))?;
+    if is_internal(name.as_str()) {
+        let text = format!("Topic '{name}' holds the broker's own state.");
+        return Err(Refusal::because(ErrorCode::INVALID_TOPIC_EXCEPTION, text));
+    }
+    let options = context.broker().options();
+    let partitions = match topic.assignments.is_empty() {
+        true => {
+            check_replication_factor(topic.replication_factor)?;
+            partition_count(topic.num_partitions, options.default_partitions)?
+        }
+        false => assigned_partitions(&topic, options.node_id)?,
+    };
+    let overrides = overrides(topic.configs)?;
+    Ok(NewStream {
+        name,
+        routing: Routing::ByPartition,
+        partitions,
+        overrides,
+        intent,
+    })
+}
+
+fn check_replication_factor(factor: i16) -> Result<(), Refusal> {
+    match factor {
+        -1 | 1 => Ok(()),
+        2.. => Err(Refusal::because(
+            ErrorCode::INVALID_REPLICATION_FACTOR,
+            format!(
+                "Unable to replicate the partition {factor} time(s): The target replication factor \
+                 of {factor} cannot be reached because only 1 broker(s) are registered."
+            ),
+        )),
+        _ => Err(Refusal::because(
+            ErrorCode::INVALID_REPLICATION_FACTOR,
+            "Replication factor must be larger than 0, or -1 to use the default value.",
+        )),
+    }
+}
+
+fn partition_count(wanted: i32, default: u32) -> Result<u32, Refusal> {
+    match u32::try_from(wanted) {
+        _ if wanted == BROKER_DEFAULT => Ok(default),
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(Refusal::because(
+            ErrorCode::INVALID_PARTITIONS,
+            "Number of partitions must be larger than 0, or -1 to use the default value.",
+        )),
+    }
+}
+
+/// The number of partitions that a manual assignment lists.
+fn assigned_partitions(topic: &CreatableTopic, node_id: i32) -> Result<u32, Refusal> {
+    let invalid = |text: String| {
+        Err(Refusal::because(
+            ErrorCode::INVALID_REPLICA_ASSIGNMENT,
+            text,
+        ))
+    };
+    if topic.num_partitions != BROKER_DEFAULT || i32::from(topic.replication_factor) != -1 {
+        return Err(Refusal::because(
+            ErrorCode::INVALID_REQUEST,
+            "A manual partition assignment was specified, but numPartitions or \
+             replicationFactor was not set to -1.",
+        ));
+    }
+    let mut indexes = BTreeSet::new();
+    for CreatableReplicaAssignment {
+        partition_index,
+        broker_ids,
+    } in &topic.assignments
+    {
+        if broker_ids.as_slice() != [node_id] {
+            return invalid(format!(
+                "The manual partition assignment includes brokers {broker_ids:?}, \
+                 but only broker {node_id} is registered."
+            ));
+        }
+        if !indexes.insert(*partition_index) {
+            return invalid(format!(
+                "Found multiple manual assignments for partition {partition_index}."
+            ));
+        }
+    }
+    match (0..)
+        .zip(&indexes)
+        .all(|(expected, index)| expected == *index)
+    {
+        true => Ok(u32::try_from(indexes.len()).unwrap_or(u32::MAX)),
+        false => invalid("Partitions should be a consecutive 0-based integer sequence.".to_owned()),
+    }
+}
+
+fn overrides(configs: Vec<CreatableTopicConfig>) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut overrides = BTreeMap::new();
+    for CreatableTopicConfig { name, value } in configs {
+        let Some(value) = value else {
+            let text = format!(
+                "Null value not supported for topic config {}",
+                ClientText(&name)
+            );
+            return Err(Refusal::because(ErrorCode::INVALID_CONFIG, text));
+        };
+        overrides.insert(name, value);
+    }
+    Ok(overrides)
+}
+
+fn created(name: String, stream: &Arc<Stream>, intent: Intent) -> CreatableTopicResult {
+    let partition_count = stream.partitions().len();
+    CreatableTopicResult {
+        name,
+        topic_id: match intent {
+            Intent::Make => topic_id(stream),
+            Intent::Validate => Default::default(),
+        },
+        num_partitions: i32::try_from(partition_count).unwrap_or(i32::MAX),
+        replication_factor: 1,
+        configs: Some(configs(stream)),
+        ..Default::default()
+    }
+}
+
+fn configs(stream: &Stream) -> Vec<CreatableTopicConfigs> {
+    let config = stream.config();
+    let describe = |name: &str, default: &str| {
+        let own = config.overrides.get(name);
+        CreatableTopicConfigs {
+            name: name.to_owned(),
+            value: Some(own.map_or(default, String::as_str).to_owned()),
+            read_only: false,
+            config_source: if own.is_some() {
+                SOURCE_TOPIC
+            } else {
+                SOURCE_DEFAULT
+            },
+            is_sensitive: false,
+        }
+    };
+    SETTINGS
+        .iter()
+        .map(|setting| describe(setting.name, setting.default))
+        .collect()
+}
+
+fn refused(context: &RequestContext, name: String, refusal: Refusal) -> CreatableTopicResult {
+    CreatableTopicResult {
+        name,
+        error_code: context.answer_code(refusal.code),
+        error_message: refusal.message,
+        num_partitions: -1,
+        replication_factor: -1,
+        configs: None,
+        ..Default::default()
+    }
+}

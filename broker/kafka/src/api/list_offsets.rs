@@ -1,0 +1,170 @@
+//! ListOffsets (key 2), versions 1 to 11: from "where from?" to an offset.
+//!
+//! | timestamp | meaning | from version |
+//! |---:|---|---:|
+//! | 0 and more | first record at least as late, and its timestamp; -1/-1 if none | 1 |
+//! | -1 | latest: the end once the flush covers it, so whoever was answered finds its own write | 1 |
+//! | -2 | earliest: the log start | 1 |
+//! | -3 | the record with the largest timestamp | 7 |
+//! | -4 | earliest on the local tier: as -2, since there is one tier | 8 |
+//! | -5, -6 | latest tiered, earliest waiting for upload: always -1 | 9, 11 |
+//!
+//! Anything else, or in an earlier version, is UNSUPPORTED_VERSION. A partition named twice is
+//! INVALID_REQUEST. The isolation level changes nothing, since there are no transactions.
+//! 4+: the current leader epoch is checked (KIP-320).
+
+use std::collections::HashSet;
+
+use weir_core::read::position::{FoundOffset, StartAt};
+use weir_kafka_protocol::ErrorCode;
+use weir_kafka_protocol::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopicResponse,
+};
+use weir_model::ids::PartitionIndex;
+use weir_model::time::Timestamp;
+
+use crate::close::CloseReason;
+use crate::errors::read_code;
+use crate::exchange::RequestContext;
+use crate::topic::TopicRef;
+
+pub(crate) const GAPS: &[&str] = &["the request's timeout (10+) is not used"];
+
+/// What a timestamp asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    Start(StartAt),
+    /// A place on a tier that does not exist.
+    NoSuchTier,
+}
+
+pub(crate) async fn handle(
+    context: RequestContext,
+    request: ListOffsetsRequest,
+) -> Result<ListOffsetsResponse, CloseReason> {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    let mut seen = HashSet::new();
+    for topic in &request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for wanted in &topic.partitions {
+            let is_first = seen.insert((topic.name.as_str(), wanted.partition_index));
+            let found = match is_first {
+                true => find(&context, &topic.name, wanted).await,
+                false => Err(ErrorCode::INVALID_REQUEST),
+            };
+            partitions.push(answer(&context, wanted.partition_index, found));
+        }
+        topics.push(ListOffsetsTopicResponse {
+            name: topic.name.clone(),
+            partitions,
+        });
+    }
+    Ok(ListOffsetsResponse {
+        throttle_time_ms: 0,
+        topics,
+    })
+}
+
+async fn find(
+    context: &RequestContext,
+    topic: &str,
+    wanted: &ListOffsetsPartition,
+) -> Result<Option<FoundOffset>, ErrorCode> {
+    let question = question(context.version, wanted.timestamp)?;
+    let broker = context.broker();
+    let stream = TopicRef::Name(topic).resolve(broker)?;
+    let partition = PartitionIndex::try_from(wanted.partition_index)
+        .ok()
+        .and_then(|index| stream.partition(index))
+        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let readers_epoch = Some(wanted.current_leader_epoch).filter(|epoch| *epoch >= 0);
+    broker
+        .check_epoch(readers_epoch)
+        .map_err(|error| read_code(&error))?;
+    match question {
+        Question::NoSuchTier => Ok(None),
+        Question::Start(at) => {
+            let found = broker.find_offset(&partition, at).await;
+            found.map(Some).map_err(|error| read_code(&error))
+        }
+    }
+}
+
+fn question(version: i16, timestamp: i64) -> Result<Question, ErrorCode> {
+    match timestamp {
+        0.. => Ok(Question::Start(StartAt::AtTime(Timestamp::from_millis(
+            timestamp,
+        )))),
+        -1 => Ok(Question::Start(StartAt::Latest)),
+        -2 => Ok(Question::Start(StartAt::Earliest)),
+        -3 if version >= 7 => Ok(Question::Start(StartAt::LargestTimestamp)),
+        -4 if version >= 8 => Ok(Question::Start(StartAt::Earliest)),
+        -5 if version >= 9 => Ok(Question::NoSuchTier),
+        -6 if version >= 11 => Ok(Question::NoSuchTier),
+        _ => Err(ErrorCode::UNSUPPORTED_VERSION),
+    }
+}
+
+fn answer(
+    context: &RequestContext,
+    partition_index: i32,
+    found: Result<Option<FoundOffset>, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
+    let nowhere = ListOffsetsPartitionResponse {
+        partition_index,
+        error_code: 0,
+        timestamp: -1,
+        offset: -1,
+        leader_epoch: -1,
+    };
+    match found {
+        Err(code) => ListOffsetsPartitionResponse {
+            error_code: context.answer_code(code),
+            ..nowhere
+        },
+        Ok(Some(FoundOffset {
+            offset: Some(offset),
+            timestamp,
+            epoch,
+        })) => ListOffsetsPartitionResponse {
+            offset: offset.as_i64(),
+            timestamp: timestamp.map_or(-1, Timestamp::as_millis),
+            leader_epoch: epoch.as_i32(),
+            ..nowhere
+        },
+        Ok(_) => nowhere,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_special_timestamp_is_understood_from_its_version_on() {
+        let start = |at| Ok(Question::Start(at));
+        for (timestamp, first, meaning) in [
+            (5, 1, start(StartAt::AtTime(Timestamp::from_millis(5)))),
+            (-1, 1, start(StartAt::Latest)),
+            (-2, 1, start(StartAt::Earliest)),
+            (-3, 7, start(StartAt::LargestTimestamp)),
+            (-4, 8, start(StartAt::Earliest)),
+            (-5, 9, Ok(Question::NoSuchTier)),
+            (-6, 11, Ok(Question::NoSuchTier)),
+            (-7, 12, Ok(Question::NoSuchTier)),
+        ] {
+            for version in 1..=11 {
+                let expected = match version >= first {
+                    true => meaning,
+                    false => Err(ErrorCode::UNSUPPORTED_VERSION),
+                };
+                assert_eq!(
+                    question(version, timestamp),
+                    expected,
+                    "{timestamp} in {version}"
+                );
+            }
+        }
+    }
+}

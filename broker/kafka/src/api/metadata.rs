@@ -1,0 +1,219 @@
+//! Metadata (key 3), versions 0 to 13: the one broker, and topics with their partitions.
+//!
+//! - No list of topics asks for all of them, ordered by name, closed partitions and the broker's own
+//!   topics (marked internal) included. In version 0 an empty list asks for all.
+//! - A named topic that is missing is made with the default number of partitions, if the broker and
+//!   the request (4+) allow it; all of one request in one commit. It is ready in the same answer.
+//! - The broker's address depends on who asks; see `advertised`.
+//! - 7+: the leader epoch is the log epoch. 10+: topic ids; asking by id from 12 on, before that it
+//!   is INVALID_REQUEST.
+//! - Authorised operations, where asked for, are all of them, since there are no ACLs.
+//!
+//! Left out: racks and offline replicas (there is one node), REBOOTSTRAP_REQUIRED (13+).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tracing::info;
+use weir_core::broker::AutoCreate;
+use weir_core::error::CreateStreamError;
+use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
+use weir_kafka_protocol::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
+    MetadataResponsePartition, MetadataResponseTopic,
+};
+use weir_kafka_protocol::{ErrorCode, Uuid};
+use weir_model::ids::StreamName;
+
+use crate::close::CloseReason;
+use crate::errors::create_refusal;
+use crate::exchange::RequestContext;
+use crate::topic::{TopicRef, is_internal, topic_id};
+
+pub(crate) const GAPS: &[&str] = &[];
+
+/// First version that may ask by topic id.
+const ASKS_BY_ID_FROM: i16 = 12;
+/// Read, write, create, delete, alter, describe, describe configs, alter configs: 1 << their codes.
+const TOPIC_OPERATIONS_ALL: i32 = 0b1101_1111_1000;
+/// Create, alter, describe, cluster action, describe configs, alter configs, idempotent write.
+const CLUSTER_OPERATIONS_ALL: i32 = 0b1_1111_1010_0000;
+/// Kafka's "not asked for".
+const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
+
+pub(crate) async fn handle(
+    context: RequestContext,
+    request: MetadataRequest,
+) -> Result<MetadataResponse, CloseReason> {
+    let topic_operations = match request.include_topic_authorized_operations {
+        true => TOPIC_OPERATIONS_ALL,
+        false => OPERATIONS_NOT_ASKED,
+    };
+    let asks_for_all = |topics: &Vec<_>| context.version == 0 && topics.is_empty();
+    let mut topics = match request.topics.filter(|topics| !asks_for_all(topics)) {
+        None => context
+            .broker()
+            .streams()
+            .iter()
+            .map(|found| describe(&context, found))
+            .collect(),
+        Some(topics) => look_up(&context, topics, request.allow_auto_topic_creation).await,
+    };
+    for topic in &mut topics {
+        topic.topic_authorized_operations = topic_operations;
+    }
+    let options = context.broker().options();
+    let ends = context.connection.ends;
+    let address = context
+        .service
+        .advertised()
+        .address_for(ends.peer, ends.local);
+    Ok(MetadataResponse {
+        brokers: vec![MetadataResponseBroker {
+            node_id: options.node_id,
+            host: address.host,
+            port: i32::from(address.port),
+            rack: None,
+        }],
+        cluster_id: Some(options.cluster_id.clone()),
+        controller_id: options.node_id,
+        topics,
+        cluster_authorized_operations: match request.include_cluster_authorized_operations {
+            true => CLUSTER_OPERATIONS_ALL,
+            false => OPERATIONS_NOT_ASKED,
+        },
+        ..Default::default()
+    })
+}
+
+/// The topics asked for, made where they are missing and may be made.
+async fn look_up(
+    context: &RequestContext,
+    asked: Vec<MetadataRequestTopic>,
+    may_create: bool,
+) -> Vec<MetadataResponseTopic> {
+    let broker = context.broker();
+    let mut missing = BTreeMap::new();
+    if may_create && broker.options().auto_create == AutoCreate::On {
+        for name in asked.iter().filter_map(|topic| topic.name.as_deref()) {
+            if let Ok(legal) = StreamName::new(name)
+                && broker.stream(name).is_none()
+                && !is_internal(name)
+            {
+                missing.insert(name.to_owned(), legal);
+            }
+        }
+    }
+    let refusals = create_missing(context, missing).await;
+    let describe_asked = |topic: MetadataRequestTopic| {
+        let reference = match (&topic.name, topic.topic_id) {
+            (_, id) if id != Uuid::ZERO && context.version < ASKS_BY_ID_FROM => {
+                return refused(context, ErrorCode::INVALID_REQUEST, Some(String::new()), id);
+            }
+            (Some(name), _) => TopicRef::Name(name),
+            (None, id) => TopicRef::Id(id),
+        };
+        match reference.resolve(broker) {
+            Ok(stream) => describe(context, &stream),
+            Err(unknown) => {
+                let name = topic.name.unwrap_or_default();
+                let code = match StreamName::new(&name) {
+                    _ if unknown == ErrorCode::UNKNOWN_TOPIC_ID => {
+                        return refused(context, unknown, None, topic.topic_id);
+                    }
+                    Err(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                    Ok(_) => refusals.get(&name).copied().unwrap_or(unknown),
+                };
+                refused(context, code, Some(name), Uuid::ZERO)
+            }
+        }
+    };
+    asked.into_iter().map(describe_asked).collect()
+}
+
+/// Makes topics with the default number of partitions; returns the codes of those that were not.
+async fn create_missing(
+    context: &RequestContext,
+    missing: BTreeMap<String, StreamName>,
+) -> BTreeMap<String, ErrorCode> {
+    let mut refusals = BTreeMap::new();
+    if missing.is_empty() {
+        return refusals;
+    }
+    let new_stream = |name: &StreamName| NewStream {
+        name: name.clone(),
+        routing: Routing::ByPartition,
+        partitions: context.broker().options().default_partitions,
+        overrides: BTreeMap::new(),
+        intent: Intent::Make,
+    };
+    let new = missing.values().map(new_stream).collect();
+    let results = context.broker().create_streams(new).await;
+    for (name, result) in missing.into_keys().zip(results) {
+        match result {
+            Ok(_) => {
+                info!(topic = name, peer = %context.connection.ends.peer, "created on first use")
+            }
+            // Somebody else was faster, which is as good.
+            Err(CreateStreamError::AlreadyExists) => {}
+            Err(error) => {
+                let code = create_refusal(&name, &error).code;
+                refusals.insert(name, code);
+            }
+        }
+    }
+    refusals
+}
+
+fn describe(context: &RequestContext, stream: &Arc<Stream>) -> MetadataResponseTopic {
+    let broker = context.broker();
+    let node_id = broker.options().node_id;
+    let leader_epoch = broker.log().epoch().as_i32();
+    let partitions = stream.partitions();
+    let describe_partition = |index: i32| MetadataResponsePartition {
+        partition_index: index,
+        leader_id: node_id,
+        leader_epoch,
+        replica_nodes: vec![node_id],
+        isr_nodes: vec![node_id],
+        ..Default::default()
+    };
+    MetadataResponseTopic {
+        error_code: 0,
+        name: Some(stream.name.to_string()),
+        topic_id: topic_id(stream),
+        is_internal: is_internal(stream.name.as_str()),
+        partitions: partitions
+            .iter()
+            .map(|p| describe_partition(p.id.index.as_i32()))
+            .collect(),
+        topic_authorized_operations: OPERATIONS_NOT_ASKED,
+    }
+}
+
+fn refused(
+    context: &RequestContext,
+    code: ErrorCode,
+    name: Option<String>,
+    topic_id: Uuid,
+) -> MetadataResponseTopic {
+    MetadataResponseTopic {
+        error_code: context.answer_code(code),
+        is_internal: name.as_deref().is_some_and(is_internal),
+        name,
+        topic_id,
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operation_masks_hold_kafkas_codes() {
+        let mask = |codes: &[i32]| codes.iter().map(|code| 1 << code).sum::<i32>();
+        assert_eq!(TOPIC_OPERATIONS_ALL, mask(&[3, 4, 5, 6, 7, 8, 10, 11]));
+        assert_eq!(CLUSTER_OPERATIONS_ALL, mask(&[5, 7, 8, 9, 10, 11, 12]));
+    }
+}

@@ -1,0 +1,257 @@
+//! Produce (key 0), versions 3 to 13 (listed from 0, see `api_versions`): append record batches.
+//!
+//! - Exactly one batch of message format 2 for each partition, else INVALID_RECORD; a wrong CRC is
+//!   CORRUPT_MESSAGE. The records inside are not looked at: the bytes are stored as they came.
+//! - The order of batches is fixed while requests are read, so a client may pipeline; answers follow
+//!   in the order of the requests.
+//! - acks 0: no answer, and an error closes the connection; 1: answered at the append; -1: once kept
+//!   by the stream's flush policy. Anything else is INVALID_REQUIRED_ACKS.
+//! - The request's timeout bounds the wait for acks; REQUEST_TIMED_OUT does not undo the append.
+//! - zstd needs version 7, else UNSUPPORTED_COMPRESSION_TYPE.
+//! - 5+: log start offset. 8+: an error message. 13+: topics by id.
+//! - A duplicate of an idempotent producer is answered like its first, with the first offset.
+//!
+//! Left out: transactions, so a transactional batch is INVALID_TXN_STATE, which no client retries;
+//! errors of single records; the node endpoints of KIP-951, since there is one node.
+
+use std::time::Duration;
+
+use weir_core::Placed;
+use weir_core::partition::append::PendingAppend;
+use weir_core::stream::stream::Stream;
+use weir_kafka_protocol::ErrorCode;
+use weir_kafka_protocol::messages::produce::{
+    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceResponse,
+};
+use weir_model::batch::RecordBatch;
+use weir_model::compression::Codec;
+use weir_model::ids::PartitionIndex;
+
+use crate::close::CloseReason;
+use crate::errors::{Refusal, append_refusal, batch_refusal};
+use crate::exchange::{Answer, Exchange, PendingAnswer, RequestContext, Started};
+use crate::topic::{TopicRef, is_internal};
+
+pub(crate) const GAPS: &[&str] = &[
+    "versions 0-2 close the connection, they are listed for librdkafka only",
+    "no transactional batches",
+    "no errors of single records",
+];
+
+/// First version whose clients can read zstd.
+const ZSTD_FROM: i16 = 7;
+/// First version that names topics by id.
+const TOPIC_IDS_FROM: i16 = 13;
+
+/// What a producer wants to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Acks {
+    None,
+    Placed,
+    Settled,
+}
+
+/// A topic whose batches have been handed to the core.
+struct BegunTopic {
+    response: TopicProduceResponse,
+    partitions: Vec<BegunPartition>,
+}
+
+struct BegunPartition {
+    index: i32,
+    record_count: u64,
+    begun: Result<PendingAppend, Refusal>,
+}
+
+/// Fixes the order of the batches now; the answer waits for what the acks ask.
+pub(crate) fn start(exchange: Exchange) -> Started {
+    Box::pin(begin(exchange))
+}
+
+async fn begin(mut exchange: Exchange) -> Result<PendingAnswer, CloseReason> {
+    let request: ProduceRequest = exchange.decode()?;
+    let acks = match request.acks {
+        0 => Ok(Acks::None),
+        1 => Ok(Acks::Placed),
+        -1 => Ok(Acks::Settled),
+        _ => Err(Refusal::of(ErrorCode::INVALID_REQUIRED_ACKS)),
+    };
+    let may_append = acks.as_ref().map(|_| ()).map_err(Refusal::clone);
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let mut topics = Vec::with_capacity(request.topic_data.len());
+    for topic in request.topic_data {
+        let reference = match exchange.context.version < TOPIC_IDS_FROM {
+            true => TopicRef::Name(&topic.name),
+            false => TopicRef::Id(topic.topic_id),
+        };
+        let stream = reference
+            .resolve(exchange.context.broker())
+            .map_err(Refusal::of);
+        let mut partitions = Vec::with_capacity(topic.partition_data.len());
+        for data in topic.partition_data {
+            let target = may_append
+                .clone()
+                .and(stream.as_deref().map_err(Refusal::clone));
+            partitions.push(begin_partition(&exchange.context, target, data).await);
+        }
+        let (name, topic_id) = (topic.name, topic.topic_id);
+        let response = TopicProduceResponse {
+            name,
+            topic_id,
+            partition_responses: Vec::new(),
+        };
+        topics.push(BegunTopic {
+            response,
+            partitions,
+        });
+    }
+    Ok(Box::pin(finish(
+        exchange,
+        acks.unwrap_or(Acks::Settled),
+        timeout,
+        topics,
+    )))
+}
+
+async fn begin_partition(
+    context: &RequestContext,
+    target: Result<&Stream, Refusal>,
+    data: PartitionProduceData,
+) -> BegunPartition {
+    let index = data.index;
+    let mut record_count = 0;
+    let begun = match target.and_then(|stream| Ok((stream, checked_batch(context, stream, data)?)))
+    {
+        Err(refusal) => Err(refusal),
+        Ok((stream, (partition, batch))) => {
+            record_count = u64::try_from(batch.header().record_count).unwrap_or(0);
+            let appended = context.broker().append(stream, partition, batch).await;
+            appended.map_err(|error| append_refusal(&error))
+        }
+    };
+    BegunPartition {
+        index,
+        record_count,
+        begun,
+    }
+}
+
+/// Everything that can be said about a batch without asking the core. One pass over its bytes.
+fn checked_batch(
+    context: &RequestContext,
+    stream: &Stream,
+    data: PartitionProduceData,
+) -> Result<(PartitionIndex, RecordBatch), Refusal> {
+    if is_internal(stream.name.as_str()) {
+        let text = format!("Cannot append to internal topic {}", stream.name);
+        return Err(Refusal::because(ErrorCode::INVALID_TOPIC_EXCEPTION, text));
+    }
+    let partition = PartitionIndex::try_from(data.index)
+        .map_err(|_| Refusal::of(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
+    let batch = RecordBatch::parse(data.records.unwrap_or_default())
+        .and_then(|batch| batch.verify_crc().map(|()| batch))
+        .and_then(|batch| batch.check_produced().map(|()| batch))
+        .map_err(|error| batch_refusal(&error))?;
+    if batch.header().attributes.is_transactional() {
+        let text = "transactions are not supported by this broker";
+        return Err(Refusal::because(ErrorCode::INVALID_TXN_STATE, text));
+    }
+    if batch.codec() == Codec::Zstd && context.version < ZSTD_FROM {
+        return Err(Refusal::of(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
+    }
+    Ok((partition, batch))
+}
+
+async fn finish(
+    exchange: Exchange,
+    acks: Acks,
+    timeout: Duration,
+    topics: Vec<BegunTopic>,
+) -> Result<Option<Answer>, CloseReason> {
+    let mut responses = Vec::with_capacity(topics.len());
+    let deadline = tokio::time::sleep(timeout);
+    tokio::pin!(deadline);
+    for BegunTopic {
+        mut response,
+        partitions,
+    } in topics
+    {
+        for BegunPartition {
+            index,
+            record_count,
+            begun,
+        } in partitions
+        {
+            let outcome = match begun {
+                Err(refusal) => Err(refusal),
+                // An append is decided by now; the deadline is only for what may take long.
+                Ok(pending) => tokio::select! {
+                    biased;
+                    outcome = wait(pending, acks) => outcome,
+                    () = &mut deadline => Err(Refusal::of(ErrorCode::REQUEST_TIMED_OUT)),
+                },
+            };
+            if outcome.is_ok() {
+                exchange.context.metrics.records_in.add(record_count);
+            }
+            response
+                .partition_responses
+                .push(answer_partition(&exchange.context, index, outcome));
+        }
+        responses.push(response);
+    }
+    if acks == Acks::None {
+        return match first_error(&responses) {
+            None => Ok(None),
+            Some(code) => Err(CloseReason::FailedWithoutAcks(code)),
+        };
+    }
+    let response = ProduceResponse {
+        responses,
+        ..Default::default()
+    };
+    exchange.answer(&response, Vec::new()).map(Some)
+}
+
+async fn wait(pending: PendingAppend, acks: Acks) -> Result<Placed, Refusal> {
+    let outcome = match acks {
+        Acks::None | Acks::Placed => pending.placed().await,
+        Acks::Settled => pending.settled().await,
+    };
+    outcome.map_err(|error| append_refusal(&error))
+}
+
+fn answer_partition(
+    context: &RequestContext,
+    index: i32,
+    outcome: Result<Placed, Refusal>,
+) -> PartitionProduceResponse {
+    match outcome {
+        Ok(placed) => PartitionProduceResponse {
+            index,
+            base_offset: placed.base_offset.as_i64(),
+            log_append_time_ms: placed.append_time.map_or(-1, |time| time.as_millis()),
+            log_start_offset: placed.log_start.as_i64(),
+            ..Default::default()
+        },
+        Err(refusal) => PartitionProduceResponse {
+            index,
+            error_code: context.answer_code(refusal.code),
+            error_message: refusal.message,
+            base_offset: -1,
+            log_append_time_ms: -1,
+            log_start_offset: -1,
+            ..Default::default()
+        },
+    }
+}
+
+fn first_error(responses: &[TopicProduceResponse]) -> Option<ErrorCode> {
+    let partitions = responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses);
+    partitions
+        .map(|partition| ErrorCode(partition.error_code))
+        .find(|code| !code.is_none())
+}

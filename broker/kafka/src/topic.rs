@@ -1,0 +1,48 @@
+//! Topics as Kafka names them: by name or, in newer versions, by id.
+
+use std::sync::Arc;
+
+use weir_core::broker::Broker;
+use weir_core::stream::stream::Stream;
+use weir_kafka_protocol::{ErrorCode, Uuid};
+use weir_model::ids::StreamId;
+
+/// The topics that hold a broker's own state; Kafka's list, not every name with two underscores.
+const INTERNAL_TOPICS: [&str; 3] = [
+    "__consumer_offsets",
+    "__transaction_state",
+    "__share_group_state",
+];
+
+/// Whether clients may neither write to nor create a topic of this name.
+pub(crate) fn is_internal(name: &str) -> bool {
+    INTERNAL_TOPICS.contains(&name)
+}
+
+/// A stream's id as Kafka's topic id.
+pub(crate) fn topic_id(stream: &Stream) -> Uuid {
+    Uuid(stream.id.to_bytes())
+}
+
+/// How a request names a topic: messages have both fields, of which a version fills one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TopicRef<'a> {
+    /// By name.
+    Name(&'a str),
+    /// By id.
+    Id(Uuid),
+}
+
+impl TopicRef<'_> {
+    /// The topic, or the code that says that there is none.
+    pub(crate) fn resolve(self, broker: &Broker) -> Result<Arc<Stream>, ErrorCode> {
+        match self {
+            TopicRef::Name(name) => broker
+                .stream(name)
+                .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            TopicRef::Id(Uuid(bytes)) => broker
+                .stream_by_id(StreamId::from_bytes(bytes))
+                .ok_or(ErrorCode::UNKNOWN_TOPIC_ID),
+        }
+    }
+}
