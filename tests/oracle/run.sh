@@ -10,10 +10,13 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
 target=$repository/target/oracle
-version=$(sed -n '/^\[kafka\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' "$here/../versions.toml")
+pin() { # section, name
+    sed -n "/^\[$1\]/,/^\[/s/^$2 *= *\"\(.*\)\"/\1/p" "$here/../versions.toml"
+}
+version=$(pin kafka version)
 
 mkdir -p "$target"
-mvn -q -B -f "$here/pom.xml" -Dkafka.version="$version" -Doracle.target="$target/build" \
+mvn -q -B -f "$here/pom.xml" -Dkafka.version="$version" -Dslf4j.version="$(pin java slf4j)" -Doracle.target="$target/build" \
     -Dmdep.outputFile="$target/classpath" compile dependency:build-classpath
 oracle() {
     java -cp "$target/build/classes:$(cat "$target/classpath")" weir.oracle.Oracle "$@"

@@ -76,3 +76,76 @@ fn generate(jars: &[PathBuf], root: &Path) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// The jars of the pinned version in the local Maven repository, where `tests/oracle/jars.sh` puts them.
+    fn pinned_jars(repository: &Path) -> Vec<PathBuf> {
+        let versions = std::fs::read_to_string(repository.join("tests/versions.toml"));
+        let versions: toml::Table = versions.expect("is committed").parse().expect("is TOML");
+        let version = versions["kafka"]["version"].as_str().expect("is a string");
+        let home = PathBuf::from(std::env::var_os("HOME").expect("HOME is set"));
+        [
+            "kafka-clients",
+            "kafka-group-coordinator",
+            "kafka-transaction-coordinator",
+        ]
+        .map(|artifact| {
+            home.join(".m2/repository/org/apache/kafka")
+                .join(artifact)
+                .join(version)
+                .join(format!("{artifact}-{version}.jar"))
+        })
+        .to_vec()
+    }
+
+    fn files_in(folder: &Path) -> BTreeMap<String, String> {
+        let entries = std::fs::read_dir(folder).expect("is a folder");
+        let read = |entry: std::io::Result<std::fs::DirEntry>| {
+            let path = entry.expect("can be listed").path();
+            let name = path
+                .file_name()
+                .expect("has a name")
+                .to_string_lossy()
+                .into_owned();
+            (name, std::fs::read_to_string(path).expect("is text"))
+        };
+        entries.map(read).collect()
+    }
+
+    #[test]
+    fn committed_code_is_what_the_pinned_definitions_give() {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let jars = pinned_jars(&repository);
+        if let Some(absent) = jars.iter().find(|jar| !jar.exists()) {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "{} is absent: run tests/oracle/jars.sh",
+                absent.display()
+            );
+            println!(
+                "SKIPPED: {} is absent: run tests/oracle/jars.sh",
+                absent.display()
+            );
+            return;
+        }
+        let fresh = tempfile::tempdir().expect("can make a folder");
+        generate(&jars, fresh.path()).expect("generates");
+        for folder in ["proto/kafka/src/messages", "proto/records/src/messages"] {
+            let committed = files_in(&repository.join(folder));
+            let generated = files_in(&fresh.path().join(folder));
+            let names =
+                |files: &BTreeMap<String, String>| files.keys().cloned().collect::<Vec<_>>();
+            assert_eq!(names(&committed), names(&generated), "files of {folder}");
+            for (name, text) in &generated {
+                assert!(
+                    committed[name] == *text,
+                    "{folder}/{name} differs: run weir-codegen"
+                );
+            }
+        }
+    }
+}

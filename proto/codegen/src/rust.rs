@@ -101,7 +101,7 @@ impl Emitter<'_> {
 
     fn emit_struct(&self, out: &mut String, of: &Struct, fields: &[Field], docs: &str) {
         let name = self.struct_name(&of.name);
-        let natural = fields.iter().all(|field| default_is_rusts(field));
+        let natural = fields.iter().all(default_is_rusts);
         let derive = if natural { ", Default" } else { "" };
         write_all(
             out,

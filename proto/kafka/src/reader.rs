@@ -405,3 +405,185 @@ fn unexpected_null(position: usize) -> DecodeError {
 fn usize_from(value: u32) -> usize {
     usize::try_from(value).expect("usize has at least 32 bits on every platform that runs weir")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::DecodeErrorKind::*;
+    use super::*;
+
+    fn reader(bytes: &[u8], flexible: bool) -> Reader {
+        let mut reader = Reader::new(Bytes::copy_from_slice(bytes));
+        reader.set_flexible(flexible);
+        reader
+    }
+
+    fn error<T: std::fmt::Debug>(
+        bytes: &[u8],
+        flexible: bool,
+        read: impl FnOnce(&mut Reader) -> Result<T, DecodeError>,
+    ) -> (usize, DecodeErrorKind) {
+        let error = read(&mut reader(bytes, flexible)).expect_err("must be refused");
+        (error.position, error.kind)
+    }
+
+    #[test]
+    fn variable_length_integers_are_read_up_to_their_bits() {
+        for (bytes, value) in [
+            (&[0x00][..], Some(0)),
+            (&[0x7f], Some(127)),
+            (&[0x80, 0x01], Some(128)),
+            (&[0xff, 0xff, 0xff, 0xff, 0x0f], Some(u32::MAX)),
+            (&[0xff, 0xff, 0xff, 0xff, 0x1f], None),
+            (&[0x80, 0x80, 0x80, 0x80, 0x80, 0x00], None),
+            (&[0x80], None),
+            (&[], None),
+        ] {
+            assert_eq!(
+                reader(bytes, true).unsigned_varint().ok(),
+                value,
+                "{bytes:x?}"
+            );
+        }
+        let longest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        for (bytes, value) in [
+            (&[0x00][..], Some(0)),
+            (&[0x01], Some(-1)),
+            (&[0x02], Some(1)),
+            (&[&longest[..], &[0x01]].concat(), Some(i64::MIN)),
+            (&[&longest[..], &[0x02]].concat(), None),
+            (&[&longest[..], &[0x81, 0x00]].concat(), None),
+        ] {
+            assert_eq!(reader(bytes, true).varlong().ok(), value, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn null_is_read_only_where_it_may_stand() {
+        assert_eq!(reader(&[0xff, 0xff], false).nullable_string(), Ok(None));
+        assert_eq!(reader(&[0x00], true).nullable_string(), Ok(None));
+        assert_eq!(reader(&[0xff; 4], false).nullable_array::<i32>(0), Ok(None));
+        assert_eq!(
+            error(&[0xff, 0xff], false, Reader::string),
+            (0, UnexpectedNull)
+        );
+        assert_eq!(error(&[0x00], true, Reader::bytes), (0, UnexpectedNull));
+        assert_eq!(
+            error(&[0xff; 4], false, |r| r.array::<i32>(0)),
+            (0, UnexpectedNull)
+        );
+    }
+
+    #[test]
+    fn lengths_that_lie_are_refused() {
+        let at_0 = |kind| (0, kind);
+        assert_eq!(
+            error(&[0xff, 0xfe], false, Reader::nullable_string),
+            at_0(InvalidLength(-2))
+        );
+        assert_eq!(
+            error(&[0x00, 0x02, b'a'], false, Reader::string),
+            at_0(LengthExceedsFrame {
+                length: 2,
+                remaining: 1
+            })
+        );
+        assert_eq!(
+            error(&[0x7f, 0xff, 0xff, 0xff, 0], false, Reader::bytes),
+            at_0(LengthExceedsFrame {
+                length: 0x7fff_ffff,
+                remaining: 1
+            })
+        );
+        // 8 bytes hold two 4-byte elements, not three.
+        assert_eq!(
+            error(&[4, 0, 0, 0, 0, 0, 0, 0, 0], true, |r| r.array::<i32>(0)),
+            at_0(CountExceedsFrame {
+                count: 3,
+                remaining: 8
+            })
+        );
+        assert_eq!(
+            error(&[0, 1], false, Reader::i32),
+            at_0(Truncated {
+                needed: 4,
+                remaining: 2
+            })
+        );
+        let long_string = [&[0x81, 0x80, 0x02][..], &[b'x'; 40_000]].concat();
+        assert_eq!(
+            error(&long_string, true, Reader::string),
+            at_0(InvalidLength(32_768))
+        );
+    }
+
+    #[test]
+    fn strings_must_be_utf8() {
+        assert_eq!(
+            reader("\u{8}größe".as_bytes(), true).string(),
+            Ok("größe".to_owned())
+        );
+        assert_eq!(error(&[0x02, 0xff], true, Reader::string), (1, InvalidUtf8));
+    }
+
+    #[test]
+    fn tiny_elements_cannot_become_gigabytes() {
+        // 3 MiB of empty strings: 1 byte each on the wire, 24 in memory, so 72 MiB against a budget of 24.
+        let count: u32 = 3 << 20;
+        let mut frame = vec![0x81, 0x80, 0xc0, 0x01]; // count + 1 as a varint
+        frame.resize(frame.len() + usize::try_from(count).unwrap(), 0x01);
+        let mut reader = reader(&frame, true);
+        let error = reader.array::<String>(0).expect_err("above the budget");
+        assert!(matches!(error.kind, MemoryBudgetExceeded { .. }), "{error}");
+    }
+
+    #[test]
+    fn byte_fields_are_slices_of_the_frame() {
+        let frame = Bytes::from_static(&[0x04, b'a', b'b', b'c']);
+        let mut reader = Reader::new(frame.clone());
+        reader.set_flexible(true);
+        let field = reader.bytes().expect("reads");
+        assert_eq!(field.as_ptr(), frame.slice(1..).as_ptr());
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn unknown_tags_are_skipped_and_known_ones_end_where_they_say() {
+        let mut found = None;
+        // Tags 3 (unknown, 2 bytes) and 5 (an i16).
+        let mut both = reader(&[2, 3, 2, 9, 9, 5, 2, 0, 7], true);
+        let result = both.tags(|reader, tag| {
+            if tag == 5 {
+                found = Some(reader.i16()?);
+            }
+            Ok(tag == 5)
+        });
+        assert_eq!((result, found, both.remaining()), (Ok(()), Some(7), 0));
+
+        let read_i16 = |r: &mut Reader| r.tags(|r, _| r.i16().map(|_| true));
+        assert_eq!(
+            error(&[1, 0, 3, 0, 7, 1], true, read_i16),
+            (5, TaggedFieldTrailingBytes(1))
+        );
+        // The field may not read past its own size, although the frame has more bytes.
+        let past = Truncated {
+            needed: 2,
+            remaining: 1,
+        };
+        assert_eq!(error(&[1, 0, 1, 0, 7, 1], true, read_i16), (3, past));
+        let size = LengthExceedsFrame {
+            length: 4,
+            remaining: 1,
+        };
+        assert_eq!(error(&[1, 0, 4, 0], true, Reader::skip_tags), (2, size));
+        let count = CountExceedsFrame {
+            count: 3,
+            remaining: 4,
+        };
+        assert_eq!(error(&[3, 0, 0, 0, 0], true, Reader::skip_tags), (0, count));
+        assert_eq!(
+            reader(&[1, 0, 4, 0], false).skip_tags(),
+            Ok(()),
+            "no tags in older versions"
+        );
+    }
+}

@@ -327,3 +327,68 @@ impl Piece {
 fn wire_i32(length: usize) -> Result<i32, EncodeError> {
     i32::try_from(length).map_err(|_| EncodeError::TooLong(length))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.set_flexible(true);
+        write(&mut writer);
+        writer
+            .finish()
+            .into_bytes()
+            .expect("no external parts")
+            .to_vec()
+    }
+
+    #[test]
+    fn variable_length_integers_are_as_short_as_can_be() {
+        for (value, expected) in [
+            (0, &[0x00][..]),
+            (127, &[0x7f]),
+            (128, &[0x80, 0x01]),
+            (u32::MAX, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
+        ] {
+            assert_eq!(bytes(|writer| writer.unsigned_varint(value)), expected);
+        }
+        for (value, expected) in [
+            (0, &[0x00][..]),
+            (-1, &[0x01]),
+            (1, &[0x02]),
+            (-65, &[0x81, 0x01]),
+        ] {
+            assert_eq!(bytes(|writer| writer.varlong(value)), expected);
+        }
+    }
+
+    #[test]
+    fn tagged_fields_are_counted_and_sized() {
+        let written = bytes(|writer| {
+            let outer = writer.tags();
+            writer
+                .tag(outer, 1, |writer| {
+                    writer.i8(9);
+                    let inner = writer.tags();
+                    writer.tag(inner, 0, |writer| writer.string("ab"))
+                })
+                .expect("fits");
+            writer
+                .tag(outer, 4, |writer| writer.nullable_string(None))
+                .expect("fits");
+        });
+        assert_eq!(written, [2, 1, 7, 9, 1, 0, 3, 3, b'a', b'b', 4, 1, 0]);
+    }
+
+    #[test]
+    fn strings_above_their_limit_are_refused() {
+        let long = "x".repeat(32_768);
+        for flexible in [false, true] {
+            let mut writer = Writer::new();
+            writer.set_flexible(flexible);
+            assert_eq!(writer.string(&long), Err(EncodeError::TooLong(32_768)));
+            assert_eq!(writer.string(&long[1..]), Ok(()));
+        }
+    }
+}
