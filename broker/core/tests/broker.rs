@@ -15,7 +15,7 @@ use weir_core::read::records::{CallQuota, ReadRecords};
 use weir_core::routing::route::RoutedRecord;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_core::{Novelty, Ranges};
-use weir_model::batch::{ProducerStamp, RecordBatch};
+use weir_model::batch::{ProducerStamp, RecordBatch, crc32c_of_batch};
 use weir_model::batch_builder::{BatchBuilder, BatchOptions};
 use weir_model::compression::Codec;
 use weir_model::ids::{LogEpoch, PartitionIndex, ProducerId, StreamName};
@@ -40,10 +40,7 @@ impl Bench {
         let clock = Arc::new(ManualClock::starting_at(NOW));
         let random = Arc::new(SeededRandom::new(1));
         let broker = in_memory::open(Arc::clone(&clock) as _, random, options).await;
-        Bench {
-            broker: broker.expect("an in-memory broker opens"),
-            clock,
-        }
+        Bench { broker: broker.expect("an in-memory broker opens"), clock }
     }
 
     async fn stream(&self, name: &str, routing: Routing, partitions: u32) -> Arc<Stream> {
@@ -53,10 +50,7 @@ impl Bench {
     }
 
     async fn append(&self, stream: &Stream, batch: RecordBatch) -> Result<Offset, AppendError> {
-        let pending = self
-            .broker
-            .append(stream, PartitionIndex::ZERO, batch)
-            .await?;
+        let pending = self.broker.append(stream, PartitionIndex::ZERO, batch).await?;
         pending.settled().await.map(|placed| placed.base_offset)
     }
 }
@@ -132,9 +126,7 @@ async fn each_stream_of_a_request_is_judged_on_its_own() {
     let bench = Bench::new().await;
     bench.stream("a.b", Routing::ByPartition, 1).await;
     let mut bad_config = new_stream("config", Routing::ByPartition, 1);
-    bad_config
-        .overrides
-        .insert("retention.minutes".to_owned(), "1".to_owned());
+    bad_config.overrides.insert("retention.minutes".to_owned(), "1".to_owned());
     let mut only_checked = new_stream("checked", Routing::ByPartition, 1);
     only_checked.intent = Intent::Validate;
     let request = vec![
@@ -151,21 +143,11 @@ async fn each_stream_of_a_request_is_judged_on_its_own() {
     assert_eq!(errors[0], None);
     assert_eq!(errors[1], Some(CreateStreamError::AlreadyExists));
     assert_eq!(errors[2], Some(CreateStreamError::AlreadyExists));
-    assert!(matches!(
-        errors[3],
-        Some(CreateStreamError::NameCollision { .. })
-    ));
-    assert!(matches!(
-        errors[4],
-        Some(CreateStreamError::PartitionCount { .. })
-    ));
+    assert!(matches!(errors[3], Some(CreateStreamError::NameCollision { .. })));
+    assert!(matches!(errors[4], Some(CreateStreamError::PartitionCount { .. })));
     assert!(matches!(errors[5], Some(CreateStreamError::Config(_))));
     assert_eq!(errors[6], None);
-    let user_streams = bench
-        .broker
-        .streams()
-        .into_iter()
-        .filter(|s| !s.name.is_internal());
+    let user_streams = bench.broker.streams().into_iter().filter(|s| !s.name.is_internal());
     let names: Vec<_> = user_streams.map(|stream| stream.name.to_string()).collect();
     assert_eq!(names, ["a.b", "fresh"]);
 }
@@ -174,20 +156,10 @@ async fn each_stream_of_a_request_is_judged_on_its_own() {
 async fn a_deleted_stream_is_gone_for_those_who_still_hold_it() {
     let bench = Bench::new().await;
     let stream = bench.stream("orders", Routing::ByPartition, 1).await;
-    bench
-        .append(&stream, plain(&["one"]))
-        .await
-        .expect("an append");
-    bench
-        .broker
-        .delete_stream(stream.id)
-        .await
-        .expect("a deletion");
+    bench.append(&stream, plain(&["one"])).await.expect("an append");
+    bench.broker.delete_stream(stream.id).await.expect("a deletion");
 
-    assert_eq!(
-        bench.append(&stream, plain(&["two"])).await,
-        Err(AppendError::UnknownPartition)
-    );
+    assert_eq!(bench.append(&stream, plain(&["two"])).await, Err(AppendError::UnknownPartition));
     let gone = fetch_one(&bench, &fetch_of(&stream, 0, 0)).await.err();
     assert_eq!(gone, Some(ReadError::UnknownPartition));
     let again = bench.broker.delete_stream(stream.id).await;
@@ -209,28 +181,17 @@ async fn a_waiting_fetch_ends_with_an_error_when_its_stream_is_deleted() {
     };
     let (fetched, deleted) = tokio::join!(bench.broker.fetch(&request), deleting);
     deleted.expect("a deletion");
-    assert_eq!(
-        fetched[0].as_ref().err(),
-        Some(&ReadError::UnknownPartition)
-    );
+    assert_eq!(fetched[0].as_ref().err(), Some(&ReadError::UnknownPartition));
 }
 
 #[tokio::test]
 async fn a_batch_is_stored_byte_for_byte_but_for_its_place() {
     let bench = Bench::new().await;
     let stream = bench.stream("orders", Routing::ByPartition, 1).await;
-    bench
-        .append(&stream, plain(&["zero", "one"]))
-        .await
-        .expect("an append");
+    bench.append(&stream, plain(&["zero", "one"])).await.expect("an append");
     let sent = plain(&["two"]);
-    assert_eq!(
-        bench.append(&stream, sent.clone()).await,
-        Ok(Offset::new(2))
-    );
-    let ranges = fetch_one(&bench, &fetch_of(&stream, 2, 0))
-        .await
-        .expect("a fetch");
+    assert_eq!(bench.append(&stream, sent.clone()).await, Ok(Offset::new(2)));
+    let ranges = fetch_one(&bench, &fetch_of(&stream, 2, 0)).await.expect("a fetch");
     let stored = ranges.extents[0].load().await.expect("bytes");
     assert_eq!(stored[..8], 2u64.to_be_bytes());
     assert_eq!(stored[16..], sent.bytes()[16..]);
@@ -240,9 +201,7 @@ async fn a_batch_is_stored_byte_for_byte_but_for_its_place() {
 async fn a_fetch_waits_for_the_bytes_it_wants_and_no_longer_than_it_may() {
     let bench = Bench::new().await;
     let stream = bench.stream("orders", Routing::ByPartition, 1).await;
-    let nothing = fetch_one(&bench, &fetch_of(&stream, 0, 500))
-        .await
-        .expect("an empty answer");
+    let nothing = fetch_one(&bench, &fetch_of(&stream, 0, 500)).await.expect("an empty answer");
     assert_eq!(nothing.bytes, 0);
 
     let request = fetch_of(&stream, 0, 60_000);
@@ -252,48 +211,24 @@ async fn a_fetch_waits_for_the_bytes_it_wants_and_no_longer_than_it_may() {
     });
     appended.expect("an append");
     assert!(fetched[0].as_ref().expect("an answer").bytes > 0);
-    assert_eq!(
-        stream.partitions()[0].progress().waiter_count(),
-        0,
-        "no wait is left behind"
-    );
+    assert_eq!(stream.partitions()[0].progress().waiter_count(), 0, "no wait is left behind");
 }
 
 #[tokio::test]
 async fn batches_too_large_or_dated_too_far_ahead_are_refused() {
     let bench = Bench::new().await;
     let mut new = new_stream("small", Routing::ByPartition, 1);
-    new.overrides
-        .insert("max.message.bytes".to_owned(), "100".to_owned());
-    let stream = bench
-        .broker
-        .create_streams(vec![new])
-        .await
-        .remove(0)
-        .expect("made");
+    new.overrides.insert("max.message.bytes".to_owned(), "100".to_owned());
+    let stream = bench.broker.create_streams(vec![new]).await.remove(0).expect("made");
     let long = "x".repeat(100);
     let refused = bench.append(&stream, plain(&[&long])).await;
-    assert!(matches!(
-        refused,
-        Err(AppendError::BatchTooLarge {
-            limit_bytes: 100,
-            ..
-        })
-    ));
+    assert!(matches!(refused, Err(AppendError::BatchTooLarge { limit_bytes: 100, .. })));
 
     let stream = bench.stream("dated", Routing::ByPartition, 1).await;
-    bench
-        .append(&stream, plain(&["now"]))
-        .await
-        .expect("dated now");
+    bench.append(&stream, plain(&["now"])).await.expect("dated now");
     let mut builder = BatchBuilder::new(BatchOptions::default());
     let timestamp = NOW.plus_millis(3_600_001);
-    let record = RecordToWrite {
-        timestamp,
-        key: None,
-        value: None,
-        headers: &[],
-    };
+    let record = RecordToWrite { timestamp, key: None, value: None, headers: &[] };
     builder.append(&record).expect("a small record fits");
     let refused = bench.append(&stream, builder.build()).await;
     assert_eq!(refused, Err(AppendError::InvalidTimestamp));
@@ -305,35 +240,15 @@ async fn a_producers_retry_gets_its_first_offset_again() {
     let stream = bench.stream("orders", Routing::ByPartition, 1).await;
     let producer = |base_sequence| {
         let id = ProducerId::new(4).expect("not negative");
-        let producer = Some(ProducerStamp {
-            id,
-            epoch: 0,
-            base_sequence,
-        });
-        BatchOptions {
-            producer,
-            ..BatchOptions::default()
-        }
+        let producer = Some(ProducerStamp { id, epoch: 0, base_sequence });
+        BatchOptions { producer, ..BatchOptions::default() }
     };
     let first = batch_of(&["a", "b"], producer(0));
     assert_eq!(bench.append(&stream, first.clone()).await, Ok(Offset::ZERO));
-    bench
-        .append(&stream, batch_of(&["c"], producer(2)))
-        .await
-        .expect("the next sequence");
-    let retried = bench
-        .broker
-        .append(&stream, PartitionIndex::ZERO, first)
-        .await;
-    let placed = retried
-        .expect("admitted")
-        .settled()
-        .await
-        .expect("answered");
-    assert_eq!(
-        (placed.base_offset, placed.novelty),
-        (Offset::ZERO, Novelty::Duplicate)
-    );
+    bench.append(&stream, batch_of(&["c"], producer(2))).await.expect("the next sequence");
+    let retried = bench.broker.append(&stream, PartitionIndex::ZERO, first).await;
+    let placed = retried.expect("admitted").settled().await.expect("answered");
+    assert_eq!((placed.base_offset, placed.novelty), (Offset::ZERO, Novelty::Duplicate));
     let gap = bench.append(&stream, batch_of(&["e"], producer(9))).await;
     assert_eq!(gap, Err(AppendError::SequenceGap));
 }
@@ -342,9 +257,8 @@ async fn a_producers_retry_gets_its_first_offset_again() {
 async fn routed_records_keep_the_order_of_their_key_and_are_read_back() {
     let bench = Bench::new().await;
     let stream = bench.stream("clicks", Routing::ByHash, 4).await;
-    let records: Vec<_> = (0..400)
-        .map(|n| routed(&format!("user-{}", n % 7), &format!("{n}")))
-        .collect();
+    let records: Vec<_> =
+        (0..400).map(|n| routed(&format!("user-{}", n % 7), &format!("{n}"))).collect();
     let places = bench.broker.append_routed(&stream, &records).await;
     let mut last_of_key: BTreeMap<String, (PartitionIndex, Offset)> = BTreeMap::new();
     for (record, place) in records.iter().zip(&places) {
@@ -358,10 +272,7 @@ async fn routed_records_keep_the_order_of_their_key_and_are_read_back() {
     }
     let mut seen = BTreeSet::new();
     for partition in stream.partitions().iter() {
-        let read = bench
-            .broker
-            .read(&read_of(&stream, partition.id.index, 0))
-            .await;
+        let read = bench.broker.read(&read_of(&stream, partition.id.index, 0)).await;
         let read = read.expect("a read");
         assert_eq!(read.behind_ms, 0);
         seen.extend(read.records.iter().map(|record| record.data()));
@@ -388,10 +299,9 @@ async fn quotas_hold_for_kinesis_streams_and_only_while_they_are_on() {
     let mut options = in_memory::default_options();
     options.quotas = QuotaPolicy::Off;
     let records: Vec<_> = (0..1200).map(|n| routed("k", &format!("{n}"))).collect();
-    for (bench, routing) in [
-        (Bench::with(options).await, Routing::ByHash),
-        (Bench::new().await, Routing::ByPartition),
-    ] {
+    for (bench, routing) in
+        [(Bench::with(options).await, Routing::ByHash), (Bench::new().await, Routing::ByPartition)]
+    {
         let stream = bench.stream("free", routing, 1).await;
         let places = bench.broker.append_routed(&stream, &records).await;
         assert!(places.iter().all(Result::is_ok), "{routing:?}");
@@ -405,20 +315,12 @@ async fn the_sixth_call_within_a_second_is_refused() {
     let mut request = read_of(&stream, PartitionIndex::ZERO, 0);
     request.call = CallQuota::Charged;
     for call in 1..=5 {
-        bench
-            .broker
-            .read(&request)
-            .await
-            .unwrap_or_else(|error| panic!("call {call}: {error:?}"));
+        bench.broker.read(&request).await.unwrap_or_else(|error| panic!("call {call}: {error:?}"));
     }
     let sixth = bench.broker.read(&request).await;
     assert!(matches!(sixth, Err(ReadError::OverQuota { .. })));
     bench.clock.advance(Duration::from_millis(201));
-    bench
-        .broker
-        .read(&request)
-        .await
-        .expect("a fifth of a second later");
+    bench.broker.read(&request).await.expect("a fifth of a second later");
 }
 
 #[tokio::test]
@@ -426,18 +328,9 @@ async fn records_of_every_codec_are_read_from_any_offset_within_limits() {
     for codec in Codec::ALL {
         let bench = Bench::new().await;
         let stream = bench.stream("orders", Routing::ByPartition, 1).await;
-        let options = || BatchOptions {
-            codec,
-            ..BatchOptions::default()
-        };
-        bench
-            .append(&stream, batch_of(&["a", "b", "c"], options()))
-            .await
-            .expect("an append");
-        bench
-            .append(&stream, batch_of(&["d", "e"], options()))
-            .await
-            .expect("an append");
+        let options = || BatchOptions { codec, ..BatchOptions::default() };
+        bench.append(&stream, batch_of(&["a", "b", "c"], options())).await.expect("an append");
+        bench.append(&stream, batch_of(&["d", "e"], options())).await.expect("an append");
         bench.clock.advance(Duration::from_millis(70));
 
         let mut request = read_of(&stream, PartitionIndex::ZERO, 1);
@@ -449,11 +342,29 @@ async fn records_of_every_codec_are_read_from_any_offset_within_limits() {
 
         request.from = read.next;
         let read = bench.broker.read(&request).await.expect("a read");
-        assert_eq!(
-            (read.records.len(), read.next, read.behind_ms),
-            (1, Offset::new(5), 0)
-        );
+        assert_eq!((read.records.len(), read.next, read.behind_ms), (1, Offset::new(5), 0));
     }
+}
+
+#[tokio::test]
+async fn a_batch_whose_producer_wrote_nonsense_is_stepped_over() {
+    let bench = Bench::new().await;
+    let stream = bench.stream("orders", Routing::ByPartition, 1).await;
+    bench.append(&stream, plain(&["before"])).await.expect("an append");
+    let mut bytes = plain(&["x", "y"]).bytes().to_vec();
+    bytes[61] = 0xff; // the first record's length, now far too long
+    let crc = crc32c_of_batch(&bytes).to_be_bytes();
+    bytes[17..21].copy_from_slice(&crc);
+    let nonsense = RecordBatch::parse(Bytes::from(bytes)).expect("the header is legal");
+    nonsense.verify_crc().expect("so is the checksum");
+    bench.append(&stream, nonsense).await.expect("an append");
+    bench.append(&stream, plain(&["after"])).await.expect("an append");
+
+    let read = bench.broker.read(&read_of(&stream, PartitionIndex::ZERO, 0)).await;
+    let read = read.expect("a read");
+    let values: Vec<_> = read.records.iter().map(|record| record.data()).collect();
+    assert_eq!(values, ["before", "after"]);
+    assert_eq!(read.next, Offset::new(4));
 }
 
 #[tokio::test]
@@ -461,30 +372,17 @@ async fn positions_are_found_by_name_and_time() {
     let bench = Bench::new().await;
     let stream = bench.stream("orders", Routing::ByPartition, 1).await;
     let partition = &stream.partitions()[0];
-    let find = async |at| {
-        bench
-            .broker
-            .find_offset(partition, at)
-            .await
-            .expect("found")
-            .offset
-    };
+    let find = async |at| bench.broker.find_offset(partition, at).await.expect("found").offset;
     assert_eq!(find(StartAt::Latest).await, Some(Offset::ZERO));
     assert_eq!(find(StartAt::AtTime(NOW)).await, None);
-    bench
-        .append(&stream, plain(&["a", "b"]))
-        .await
-        .expect("an append");
+    bench.append(&stream, plain(&["a", "b"])).await.expect("an append");
     assert_eq!(find(StartAt::Earliest).await, Some(Offset::ZERO));
     assert_eq!(find(StartAt::Latest).await, Some(Offset::new(2)));
     assert_eq!(find(StartAt::AtTime(NOW)).await, Some(Offset::ZERO));
     assert_eq!(find(StartAt::AtTime(NOW.plus_millis(1))).await, None);
     assert_eq!(find(StartAt::LargestTimestamp).await, Some(Offset::ZERO));
 
-    let place = RememberedPlace {
-        epoch: LogEpoch::ZERO,
-        offset: Offset::new(1),
-    };
+    let place = RememberedPlace { epoch: LogEpoch::ZERO, offset: Offset::new(1) };
     let resolved = bench.broker.resolve(partition, place);
     assert_eq!(resolved, Ok(Resolved::Exact(Offset::new(1))));
 }

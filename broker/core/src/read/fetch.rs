@@ -87,13 +87,7 @@ impl<'a> Answer<'a> {
             result: Ok(Ranges::default()),
         };
         let partitions = request.partitions.iter().map(find).collect();
-        let mut answer = Answer {
-            broker,
-            request,
-            partitions,
-            bytes: 0,
-            throttle: None,
-        };
+        let mut answer = Answer { broker, request, partitions, bytes: 0, throttle: None };
         for position in 0..request.partitions.len() {
             answer.read(position).await;
         }
@@ -142,10 +136,9 @@ impl<'a> Answer<'a> {
     }
 
     fn has_moved(&self, position: usize) -> bool {
-        let (Some(wanted), Some(found)) = (
-            self.request.partitions.get(position),
-            self.partitions.get(position),
-        ) else {
+        let (Some(wanted), Some(found)) =
+            (self.request.partitions.get(position), self.partitions.get(position))
+        else {
             return false;
         };
         match (&found.partition, &found.result) {
@@ -158,17 +151,14 @@ impl<'a> Answer<'a> {
     }
 
     async fn read(&mut self, position: usize) {
-        let (Some(wanted), Some(found)) = (
-            self.request.partitions.get(position),
-            self.partitions.get_mut(position),
-        ) else {
+        let (Some(wanted), Some(found)) =
+            (self.request.partitions.get(position), self.partitions.get_mut(position))
+        else {
             return;
         };
         let before = found.result.as_ref().map_or(0, |ranges| ranges.bytes);
         let others = self.bytes - before;
-        let bytes_max = wanted
-            .bytes_max
-            .min(self.request.bytes_max.saturating_sub(others));
+        let bytes_max = wanted.bytes_max.min(self.request.bytes_max.saturating_sub(others));
         // Only the first data of an answer may be oversized, so that the whole stays near its limit.
         let oversized_first = match others {
             0 => OversizedFirst::Return,
@@ -183,11 +173,7 @@ impl<'a> Answer<'a> {
                     Some(wait) => {
                         self.throttle = Some(self.throttle.map_or(wait, |best| best.min(wait)));
                         let watermarks = partition.watermarks();
-                        Ok(Ranges {
-                            watermarks,
-                            next_offset: wanted.from,
-                            ..Ranges::default()
-                        })
+                        Ok(Ranges { watermarks, next_offset: wanted.from, ..Ranges::default() })
                     }
                     None => {
                         let request = ReadRequest {
@@ -208,18 +194,14 @@ impl<'a> Answer<'a> {
     fn finish(self) -> Vec<FetchedPartition> {
         let (broker, request) = (self.broker, self.request);
         let charged =
-            self.partitions
-                .into_iter()
-                .zip(&request.partitions)
-                .map(|(found, wanted)| {
-                    if let (Some(partition), Ok(ranges)) = (&found.partition, &found.result)
-                        && ranges.bytes > 0
-                    {
-                        broker
-                            .with_quota(&wanted.stream, partition, |q| q.charge_read(ranges.bytes));
-                    }
-                    found.result
-                });
+            self.partitions.into_iter().zip(&request.partitions).map(|(found, wanted)| {
+                if let (Some(partition), Ok(ranges)) = (&found.partition, &found.result)
+                    && ranges.bytes > 0
+                {
+                    broker.with_quota(&wanted.stream, partition, |q| q.charge_read(ranges.bytes));
+                }
+                found.result
+            });
         charged.collect()
     }
 }

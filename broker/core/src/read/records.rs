@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_model::batch::RecordBatch;
+use tracing::warn;
+use weir_model::batch::{BatchError, RecordBatch};
 use weir_model::ids::{LogEpoch, PartitionIndex};
 use weir_model::limits::DecodeLimits;
 use weir_model::offset::Offset;
@@ -125,9 +126,7 @@ impl Broker {
     /// Reads records below the high watermark; an empty answer is legal anywhere.
     pub async fn read(&self, request: &ReadRecords) -> Result<RecordsRead, ReadError> {
         let stream = &request.stream;
-        let partition = stream
-            .partition(request.partition)
-            .ok_or(ReadError::UnknownPartition)?;
+        let partition = stream.partition(request.partition).ok_or(ReadError::UnknownPartition)?;
         if stream.is_deleted() {
             return Err(ReadError::UnknownPartition);
         }
@@ -250,22 +249,25 @@ impl Reading {
         let at = self.next;
         let damaged = || ReadError::Corrupt { at };
         let base = Offset::try_from(header.base_offset).map_err(|_| damaged())?;
-        let after = Offset::try_from(header.last_offset())
-            .map_err(|_| damaged())?
-            .next();
+        let after = Offset::try_from(header.last_offset()).map_err(|_| damaged())?.next();
         if header.attributes.is_control() {
             self.next = self.next.max(after);
             return Ok(Step::GoOn);
         }
-        let epoch = u32::try_from(header.leader_epoch)
-            .ok()
-            .and_then(LogEpoch::new);
+        let epoch = u32::try_from(header.leader_epoch).ok().and_then(LogEpoch::new);
         let epoch = epoch.ok_or_else(damaged)?;
-        for record in batch
-            .records(&DecodeLimits::default())
-            .map_err(|_| damaged())?
-        {
-            let record = record.map_err(|_| damaged())?;
+        let records = match batch.records(&DecodeLimits::default()) {
+            Ok(records) => Some(records),
+            Err(error) => skip_illegal(request, batch, &error, at).map(|()| None)?,
+        };
+        for record in records.into_iter().flatten() {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    skip_illegal(request, batch, &error, self.next)?;
+                    break;
+                }
+            };
             let offset = base.plus(u64::from(record.offset_delta.unsigned_abs()));
             if offset < self.next {
                 continue;
@@ -292,6 +294,22 @@ impl Reading {
         self.next = self.next.max(after);
         Ok(Step::GoOn)
     }
+}
+
+/// What to do about records that cannot be decoded. Where the batch's CRC holds, these are the bytes
+/// that its producer sent: nobody can ever read them, and whoever stopped here would stop for ever.
+fn skip_illegal(
+    request: &ReadRecords,
+    batch: &RecordBatch,
+    error: &BatchError,
+    at: Offset,
+) -> Result<(), ReadError> {
+    if batch.verify_crc().is_err() {
+        return Err(ReadError::Corrupt { at });
+    }
+    warn!(stream = %request.stream.name, partition = %request.partition, offset = %at, ?error,
+        "rest of a batch skipped: its producer wrote no legal records");
+    Ok(())
 }
 
 #[cfg(test)]
