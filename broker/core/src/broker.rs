@@ -87,12 +87,7 @@ impl Broker {
         foundations: Foundations,
         options: BrokerOptions,
     ) -> Result<Arc<Broker>, MetaError> {
-        let Foundations {
-            log,
-            meta,
-            clock,
-            random,
-        } = foundations.clone();
+        let Foundations { log, meta, clock, random } = foundations.clone();
         let sealing_key = sealing_key(&*meta, &*random).await?;
         let registry = Registry::open(
             Arc::clone(&log),
@@ -215,12 +210,7 @@ async fn sealing_key(meta: &dyn MetaStore, random: &dyn Random) -> Result<[u8; 3
     let mut drawn = [0; 32];
     random.fill(&mut drawn);
     let value = Some(Bytes::copy_from_slice(&drawn));
-    meta.commit(vec![MetaChange {
-        key,
-        expect: Expect::Absent,
-        value,
-    }])
-    .await?;
+    meta.commit(vec![MetaChange { key, expect: Expect::Absent, value }]).await?;
     Ok(drawn)
 }
 

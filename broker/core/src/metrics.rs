@@ -83,11 +83,7 @@ impl Metrics {
 
     /// The counters of all APIs, ordered.
     pub fn requests(&self) -> Vec<((Dialect, &'static str), Arc<RequestMetrics>)> {
-        self.requests
-            .lock()
-            .iter()
-            .map(|(key, metrics)| (*key, Arc::clone(metrics)))
-            .collect()
+        self.requests.lock().iter().map(|(key, metrics)| (*key, Arc::clone(metrics))).collect()
     }
 
     /// Counts a connection while the guard lives.
@@ -100,10 +96,7 @@ impl Metrics {
     /// Connections open now, per dialect.
     pub fn connections(&self) -> Vec<(Dialect, u64)> {
         let connections = self.connections.lock();
-        connections
-            .iter()
-            .map(|(key, open)| (*key, open.load(Ordering::Relaxed)))
-            .collect()
+        connections.iter().map(|(key, open)| (*key, open.load(Ordering::Relaxed))).collect()
     }
 
     /// Counts a write or read that a quota refused or delayed.

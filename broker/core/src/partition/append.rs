@@ -49,10 +49,7 @@ impl PendingAppend {
 }
 
 fn only(outcomes: Vec<Outcome>) -> Result<Placed, AppendError> {
-    let outcome = outcomes
-        .into_iter()
-        .next()
-        .ok_or(AppendError::ShuttingDown)?;
+    let outcome = outcomes.into_iter().next().ok_or(AppendError::ShuttingDown)?;
     outcome.map_err(AppendError::from)
 }
 
@@ -70,12 +67,9 @@ impl Broker {
         let config = stream.config();
         check_batch(&config, &batch, self.clock().now())?;
         let records = usize::try_from(batch.header().record_count).unwrap_or(0);
-        self.admit_write(stream, &partition, batch.bytes().len(), records)
-            .await?;
+        self.admit_write(stream, &partition, batch.bytes().len(), records).await?;
         self.log().wait_for_room(partition.id).await;
-        Ok(PendingAppend {
-            ticket: self.submit(&partition, &config, batch),
-        })
+        Ok(PendingAppend { ticket: self.submit(&partition, &config, batch) })
     }
 
     /// Appends records whose partition the broker picks: by the MD5 of the key, by the explicit hash
@@ -88,10 +82,8 @@ impl Broker {
     ) -> Vec<Result<RoutedPlace, AppendError>> {
         let config = stream.config();
         let now = self.clock().now();
-        let mut results: Vec<Result<RoutedPlace, AppendError>> = records
-            .iter()
-            .map(|_| Err(AppendError::UnknownPartition))
-            .collect();
+        let mut results: Vec<Result<RoutedPlace, AppendError>> =
+            records.iter().map(|_| Err(AppendError::UnknownPartition)).collect();
         if stream.is_deleted() {
             return results;
         }
@@ -139,12 +131,10 @@ impl Broker {
                 *result = Err(error);
                 continue;
             }
-            let group = groups
-                .entry(partition.id.index)
-                .or_insert_with(|| RoutedGroup {
-                    partition: Arc::clone(partition),
-                    members: Vec::new(),
-                });
+            let group = groups.entry(partition.id.index).or_insert_with(|| RoutedGroup {
+                partition: Arc::clone(partition),
+                members: Vec::new(),
+            });
             group.members.push(member);
         }
         groups.into_values().collect()
@@ -155,12 +145,7 @@ impl Broker {
             TimestampType::CreateTime => Stamp::Keep,
             TimestampType::LogAppendTime => Stamp::AppendTime,
         };
-        let append = Append {
-            partition: partition.id,
-            batch,
-            stamp,
-            expect_end: None,
-        };
+        let append = Append { partition: partition.id, batch, stamp, expect_end: None };
         self.log().submit(CommitSet::of(append))
     }
 
@@ -175,9 +160,7 @@ impl Broker {
         self.with_quota(stream, partition, |quota| {
             if !quota.write_wait(now).is_zero() {
                 self.metrics().count_throttle();
-                return Err(AppendError::OverQuota {
-                    partition: partition.id.index,
-                });
+                return Err(AppendError::OverQuota { partition: partition.id.index });
             }
             quota.charge_write(size_bytes, 1);
             Ok(())
@@ -206,9 +189,7 @@ impl Broker {
             match wait {
                 None | Some(Duration::ZERO) => return Ok(()),
                 Some(wait) if now.plus(wait) > deadline => {
-                    return Err(AppendError::OverQuota {
-                        partition: partition.id.index,
-                    });
+                    return Err(AppendError::OverQuota { partition: partition.id.index });
                 }
                 Some(wait) => {
                     self.metrics().count_throttle();
@@ -239,10 +220,7 @@ impl RoutedGroup {
         now: Timestamp,
         timestamp_type: TimestampType,
     ) -> Vec<Run> {
-        let options = || BatchOptions {
-            timestamp_type,
-            ..BatchOptions::default()
-        };
+        let options = || BatchOptions { timestamp_type, ..BatchOptions::default() };
         let mut runs = Vec::with_capacity(1);
         let mut builder = BatchBuilder::new(options());
         let mut members = Vec::new();
@@ -254,29 +232,19 @@ impl RoutedGroup {
             let full = builder.batch_bytes() + size_bytes > BUILT_BATCH_BYTES_MAX;
             if full && !builder.is_empty() {
                 let batch = std::mem::replace(&mut builder, BatchBuilder::new(options())).build();
-                runs.push(Run {
-                    members: std::mem::take(&mut members),
-                    batch,
-                });
+                runs.push(Run { members: std::mem::take(&mut members), batch });
             }
             let write = RecordToWrite {
                 timestamp: now,
-                key: Some(&record.key)
-                    .filter(|key| !key.is_empty())
-                    .map(|key| &**key),
+                key: Some(&record.key).filter(|key| !key.is_empty()).map(|key| &**key),
                 value: Some(&record.data),
                 headers: &[],
             };
-            builder
-                .append(&write)
-                .expect("a batch is closed long before it is full");
+            builder.append(&write).expect("a batch is closed long before it is full");
             members.push(*member);
         }
         if !builder.is_empty() {
-            runs.push(Run {
-                members,
-                batch: builder.build(),
-            });
+            runs.push(Run { members, batch: builder.build() });
         }
         runs
     }
@@ -287,9 +255,7 @@ fn writable(stream: &Stream, index: PartitionIndex) -> Result<Arc<Partition>, Ap
     if stream.is_deleted() {
         return Err(AppendError::UnknownPartition);
     }
-    let partition = stream
-        .partition(index)
-        .ok_or(AppendError::UnknownPartition)?;
+    let partition = stream.partition(index).ok_or(AppendError::UnknownPartition)?;
     if partition.closed_at().is_some() {
         let open = OpenPartitions::of(&stream.partitions()).indexes(NAMED_PARTITIONS_MAX);
         return Err(AppendError::Closed { open });
@@ -304,10 +270,7 @@ fn check_batch(
 ) -> Result<(), AppendError> {
     let (size_bytes, limit_bytes) = (batch.bytes().len(), config.message_bytes_max);
     if size_bytes > limit_bytes {
-        return Err(AppendError::BatchTooLarge {
-            size_bytes,
-            limit_bytes,
-        });
+        return Err(AppendError::BatchTooLarge { size_bytes, limit_bytes });
     }
     let newest = batch.header().max_timestamp;
     if config.timestamp_type == TimestampType::CreateTime && newest != Timestamp::NONE {

@@ -1,8 +1,5 @@
 //! Partitions (Kinesis: shards): their hash-key range, lineage and quota, and the way in.
 
 pub mod append;
-#[expect(
-    clippy::module_inception,
-    reason = "one noun is one file, and the noun is partition"
-)]
+#[expect(clippy::module_inception, reason = "one noun is one file, and the noun is partition")]
 pub mod partition;

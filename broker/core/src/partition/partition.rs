@@ -61,10 +61,7 @@ impl Partition {
     /// Ties the partition to its log.
     pub(crate) fn attach(&self, progress: Arc<Progress>) {
         let fresh = self.progress.set(progress).is_ok();
-        assert!(
-            fresh,
-            "a partition was attached twice: its waits would be split over two logs"
-        );
+        assert!(fresh, "a partition was attached twice: its waits would be split over two logs");
     }
 
     /// Its log start, high watermark and log end.
@@ -74,9 +71,7 @@ impl Partition {
 
     /// The published positions, to wait on.
     pub fn progress(&self) -> &Arc<Progress> {
-        self.progress
-            .get()
-            .expect("attached before the registry showed it to anyone")
+        self.progress.get().expect("attached before the registry showed it to anyone")
     }
 
     /// Where it was closed; none while it takes records.

@@ -19,11 +19,7 @@ pub struct TokenBucket {
 impl TokenBucket {
     /// A full bucket.
     pub fn new(per_second: f64, now: Moment) -> TokenBucket {
-        TokenBucket {
-            per_second,
-            tokens: per_second,
-            filled_at: now,
-        }
+        TokenBucket { per_second, tokens: per_second, filled_at: now }
     }
 
     /// Whether a request would be admitted now.
@@ -107,10 +103,7 @@ mod tests {
                 }
             }
             let least = 20_000.0;
-            assert!(
-                admitted >= least && admitted <= least + 1000.0 + size,
-                "{size}: {admitted}"
-            );
+            assert!(admitted >= least && admitted <= least + 1000.0 + size, "{size}: {admitted}");
         }
     }
 }

@@ -51,14 +51,9 @@ impl OpenPartitions {
 
     /// The partition whose range holds the hash key. None only for a stream without partitions.
     pub fn covering(&self, hash_key: HashKey) -> Option<&Arc<Partition>> {
-        let after = self
-            .by_start
-            .partition_point(|p| p.hash_keys.start() <= hash_key);
+        let after = self.by_start.partition_point(|p| p.hash_keys.start() <= hash_key);
         let found = self.by_start.get(after.checked_sub(1)?);
-        debug_assert!(
-            found.is_none_or(|p| p.hash_keys.contains(hash_key)),
-            "a hole in the ranges"
-        );
+        debug_assert!(found.is_none_or(|p| p.hash_keys.contains(hash_key)), "a hole in the ranges");
         found
     }
 
@@ -82,11 +77,7 @@ impl OpenPartitions {
 
     /// The numbers of the open partitions, at most `limit`.
     pub fn indexes(&self, limit: usize) -> Vec<PartitionIndex> {
-        self.by_start
-            .iter()
-            .map(|partition| partition.id.index)
-            .take(limit)
-            .collect()
+        self.by_start.iter().map(|partition| partition.id.index).take(limit).collect()
     }
 }
 
@@ -101,17 +92,8 @@ mod tests {
     fn two_even_shards() -> OpenPartitions {
         let partition = |(index, range): (usize, HashKeyRange)| {
             let index = PartitionIndex::try_from(index).expect("small");
-            let id = PartitionId {
-                stream: StreamId::from_bytes([1; 16]),
-                index,
-            };
-            Arc::new(Partition::new(
-                id,
-                range,
-                Timestamp::default(),
-                [None, None],
-                None,
-            ))
+            let id = PartitionId { stream: StreamId::from_bytes([1; 16]), index };
+            Arc::new(Partition::new(id, range, Timestamp::default(), [None, None], None))
         };
         let ranges = HashKeyRange::even_ranges(2);
         let shards: Vec<_> = ranges.into_iter().enumerate().map(partition).collect();
@@ -122,9 +104,7 @@ mod tests {
     fn hash_keys_land_in_the_shard_that_covers_them() {
         let shards = two_even_shards();
         for (hash_key, shard) in [(0, 0), (HALF - 1, 0), (HALF, 1), (u128::MAX, 1)] {
-            let found = shards
-                .covering(HashKey(hash_key))
-                .map(|p| p.id.index.as_u32());
+            let found = shards.covering(HashKey(hash_key)).map(|p| p.id.index.as_u32());
             assert_eq!(found, Some(shard), "hash key {hash_key}");
         }
     }

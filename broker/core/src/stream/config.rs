@@ -90,9 +90,7 @@ const BY_HASH_DEFAULTS: [(&str, &str); 3] = [
 pub fn first_overrides(routing: Routing, mut written: Overrides) -> Overrides {
     if routing == Routing::ByHash {
         for (name, value) in BY_HASH_DEFAULTS {
-            written
-                .entry(name.to_owned())
-                .or_insert_with(|| value.to_owned());
+            written.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
     }
     written
@@ -121,16 +119,12 @@ fn flush_policy(overrides: &Overrides, default: FlushPolicy) -> FlushPolicy {
 
 /// The value that holds for a listed setting.
 fn text<'a>(overrides: &'a Overrides, name: &str) -> &'a str {
-    let default = setting(name)
-        .expect("the setting is listed in config_table")
-        .default;
+    let default = setting(name).expect("the setting is listed in config_table").default;
     overrides.get(name).map_or(default, String::as_str)
 }
 
 fn whole(overrides: &Overrides, name: &str) -> i64 {
-    text(overrides, name)
-        .parse()
-        .expect("the table's check let only whole numbers in")
+    text(overrides, name).parse().expect("the table's check let only whole numbers in")
 }
 
 #[cfg(test)]
@@ -144,35 +138,20 @@ mod tests {
 
     #[test]
     fn kafkas_flush_settings_map_onto_the_policies() {
-        let ten_ms = FlushPolicy::Interval {
-            delay: Duration::from_millis(10),
-            bytes: 16 << 20,
-        };
+        let ten_ms = FlushPolicy::Interval { delay: Duration::from_millis(10), bytes: 16 << 20 };
         for (settings, expected) in [
             (&[][..], FlushPolicy::Os),
             (&[("flush.messages", "1")], FlushPolicy::Group),
             (&[("flush.ms", "10")], ten_ms),
-            (
-                &[("weir.flush", "group"), ("flush.ms", "10")],
-                FlushPolicy::Group,
-            ),
+            (&[("weir.flush", "group"), ("flush.ms", "10")], FlushPolicy::Group),
         ] {
-            assert_eq!(
-                config(settings).expect("legal").flush,
-                expected,
-                "{settings:?}"
-            );
+            assert_eq!(config(settings).expect("legal").flush, expected, "{settings:?}");
         }
     }
 
     #[test]
     fn retention_of_minus_one_means_for_ever() {
-        assert_eq!(
-            config(&[("retention.ms", "-1")])
-                .expect("legal")
-                .retention_ms,
-            None
-        );
+        assert_eq!(config(&[("retention.ms", "-1")]).expect("legal").retention_ms, None);
         assert_eq!(config(&[]).expect("legal").retention_ms, Some(604_800_000));
     }
 
@@ -187,19 +166,14 @@ mod tests {
         assert_eq!(made_by_kinesis.timestamp_type, TimestampType::LogAppendTime);
         assert_eq!(made_by_kinesis.log.trim_by, TrimBy::Record);
         let week = Overrides::from([("retention.ms".to_owned(), "604800000".to_owned())]);
-        assert_eq!(
-            config(Routing::ByHash, week).retention_ms,
-            Some(604_800_000)
-        );
+        assert_eq!(config(Routing::ByHash, week).retention_ms, Some(604_800_000));
         let made_by_kafka = config(Routing::ByPartition, Overrides::new());
         assert_eq!(made_by_kafka.timestamp_type, TimestampType::CreateTime);
     }
 
     #[test]
     fn unknown_names_are_refused() {
-        let unknown = ConfigError::Unknown {
-            name: "retention.minutes".to_owned(),
-        };
+        let unknown = ConfigError::Unknown { name: "retention.minutes".to_owned() };
         assert_eq!(config(&[("retention.minutes", "1")]), Err(unknown));
     }
 }

@@ -56,21 +56,11 @@ pub struct Setting {
 }
 
 const fn acts(name: &'static str, kind: Kind, default: &'static str) -> Setting {
-    Setting {
-        name,
-        kind,
-        default,
-        effect: Effect::Acts,
-    }
+    Setting { name, kind, default, effect: Effect::Acts }
 }
 
 const fn stored(name: &'static str, kind: Kind, default: &'static str) -> Setting {
-    Setting {
-        name,
-        kind,
-        default,
-        effect: Effect::Stored,
-    }
+    Setting { name, kind, default, effect: Effect::Stored }
 }
 
 const fn whole(min: i64) -> Kind {
@@ -78,10 +68,7 @@ const fn whole(min: i64) -> Kind {
 }
 
 const fn int(min: i64) -> Kind {
-    Kind::Whole {
-        min,
-        max: i32::MAX as i64,
-    }
+    Kind::Whole { min, max: i32::MAX as i64 }
 }
 
 const RATIO: Kind = Kind::Fraction { min: 0.0, max: 1.0 };
@@ -89,34 +76,15 @@ const NEVER: &str = "9223372036854775807";
 
 /// Every setting, ordered by name. Kafka's come first, weir's own after them.
 pub const SETTINGS: &[Setting] = &[
-    stored(
-        "cleanup.policy",
-        Kind::ListOf(&["compact", "delete"]),
-        "delete",
-    ),
-    stored(
-        "compression.gzip.level",
-        Kind::Whole { min: -1, max: 9 },
-        "-1",
-    ),
-    stored(
-        "compression.lz4.level",
-        Kind::Whole { min: 1, max: 17 },
-        "9",
-    ),
+    stored("cleanup.policy", Kind::ListOf(&["compact", "delete"]), "delete"),
+    stored("compression.gzip.level", Kind::Whole { min: -1, max: 9 }, "-1"),
+    stored("compression.lz4.level", Kind::Whole { min: 1, max: 17 }, "9"),
     stored(
         "compression.type",
         Kind::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
         "producer",
     ),
-    stored(
-        "compression.zstd.level",
-        Kind::Whole {
-            min: -131_072,
-            max: 22,
-        },
-        "3",
-    ),
+    stored("compression.zstd.level", Kind::Whole { min: -131_072, max: 22 }, "3"),
     stored("delete.retention.ms", whole(0), "86400000"),
     stored("file.delete.delay.ms", whole(0), "60000"),
     acts("flush.messages", whole(1), NEVER),
@@ -130,11 +98,7 @@ pub const SETTINGS: &[Setting] = &[
     acts("max.message.bytes", int(0), "1048588"),
     acts("message.timestamp.after.max.ms", whole(0), "3600000"),
     acts("message.timestamp.before.max.ms", whole(0), NEVER),
-    acts(
-        "message.timestamp.type",
-        Kind::OneOf(&["CreateTime", "LogAppendTime"]),
-        "CreateTime",
-    ),
+    acts("message.timestamp.type", Kind::OneOf(&["CreateTime", "LogAppendTime"]), "CreateTime"),
     stored("min.cleanable.dirty.ratio", RATIO, "0.5"),
     stored("min.compaction.lag.ms", whole(0), "0"),
     stored("min.insync.replicas", int(1), "1"),
@@ -149,21 +113,9 @@ pub const SETTINGS: &[Setting] = &[
     stored("segment.jitter.ms", whole(0), "0"),
     acts("segment.ms", whole(1), "604800000"),
     stored("unclean.leader.election.enable", Kind::Switch, "false"),
-    acts(
-        "weir.flush",
-        Kind::OneOf(&["default", "group", "interval", "os"]),
-        "default",
-    ),
-    acts(
-        "weir.quota.factor",
-        Kind::Fraction { min: 0.0, max: 1e9 },
-        "default",
-    ),
-    stored(
-        "weir.stream.mode",
-        Kind::OneOf(&["PROVISIONED", "ON_DEMAND"]),
-        "PROVISIONED",
-    ),
+    acts("weir.flush", Kind::OneOf(&["default", "group", "interval", "os"]), "default"),
+    acts("weir.quota.factor", Kind::Fraction { min: 0.0, max: 1e9 }, "default"),
+    stored("weir.stream.mode", Kind::OneOf(&["PROVISIONED", "ON_DEMAND"]), "PROVISIONED"),
     acts("weir.trim", Kind::OneOf(&["segment", "record"]), "segment"),
 ];
 
@@ -196,11 +148,7 @@ impl Setting {
             Kind::OneOf(words) if words.contains(&value) => Ok(()),
             Kind::OneOf(words) => refuse(format!("String must be one of: {}", words.join(", "))),
             Kind::ListOf(words) => {
-                match value
-                    .split(',')
-                    .map(str::trim)
-                    .find(|word| !words.contains(word))
-                {
+                match value.split(',').map(str::trim).find(|word| !words.contains(word)) {
                     None => Ok(()),
                     Some(_) => refuse(format!("String must be one of: {}", words.join(", "))),
                 }
@@ -217,17 +165,9 @@ mod tests {
     #[test]
     fn the_table_is_ordered_and_its_own_defaults_are_legal() {
         for (before, after) in SETTINGS.iter().zip(SETTINGS.iter().skip(1)) {
-            assert!(
-                before.name < after.name,
-                "{} stands before {}",
-                before.name,
-                after.name
-            );
+            assert!(before.name < after.name, "{} stands before {}", before.name, after.name);
         }
-        for setting in SETTINGS
-            .iter()
-            .filter(|setting| setting.default != "default")
-        {
+        for setting in SETTINGS.iter().filter(|setting| setting.default != "default") {
             assert_eq!(setting.check(setting.default), Ok(()), "{}", setting.name);
         }
     }

@@ -4,8 +4,5 @@ pub mod config;
 pub mod config_table;
 pub mod registry;
 mod row;
-#[expect(
-    clippy::module_inception,
-    reason = "one noun is one file, and the noun is stream"
-)]
+#[expect(clippy::module_inception, reason = "one noun is one file, and the noun is stream")]
 pub mod stream;

@@ -112,10 +112,7 @@ impl Registry {
         }
         if let Err(error) = self.commit_new(made.values()).await {
             let failed = CreateStreamError::Meta(error);
-            return results
-                .into_iter()
-                .map(|r| r.and(Err(failed.clone())))
-                .collect();
+            return results.into_iter().map(|r| r.and(Err(failed.clone()))).collect();
         }
         for stream in made.values() {
             info!(stream = %stream.name, id = %stream.id, routing = ?stream.routing,
@@ -139,15 +136,8 @@ impl Registry {
             return Err(DeleteStreamError::Internal);
         }
         let value = Some(row::encode(&stream, Life::Deleting));
-        let change = MetaChange {
-            key: row::key(id),
-            expect: Expect::Anything,
-            value,
-        };
-        self.meta
-            .commit(vec![change])
-            .await
-            .map_err(DeleteStreamError::Meta)?;
+        let change = MetaChange { key: row::key(id), expect: Expect::Anything, value };
+        self.meta.commit(vec![change]).await.map_err(DeleteStreamError::Meta)?;
         stream.mark_deleted();
         {
             let mut tables = self.tables.write();
@@ -155,9 +145,7 @@ impl Registry {
             tables.by_id.remove(&id);
         }
         before_removal.await;
-        self.finish_deletion(&stream)
-            .await
-            .map_err(DeleteStreamError::Meta)?;
+        self.finish_deletion(&stream).await.map_err(DeleteStreamError::Meta)?;
         info!(stream = %stream.name, id = %stream.id, "stream deleted");
         Ok(())
     }
@@ -197,9 +185,7 @@ impl Registry {
         let folded = name.as_str().replace('.', "_");
         let collides = |other: &&StreamName| other.as_str().replace('.', "_") == folded;
         match tables.by_name.keys().chain(made.keys()).find(collides) {
-            Some(other) => Err(CreateStreamError::NameCollision {
-                other: other.clone(),
-            }),
+            Some(other) => Err(CreateStreamError::NameCollision { other: other.clone() }),
             None => Ok(()),
         }
     }
@@ -239,27 +225,17 @@ impl Registry {
 
     fn insert(&self, stream: &Arc<Stream>) {
         let mut tables = self.tables.write();
-        tables
-            .by_name
-            .insert(stream.name.clone(), Arc::clone(stream));
+        tables.by_name.insert(stream.name.clone(), Arc::clone(stream));
         tables.by_id.insert(stream.id, Arc::clone(stream));
     }
 
     async fn finish_deletion(&self, stream: &Stream) -> Result<(), MetaError> {
-        let ids: Vec<_> = stream
-            .partitions()
-            .iter()
-            .map(|partition| partition.id)
-            .collect();
+        let ids: Vec<_> = stream.partitions().iter().map(|partition| partition.id).collect();
         if let Err(error) = self.log.delete(&ids).await {
             warn!(stream = %stream.name, ?error, "records not removed, retried at the next start");
             return Err(error);
         }
-        let gone = MetaChange {
-            key: row::key(stream.id),
-            expect: Expect::Anything,
-            value: None,
-        };
+        let gone = MetaChange { key: row::key(stream.id), expect: Expect::Anything, value: None };
         self.meta.commit(vec![gone]).await
     }
 }

@@ -91,9 +91,7 @@ pub(super) fn encode(stream: &Stream, life: Life) -> Bytes {
             .collect(),
         deleting: life == Life::Deleting,
     };
-    serde_json::to_vec(&row)
-        .expect("a row of texts and numbers always serialises")
-        .into()
+    serde_json::to_vec(&row).expect("a row of texts and numbers always serialises").into()
 }
 
 fn encode_partition(partition: &Partition) -> PartitionRow {
@@ -107,10 +105,9 @@ fn encode_partition(partition: &Partition) -> PartitionRow {
             .flatten()
             .map(|index| i64::from(index.as_u32()))
             .collect(),
-        closed: partition.closed_at().map(|closed| ClosedRow {
-            end: closed.end.number(),
-            time_ms: closed.time.as_millis(),
-        }),
+        closed: partition
+            .closed_at()
+            .map(|closed| ClosedRow { end: closed.end.number(), time_ms: closed.time.as_millis() }),
     }
 }
 
@@ -129,10 +126,7 @@ pub(super) fn decode(
     let mut partitions = Vec::with_capacity(row.partitions.len());
     for (index, partition) in row.partitions.iter().enumerate() {
         let index = PartitionIndex::try_from(index).map_err(|error| format!("{error:?}"))?;
-        partitions.push(Arc::new(decode_partition(
-            PartitionId { stream: id, index },
-            partition,
-        )?));
+        partitions.push(Arc::new(decode_partition(PartitionId { stream: id, index }, partition)?));
     }
     let routing = match row.routing {
         RoutingRow::ByHash => Routing::ByHash,
@@ -146,20 +140,13 @@ pub(super) fn decode(
         intent: Intent::Make,
     };
     let created = Timestamp::from_millis(row.created_ms);
-    let life = if row.deleting {
-        Life::Deleting
-    } else {
-        Life::Lives
-    };
+    let life = if row.deleting { Life::Deleting } else { Life::Lives };
     Ok((Stream::new(id, &new, created, config, partitions), life))
 }
 
 fn decode_partition(id: PartitionId, row: &PartitionRow) -> Result<Partition, String> {
     let [start, end] = &row.hash_keys;
-    let hash_key = |text: &str| {
-        text.parse::<HashKey>()
-            .map_err(|error| format!("{error:?}"))
-    };
+    let hash_key = |text: &str| text.parse::<HashKey>().map_err(|error| format!("{error:?}"));
     let range = HashKeyRange::new(hash_key(start)?, hash_key(end)?);
     let hash_keys = range.ok_or("a hash-key range that ends before it starts")?;
     let mut parents = [None, None];
@@ -193,10 +180,7 @@ mod tests {
         assert_eq!((stream.id, life), (id, Life::Lives));
         assert_eq!(stream.config().retention_ms, Some(86_400_000));
         let partitions = stream.partitions();
-        assert_eq!(
-            partitions[0].closed_at().map(|closed| closed.end),
-            Some(Offset::new(7))
-        );
+        assert_eq!(partitions[0].closed_at().map(|closed| closed.end), Some(Offset::new(7)));
         assert_eq!(partitions[1].parents[0], Some(PartitionIndex::ZERO));
 
         let written = encode(&stream, Life::Deleting);
@@ -210,19 +194,10 @@ mod tests {
         for (key, value) in [
             (&b"s123"[..], FIRST_RELEASE),
             (&[STREAM_KEY; 17], "{"),
-            (
-                &[STREAM_KEY; 17],
-                &FIRST_RELEASE.replace("\"99\"", "\"-1\""),
-            ),
-            (
-                &[STREAM_KEY; 17],
-                &FIRST_RELEASE.replace("orders", "or/ders"),
-            ),
+            (&[STREAM_KEY; 17], &FIRST_RELEASE.replace("\"99\"", "\"-1\"")),
+            (&[STREAM_KEY; 17], &FIRST_RELEASE.replace("orders", "or/ders")),
         ] {
-            assert!(
-                decode(key, value.as_bytes(), FlushPolicy::Group).is_err(),
-                "{value}"
-            );
+            assert!(decode(key, value.as_bytes(), FlushPolicy::Group).is_err(), "{value}");
         }
     }
 }

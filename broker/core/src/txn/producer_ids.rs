@@ -29,10 +29,7 @@ pub struct ProducerIds {
 impl ProducerIds {
     /// Hands out ids from this store.
     pub fn new(meta: Arc<dyn MetaStore>) -> ProducerIds {
-        ProducerIds {
-            meta,
-            block: Mutex::new(0..0),
-        }
+        ProducerIds { meta, block: Mutex::new(0..0) }
     }
 
     /// A number that no producer had before.
@@ -41,9 +38,7 @@ impl ProducerIds {
         if block.is_empty() {
             *block = self.take_block().await?;
         }
-        let id = block
-            .next()
-            .expect("a block that was just taken is not empty");
+        let id = block.next().expect("a block that was just taken is not empty");
         Ok(ProducerId::new(id).expect("ids count up from zero"))
     }
 
@@ -60,11 +55,7 @@ impl ProducerIds {
             }
         };
         let value = Some(Bytes::from((first + BLOCK).to_string()));
-        let change = MetaChange {
-            key: Bytes::from_static(KEY),
-            expect,
-            value,
-        };
+        let change = MetaChange { key: Bytes::from_static(KEY), expect, value };
         self.meta.commit(vec![change]).await?;
         Ok(first..first + BLOCK)
     }
