@@ -22,6 +22,7 @@ use crate::housekeeping;
 use crate::metrics::Metrics;
 use crate::partition::partition::Partition;
 use crate::quota::limits::{QuotaPolicy, ShardQuota};
+use crate::read::decoded::DecodedBatches;
 use crate::stream::registry::Registry;
 use crate::stream::stream::{NewStream, Stream};
 use crate::txn::producer_ids::ProducerIds;
@@ -76,6 +77,7 @@ pub struct Broker {
     producer_ids: ProducerIds,
     metrics: Metrics,
     sealing_key: [u8; 32],
+    pub(crate) decoded: DecodedBatches,
     /// Whose turn it is among the partitions for records without a key.
     pub(crate) turns: AtomicUsize,
     housekeeping: tokio::task::JoinHandle<()>,
@@ -104,6 +106,7 @@ impl Broker {
             producer_ids: ProducerIds::new(meta),
             metrics: Metrics::default(),
             sealing_key,
+            decoded: DecodedBatches::default(),
             turns: AtomicUsize::new(0),
             housekeeping: tokio::spawn(housekeeping::run(log)),
         }))

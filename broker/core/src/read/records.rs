@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tracing::warn;
-use weir_model::batch::{BatchError, RecordBatch};
-use weir_model::ids::{LogEpoch, PartitionIndex};
-use weir_model::limits::DecodeLimits;
+use weir_model::batch::{BatchError, RecordBatch, Records};
+use weir_model::ids::{LogEpoch, PartitionId, PartitionIndex};
 use weir_model::offset::Offset;
 use weir_model::record::Headers;
 use weir_model::time::Timestamp;
@@ -21,6 +20,7 @@ use weir_storage::watermarks::Watermarks;
 use crate::broker::Broker;
 use crate::error::ReadError;
 use crate::partition::partition::Partition;
+use crate::read::decoded::DecodedBatches;
 use crate::stream::stream::Stream;
 
 /// Bytes of the log looked at in one step; a step is what one batch may hold at the least.
@@ -132,19 +132,22 @@ impl Broker {
         }
         self.admit_read(stream, &partition, request.call)?;
         let mut reading = Reading {
+            decoded: &self.decoded,
+            request,
+            partition: partition.id,
+            now: self.clock().now(),
             records: Vec::new(),
             bytes: 0,
             next: request.from.max(partition.watermarks().log_start),
             first_unread: None,
         };
-        while self.read_step(request, &partition, &mut reading).await? == Step::GoOn {}
+        while self.read_step(&mut reading).await? == Step::GoOn {}
         self.with_quota(stream, &partition, |quota| quota.charge_read(reading.bytes));
 
         let watermarks = partition.watermarks();
-        let now = self.clock().now();
         let behind_ms = match reading.first_unread {
             None => 0,
-            Some(unread) => u64::try_from(now.millis_since(unread)).unwrap_or(0),
+            Some(unread) => u64::try_from(reading.now.millis_since(unread)).unwrap_or(0),
         };
         let closed = partition.closed_at();
         Ok(RecordsRead {
@@ -182,14 +185,9 @@ impl Broker {
         }
     }
 
-    async fn read_step(
-        &self,
-        request: &ReadRecords,
-        partition: &Partition,
-        reading: &mut Reading,
-    ) -> Result<Step, ReadError> {
+    async fn read_step(&self, reading: &mut Reading<'_>) -> Result<Step, ReadError> {
         let plan = self.log().read(ReadRequest {
-            partition: partition.id,
+            partition: reading.partition,
             from: reading.next,
             bytes_max: STEP_BYTES,
             oversized_first: OversizedFirst::Return,
@@ -208,13 +206,12 @@ impl Broker {
         if ranges.extents.is_empty() {
             return Ok(Step::Done);
         }
-        let now = self.clock().now();
         for extent in &ranges.extents {
             let mut bytes = extent.load().await?;
             while !bytes.is_empty() {
                 let damaged = |_| ReadError::Corrupt { at: reading.next };
                 let batch = RecordBatch::split_first(&mut bytes).map_err(damaged)?;
-                if reading.take(request, &batch, now)? == Step::Done {
+                if reading.take(&batch)? == Step::Done {
                     return Ok(Step::Done);
                 }
             }
@@ -229,8 +226,12 @@ enum Step {
     Done,
 }
 
-/// What a read has gathered so far.
-struct Reading {
+/// A read and what it has gathered so far.
+struct Reading<'a> {
+    decoded: &'a DecodedBatches,
+    request: &'a ReadRecords,
+    partition: PartitionId,
+    now: Timestamp,
     records: Vec<ReadRecord>,
     bytes: usize,
     next: Offset,
@@ -238,35 +239,41 @@ struct Reading {
     first_unread: Option<Timestamp>,
 }
 
-impl Reading {
-    fn take(
-        &mut self,
-        request: &ReadRecords,
-        batch: &RecordBatch,
-        now: Timestamp,
-    ) -> Result<Step, ReadError> {
+impl Reading<'_> {
+    /// Takes what fits of a batch.
+    fn take(&mut self, batch: &RecordBatch) -> Result<Step, ReadError> {
         let header = batch.header();
         let at = self.next;
         let damaged = || ReadError::Corrupt { at };
         let base = Offset::try_from(header.base_offset).map_err(|_| damaged())?;
         let after = Offset::try_from(header.last_offset()).map_err(|_| damaged())?.next();
-        if header.attributes.is_control() {
-            self.next = self.next.max(after);
-            return Ok(Step::GoOn);
-        }
         let epoch = u32::try_from(header.leader_epoch).ok().and_then(LogEpoch::new);
         let epoch = epoch.ok_or_else(damaged)?;
-        let records = match batch.records(&DecodeLimits::default()) {
-            Ok(records) => Some(records),
-            Err(error) => skip_illegal(request, batch, &error, at).map(|()| None)?,
-        };
-        for record in records.into_iter().flatten() {
+        if !header.attributes.is_control() {
+            match self.decoded.records(self.partition, batch) {
+                Ok(records) => {
+                    if self.take_records(batch, records, base, epoch)? == Step::Done {
+                        return Ok(Step::Done);
+                    }
+                }
+                Err(error) => self.skip_illegal(batch, &error)?,
+            }
+        }
+        self.next = self.next.max(after);
+        Ok(Step::GoOn)
+    }
+
+    fn take_records(
+        &mut self,
+        batch: &RecordBatch,
+        records: Records,
+        base: Offset,
+        epoch: LogEpoch,
+    ) -> Result<Step, ReadError> {
+        for record in records {
             let record = match record {
                 Ok(record) => record,
-                Err(error) => {
-                    skip_illegal(request, batch, &error, self.next)?;
-                    break;
-                }
+                Err(error) => return self.skip_illegal(batch, &error).map(|()| Step::GoOn),
             };
             let offset = base.plus(u64::from(record.offset_delta.unsigned_abs()));
             if offset < self.next {
@@ -275,14 +282,14 @@ impl Reading {
             let record = ReadRecord {
                 offset,
                 epoch,
-                timestamp: record.timestamp.clamp(Timestamp::from_millis(0), now),
+                timestamp: record.timestamp.clamp(Timestamp::from_millis(0), self.now),
                 key: record.key,
                 value: record.value,
                 headers: record.headers,
             };
             let size_bytes = record.size_bytes();
-            let full = self.records.len() >= request.records_max
-                || (self.bytes + size_bytes > request.bytes_max && !self.records.is_empty());
+            let full = self.records.len() >= self.request.records_max
+                || (self.bytes + size_bytes > self.request.bytes_max && !self.records.is_empty());
             if full {
                 self.first_unread = Some(record.timestamp);
                 return Ok(Step::Done);
@@ -291,25 +298,21 @@ impl Reading {
             self.next = offset.next();
             self.records.push(record);
         }
-        self.next = self.next.max(after);
         Ok(Step::GoOn)
     }
-}
 
-/// What to do about records that cannot be decoded. Where the batch's CRC holds, these are the bytes
-/// that its producer sent: nobody can ever read them, and whoever stopped here would stop for ever.
-fn skip_illegal(
-    request: &ReadRecords,
-    batch: &RecordBatch,
-    error: &BatchError,
-    at: Offset,
-) -> Result<(), ReadError> {
-    if batch.verify_crc().is_err() {
-        return Err(ReadError::Corrupt { at });
+    /// What to do about records that cannot be decoded. Where the batch's CRC holds, these are the
+    /// bytes that its producer sent: nobody can ever read them, and whoever stopped here would stop
+    /// for ever.
+    fn skip_illegal(&self, batch: &RecordBatch, error: &BatchError) -> Result<(), ReadError> {
+        if batch.verify_crc().is_err() {
+            return Err(ReadError::Corrupt { at: self.next });
+        }
+        warn!(stream = %self.request.stream.name, partition = %self.request.partition,
+            offset = %self.next, ?error,
+            "rest of a batch skipped: its producer wrote no legal records");
+        Ok(())
     }
-    warn!(stream = %request.stream.name, partition = %request.partition, offset = %at, ?error,
-        "rest of a batch skipped: its producer wrote no legal records");
-    Ok(())
 }
 
 #[cfg(test)]

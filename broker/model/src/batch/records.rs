@@ -9,7 +9,7 @@ use crate::record::{Record, RecordContext, RecordFault, decode_record};
 ///
 /// Checks that offsets rise and stay within the batch's, that there are as many records as the
 /// header says and that nothing follows them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Records {
     /// All records, not compressed.
     bytes: Bytes,
