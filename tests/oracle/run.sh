@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Holds weir's Kafka codec against Kafka's own message classes.
 #
-#   run.sh              checks: fixtures are what the pinned version gives; bytes that weir wrote are read and
-#                       written again by Kafka's classes without a change
+#   run.sh              checks: fixtures are what the pinned version gives; bytes that weir wrote
+#                       are read and written again by Kafka's classes without a change
 #   run.sh generate     writes the fixtures anew
 #
 # Needs a JDK (17 or later) and Maven.
@@ -16,8 +16,10 @@ pin() { # section, name
 version=$(pin kafka version)
 
 mkdir -p "$target"
-mvn -q -B -f "$here/pom.xml" -Dkafka.version="$version" -Dslf4j.version="$(pin java slf4j)" -Doracle.target="$target/build" \
-    -Dmdep.outputFile="$target/classpath" compile dependency:build-classpath
+mvn -q -B -f "$here/pom.xml" \
+    -Dkafka.version="$version" -Dslf4j.version="$(pin java slf4j)" \
+    -Doracle.target="$target/build" -Dmdep.outputFile="$target/classpath" \
+    compile dependency:build-classpath
 oracle() {
     java -cp "$target/build/classes:$(cat "$target/classpath")" weir.oracle.Oracle "$@"
 }
@@ -28,13 +30,19 @@ if [ "${1:-}" = generate ]; then
 fi
 
 oracle generate "$target/fixtures"
-for fixture in proto/kafka/testdata/{messages.bin,headers.bin,errors.tsv} proto/records/testdata/records.bin; do
-    cmp "$repository/$fixture" "$target/fixtures/$fixture" ||
-        { echo "$fixture is not what Kafka $version gives: run tests/oracle/run.sh generate" >&2; exit 1; }
+for fixture in proto/kafka/testdata/{messages.bin,headers.bin,errors.tsv} \
+    proto/records/testdata/records.bin; do
+    if ! cmp "$repository/$fixture" "$target/fixtures/$fixture"; then
+        echo "$fixture is not what Kafka $version gives: tests/oracle/run.sh generate" >&2
+        exit 1
+    fi
 done
 
-# The tests write what weir encoded, values of its own making among it, for Kafka's classes to judge.
+# The tests write what weir encoded, values of its own making among it, for Kafka's classes to
+# judge.
 written=$target/written
 rm -rf "$written" && mkdir -p "$written"
-(cd "$repository" && WEIR_ORACLE_OUT=$written cargo test -q -p weir-kafka-protocol -p weir-kafka-records --test oracle)
+(cd "$repository" &&
+    WEIR_ORACLE_OUT=$written \
+        cargo test -q -p weir-kafka-protocol -p weir-kafka-records --test oracle)
 oracle verify "$written/messages.bin" "$written/records.bin"

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::versions::Versions;
 
-/// One message: a request, a response, a record's key or value, or data embedded in another message.
+/// One message: a request, a response, a record's key or value, or data embedded in another
+/// message.
 #[derive(Debug)]
 pub(crate) struct Definition {
     pub(crate) name: String,
@@ -163,10 +164,8 @@ fn none() -> String {
 impl Definition {
     /// Parses a definition file: JSON with whole-line comments.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let json: Vec<&str> = text
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"))
-            .collect();
+        let json: Vec<&str> =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         let raw: RawDefinition =
             serde_json::from_str(&json.join("\n")).map_err(|error| error.to_string())?;
         let kind = match raw.kind.as_str() {
@@ -184,11 +183,7 @@ impl Definition {
         for common in raw.common_structs {
             let versions = Versions::parse(&common.versions)?.intersect(versions);
             let fields = parse_fields(common.fields, versions, &mut structs)?;
-            structs.push(Struct {
-                name: common.name,
-                versions,
-                fields,
-            });
+            structs.push(Struct { name: common.name, versions, fields });
         }
         Ok(Self {
             name: raw.name,
@@ -214,7 +209,8 @@ impl Definition {
     }
 }
 
-/// Parses fields, adds the structs that they define to `structs`, and drops fields that no version in `scope` has.
+/// Parses fields, adds the structs that they define to `structs`, and drops fields that no version
+/// in `scope` has.
 fn parse_fields(
     raw: Vec<RawField>,
     scope: Versions,
@@ -253,19 +249,13 @@ fn parse_field(raw: RawField, scope: Versions, structs: &mut Vec<Struct>) -> Res
         // Outer structs stand before the ones inside them.
         let place = structs.len();
         let fields = parse_fields(inner, versions, structs)?;
-        structs.insert(
-            place,
-            Struct {
-                name: name.to_owned(),
-                versions,
-                fields,
-            },
-        );
+        structs.insert(place, Struct { name: name.to_owned(), versions, fields });
     }
     let nullable = optional(&raw.nullable_versions)?.unwrap_or(Versions::NONE);
     Ok(Field {
         name: raw.name,
-        // Kafka's classes start record sets at null, whatever the definition says; ours only if null can be sent.
+        // Kafka's classes start record sets at null, whatever the definition says; ours only if
+        // null can be sent.
         default: match (&ty, nullable.is_empty()) {
             (Type::Records, false) => Default::Null,
             _ => parse_default(&ty, raw.default.as_ref())?,
@@ -336,10 +326,13 @@ mod tests {
     #[test]
     fn what_the_runtime_cannot_do_is_refused() {
         for field in [
-            r#"{ "name": "A", "type": "int8", "versions": "3+", "taggedVersions": "4+", "tag": 0 }"#,
+            r#"{ "name": "A", "type": "int8", "versions": "3+", "tag": 0,
+                "taggedVersions": "4+" }"#,
             r#"{ "name": "A", "type": "int8", "versions": "4+", "taggedVersions": "4+" }"#,
-            r#"{ "name": "A", "type": "int8", "versions": "4+", "taggedVersions": "4+", "tag": 127 }"#,
-            r#"{ "name": "A", "type": "records", "versions": "4+", "taggedVersions": "4+", "tag": 1 }"#,
+            r#"{ "name": "A", "type": "int8", "versions": "4+", "tag": 127,
+                "taggedVersions": "4+" }"#,
+            r#"{ "name": "A", "type": "records", "versions": "4+", "tag": 1,
+                "taggedVersions": "4+" }"#,
             r#"{ "name": "A", "type": "string", "versions": "4+", "default": "x" }"#,
             r#"{ "name": "A", "type": "int8", "versions": "4+", "default": "x" }"#,
         ] {

@@ -23,9 +23,7 @@ pub(crate) fn read_definitions(jars: &[PathBuf]) -> Result<BTreeMap<String, Defi
                 continue;
             }
             let mut text = String::new();
-            entry
-                .read_to_string(&mut text)
-                .map_err(|error| say(&error))?;
+            entry.read_to_string(&mut text).map_err(|error| say(&error))?;
             let definition =
                 Definition::parse(&text).map_err(|error| say(&format!("{name}: {error}")))?;
             definitions.insert(definition.name.clone(), definition);

@@ -5,9 +5,7 @@ pub(crate) fn snake_case(name: &str) -> String {
     let characters: Vec<char> = name.chars().collect();
     let mut out = String::new();
     for (index, &character) in characters.iter().enumerate() {
-        let before = index
-            .checked_sub(1)
-            .and_then(|before| characters.get(before));
+        let before = index.checked_sub(1).and_then(|before| characters.get(before));
         let after = characters.get(index + 1);
         let starts_word = character.is_uppercase()
             && before.is_some_and(|before| {

@@ -1,8 +1,8 @@
 //! Writes Rust for one message definition: a struct per struct, how it is read, how it is written.
 //!
-//! The generated code is flat calls of the runtime (`reader.rs`, `writer.rs` of `weir-kafka-protocol`), one line per
-//! field, with a version condition where the field is not in every version. rustfmt lays it out afterwards, so nothing
-//! here cares for indentation.
+//! The generated code is flat calls of the runtime (`reader.rs`, `writer.rs` of
+//! `weir-kafka-protocol`), one line per field, with a version condition where the field is not in
+//! every version. rustfmt lays it out afterwards, so nothing here cares for indentation.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,8 +11,8 @@ use crate::definition::{Default, Definition, Field, Kind, Struct, Type};
 use crate::names::field_name;
 use crate::versions::Versions;
 
-/// Writes the structs of one definition. Names in `ambiguous` are those that the other definition of the same file has
-/// too; they get the kind of message put in front.
+/// Writes the structs of one definition. Names in `ambiguous` are those that the other definition
+/// of the same file has too; they get the kind of message put in front.
 pub(crate) struct Emitter<'a> {
     pub(crate) definition: &'a Definition,
     pub(crate) ambiguous: &'a BTreeSet<String>,
@@ -32,10 +32,7 @@ impl Emitter<'_> {
             Some(first) => format!("flexible from {first}"),
             None => "never flexible".to_owned(),
         };
-        let docs = format!(
-            "`{}`, {}, {flexible}.",
-            definition.name, definition.versions
-        );
+        let docs = format!("`{}`, {}, {flexible}.", definition.name, definition.versions);
         self.emit_struct(&mut out, &message, &definition.fields, &docs);
         self.emit_message(&mut out);
         for inner in &definition.structs {
@@ -76,9 +73,7 @@ impl Emitter<'_> {
                 );
             }
             Kind::Response => {
-                let api = name
-                    .strip_suffix("Response")
-                    .expect("responses are named so");
+                let api = name.strip_suffix("Response").expect("responses are named so");
                 write_all(
                     out,
                     format_args!(
@@ -91,7 +86,9 @@ impl Emitter<'_> {
                 write_all(
                     out,
                     format_args!(
-                        "impl RecordKey for {name} {{ const RECORD_TYPE: i16 = {record_type}; }}\n\n"
+                        "impl RecordKey for {name} {{
+                            const RECORD_TYPE: i16 = {record_type};
+                        }}\n\n"
                     ),
                 );
             }
@@ -114,17 +111,16 @@ impl Emitter<'_> {
                 write_all(out, format_args!("/// {docs}\n"));
             }
             let ty = self.field_type(field);
-            write_all(
-                out,
-                format_args!("pub {}: {ty},\n", field_name(&field.name)),
-            );
+            write_all(out, format_args!("pub {}: {ty},\n", field_name(&field.name)));
         }
         out.push_str("}\n\n");
         if !natural {
             write_all(
                 out,
                 format_args!(
-                    "impl Default for {name} {{\nfn default() -> Self {{\nSelf {{\n{}}}\n}}\n}}\n\n",
+                    "impl Default for {name} {{
+                        fn default() -> Self {{ Self {{ {} }} }}
+                    }}\n\n",
                     fields
                         .iter()
                         .map(|field| format!(
@@ -140,11 +136,7 @@ impl Emitter<'_> {
         let read = self.read_body(of, fields);
         let write = self.write_body(of, fields);
         let version = |body: &str| {
-            if uses_version(body) {
-                "version"
-            } else {
-                "_version"
-            }
+            if uses_version(body) { "version" } else { "_version" }
         };
         let (read_version, write_version) = (version(&read), version(&write));
         write_all(
@@ -172,14 +164,9 @@ impl Emitter<'_> {
             let read = self.read_value(field);
             match (field.tag, field.versions.condition(of.versions)) {
                 (Some(tag), condition) => {
-                    let guard = condition
-                        .map(|text| format!(" if {text}"))
-                        .unwrap_or_default();
+                    let guard = condition.map(|text| format!(" if {text}")).unwrap_or_default();
                     write_all(&mut literal, format_args!("{name}: {default},\n"));
-                    write_all(
-                        &mut tags,
-                        format_args!("{tag}{guard} => value.{name} = {read},\n"),
-                    );
+                    write_all(&mut tags, format_args!("{tag}{guard} => value.{name} = {read},\n"));
                 }
                 (None, Some(condition)) => write_all(
                     &mut literal,
@@ -237,10 +224,7 @@ impl Emitter<'_> {
             match field.versions.condition(of.versions) {
                 None => write_all(&mut out, format_args!("if {differs} {{ {add} }}\n")),
                 Some(condition) if field.ignorable => {
-                    write_all(
-                        &mut out,
-                        format_args!("if {condition} && {differs} {{ {add} }}\n"),
-                    );
+                    write_all(&mut out, format_args!("if {condition} && {differs} {{ {add} }}\n"));
                 }
                 Some(condition) => write_all(
                     &mut out,
@@ -268,7 +252,8 @@ impl Emitter<'_> {
             Type::Uuid => "reader.uuid()?".to_owned(),
             Type::String => "reader.string()?".to_owned(),
             Type::Bytes => "reader.bytes()?".to_owned(),
-            // In requests a record set is a byte field; its slice of the frame is all there is to it.
+            // In requests a record set is a byte field; its slice of the frame is all there is to
+            // it.
             Type::Records if self.definition.kind == Kind::Request => "reader.bytes()?".to_owned(),
             Type::Records => "reader.records()?".to_owned(),
             Type::Struct(name) => format!("{}::read(reader, version)?", self.struct_name(name)),
@@ -335,10 +320,7 @@ impl Emitter<'_> {
             Some(condition) => {
                 let path = self.path(field);
                 let value = format!("not_null(self.{name}.{view}, \"{path}\", version)?");
-                format!(
-                    "if {condition} {{ {nullable} }} else {{ {} }}",
-                    plain(&value)
-                )
+                format!("if {condition} {{ {nullable} }} else {{ {} }}", plain(&value))
             }
         }
     }
@@ -358,10 +340,7 @@ impl Emitter<'_> {
     }
 
     fn refusal(&self, field: &Field) -> String {
-        format!(
-            "return Err(not_in_version(\"{}\", version));",
-            self.path(field)
-        )
+        format!("return Err(not_in_version(\"{}\", version));", self.path(field))
     }
 
     fn path(&self, field: &Field) -> String {
@@ -374,20 +353,12 @@ impl Emitter<'_> {
             Kind::Response => "Response",
             _ => "",
         };
-        if self.ambiguous.contains(name) {
-            format!("{prefix}{name}")
-        } else {
-            name.to_owned()
-        }
+        if self.ambiguous.contains(name) { format!("{prefix}{name}") } else { name.to_owned() }
     }
 
     fn field_type(&self, field: &Field) -> String {
         let ty = self.rust_type(&field.ty);
-        if is_option(field) {
-            format!("Option<{ty}>")
-        } else {
-            ty
-        }
+        if is_option(field) { format!("Option<{ty}>") } else { ty }
     }
 
     fn rust_type(&self, ty: &Type) -> String {
@@ -427,11 +398,7 @@ impl Emitter<'_> {
                 Type::Array(_) => "Vec::new()".to_owned(),
             },
         };
-        if is_option(field) {
-            format!("Some({value})")
-        } else {
-            value
-        }
+        if is_option(field) { format!("Some({value})") } else { value }
     }
 
     fn differs_from_default(&self, field: &Field) -> String {
@@ -457,10 +424,7 @@ impl Emitter<'_> {
 
     /// The fewest bytes that a struct takes in any of its versions, and at least 1.
     fn wire_bytes_min(&self, of: &Struct, fields: &[Field]) -> usize {
-        let sizes = of
-            .versions
-            .iter()
-            .map(|version| self.wire_bytes_min_in(fields, version));
+        let sizes = of.versions.iter().map(|version| self.wire_bytes_min_in(fields, version));
         sizes.min().unwrap_or(0).max(1)
     }
 
@@ -522,10 +486,7 @@ fn field_docs(field: &Field, scope: Versions) -> Option<String> {
     let mut parts = Vec::new();
     if !field.versions.covers(scope) {
         let shown = if field.versions.last == scope.last {
-            Versions {
-                first: field.versions.first,
-                last: i16::MAX,
-            }
+            Versions { first: field.versions.first, last: i16::MAX }
         } else {
             field.versions
         };
@@ -533,15 +494,11 @@ fn field_docs(field: &Field, scope: Versions) -> Option<String> {
         parts.push(shown.replacen("version", "Version", 1));
     }
     if let Some(tag) = field.tag {
-        parts.push(format!(
-            "{} {tag}",
-            if parts.is_empty() { "Tag" } else { "tag" }
-        ));
+        parts.push(format!("{} {tag}", if parts.is_empty() { "Tag" } else { "tag" }));
     }
     (!parts.is_empty()).then(|| format!("{}.", parts.join(", ")))
 }
 
 fn write_all(out: &mut String, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text)
-        .expect("writing to a string cannot fail");
+    out.write_fmt(text).expect("writing to a string cannot fail");
 }

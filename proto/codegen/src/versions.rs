@@ -15,23 +15,16 @@ impl Versions {
 
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let number = |part: &str| {
-            part.parse::<i16>()
-                .map_err(|_| format!("{text:?} is not a range of versions"))
+            part.parse::<i16>().map_err(|_| format!("{text:?} is not a range of versions"))
         };
         if text == "none" {
             return Ok(Self::NONE);
         }
         if let Some(first) = text.strip_suffix('+') {
-            return Ok(Self {
-                first: number(first)?,
-                last: i16::MAX,
-            });
+            return Ok(Self { first: number(first)?, last: i16::MAX });
         }
         let (first, last) = text.split_once('-').unwrap_or((text, text));
-        Ok(Self {
-            first: number(first)?,
-            last: number(last)?,
-        })
+        Ok(Self { first: number(first)?, last: number(last)? })
     }
 
     pub(crate) fn is_empty(self) -> bool {
@@ -47,17 +40,15 @@ impl Versions {
     }
 
     pub(crate) fn intersect(self, other: Self) -> Self {
-        Self {
-            first: self.first.max(other.first),
-            last: self.last.min(other.last),
-        }
+        Self { first: self.first.max(other.first), last: self.last.min(other.last) }
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = i16> {
         self.first..=self.last
     }
 
-    /// A Rust condition that is true for these versions, given that `version` is one of `known`; `None` if it always is.
+    /// A Rust condition that is true for these versions, given that `version` is one of `known`;
+    /// `None` if it always is.
     pub(crate) fn condition(self, known: Self) -> Option<String> {
         let within = self.intersect(known);
         match (within.first > known.first, within.last < known.last) {
@@ -68,10 +59,9 @@ impl Versions {
             (true, true) if within.first == within.last => {
                 Some(format!("version == {}", within.first))
             }
-            (true, true) => Some(format!(
-                "({}..={}).contains(&version)",
-                within.first, within.last
-            )),
+            (true, true) => {
+                Some(format!("({}..={}).contains(&version)", within.first, within.last))
+            }
         }
     }
 }

@@ -11,10 +11,25 @@ pub struct ApiDefinition {
     pub version_min: i16,
     /// Last version that exists.
     pub version_max: i16,
-    /// The last version may still change in the next release of Kafka, so brokers do not offer it by default.
+    /// The last version may still change in the next release of Kafka, so brokers do not offer it
+    /// by default.
     pub latest_version_unstable: bool,
     /// First version with compact lengths and tagged fields; `None` if there is none.
     pub flexible_from: Option<i16>,
+}
+
+impl ApiDefinition {
+    pub(crate) const fn new(
+        name: &'static str,
+        (version_min, version_max): (i16, i16),
+        flexible_from: Option<i16>,
+    ) -> Self {
+        Self { name, version_min, version_max, latest_version_unstable: false, flexible_from }
+    }
+
+    pub(crate) const fn with_unstable_version(self) -> Self {
+        Self { latest_version_unstable: true, ..self }
+    }
 }
 
 impl ApiKey {
@@ -32,11 +47,10 @@ impl ApiKey {
         (definition.version_min, definition.version_max - unstable)
     }
 
-    /// Whether bodies of this version have compact lengths and tagged fields. Holds for versions from the future too.
+    /// Whether bodies of this version have compact lengths and tagged fields. Holds for versions
+    /// from the future too.
     pub fn is_flexible(self, version: i16) -> bool {
-        self.definition()
-            .flexible_from
-            .is_some_and(|first| version >= first)
+        self.definition().flexible_from.is_some_and(|first| version >= first)
     }
 
     /// 2 for flexible versions, else 1.

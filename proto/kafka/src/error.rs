@@ -1,7 +1,8 @@
 //! Why bytes could not be read as a message, or a message not written as bytes.
 //!
-//! A [`DecodeError`] blames the sender and carries the position, so that a log line can be held against a hex dump.
-//! An [`EncodeError`] blames us: the value cannot be expressed in the version that was asked for.
+//! A [`DecodeError`] blames the sender and carries the position, so that a log line can be held
+//! against a hex dump. An [`EncodeError`] blames us: the value cannot be expressed in the version
+//! that was asked for.
 
 use std::fmt;
 
@@ -16,10 +17,7 @@ pub struct DecodeError {
 
 /// What is wrong with the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(
-    missing_docs,
-    reason = "the fields are named in the sentence above them"
-)]
+#[allow(missing_docs, reason = "the fields are named in the sentence above them")]
 pub enum DecodeErrorKind {
     /// A fixed-size field needs more bytes than remain.
     Truncated { needed: usize, remaining: usize },
@@ -57,16 +55,10 @@ impl fmt::Display for DecodeError {
                 write!(f, "needs {needed} bytes, {remaining} remain")
             }
             LengthExceedsFrame { length, remaining } => {
-                write!(
-                    f,
-                    "length {length} exceeds the {remaining} bytes that remain"
-                )
+                write!(f, "length {length} exceeds the {remaining} bytes that remain")
             }
             CountExceedsFrame { count, remaining } => {
-                write!(
-                    f,
-                    "{count} elements cannot fit in the {remaining} bytes that remain"
-                )
+                write!(f, "{count} elements cannot fit in the {remaining} bytes that remain")
             }
             InvalidLength(length) => write!(f, "invalid length {length}"),
             UnexpectedNull => write!(f, "null in a field that may not be null"),
@@ -94,12 +86,10 @@ impl std::error::Error for DecodeError {}
 
 /// A value that the wire format of the asked-for version cannot express.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(
-    missing_docs,
-    reason = "the fields are named in the sentence above them"
-)]
+#[allow(missing_docs, reason = "the fields are named in the sentence above them")]
 pub enum EncodeError {
-    /// A field that this version lacks holds something else than its default, and dropping it would change the meaning.
+    /// A field that this version lacks holds something else than its default, and dropping it would
+    /// change the meaning.
     FieldNotInVersion { field: &'static str, version: i16 },
     /// A field holds null, which this version cannot say.
     NullNotInVersion { field: &'static str, version: i16 },

@@ -1,8 +1,9 @@
 //! The error codes that responses carry.
 //!
-//! A code is a bare number on the wire and stays one in the messages, since a newer peer may send codes that we do not
-//! know; the constants here give the known ones their names. Whether a code is retriable is what Kafka's own clients
-//! think of it: a retriable code makes them try again by themselves, another one reaches the application.
+//! A code is a bare number on the wire and stays one in the messages, since a newer peer may send
+//! codes that we do not know; the constants here give the known ones their names. Whether a code is
+//! retriable is what Kafka's own clients think of it: a retriable code makes them try again by
+//! themselves, another one reaches the application.
 
 use std::fmt;
 
@@ -29,15 +30,15 @@ impl ErrorCode {
 
     /// What Kafka says about this code, if it knows it.
     pub fn definition(self) -> Option<&'static ErrorCodeDefinition> {
-        // The table holds every code from -1 upwards without a gap, so a code's place is the code plus one.
+        // The table holds every code from -1 upwards without a gap, so a code's place is the code
+        // plus one.
         let index = usize::try_from(i32::from(self.0) + 1).ok()?;
         Self::DEFINITIONS.get(index)
     }
 
     /// Whether clients retry by themselves; false for unknown codes.
     pub fn is_retriable(self) -> bool {
-        self.definition()
-            .is_some_and(|definition| definition.retriable)
+        self.definition().is_some_and(|definition| definition.retriable)
     }
 }
 
@@ -82,7 +83,8 @@ macro_rules! error_codes {
     };
 }
 
-// Code, name, retriable. The name and the flag are held against Kafka's `Errors` by `tests/oracle.rs`.
+// Code, name, retriable. The name and the flag are held against Kafka's `Errors` by
+// `tests/oracle.rs`.
 error_codes! {
      -1 UNKNOWN_SERVER_ERROR false
       0 NONE false
@@ -230,10 +232,7 @@ mod tests {
         for definition in ErrorCode::DEFINITIONS {
             assert_eq!(definition.code.definition(), Some(definition));
         }
-        assert_eq!(
-            ErrorCode::NOT_LEADER_OR_FOLLOWER.to_string(),
-            "NOT_LEADER_OR_FOLLOWER"
-        );
+        assert_eq!(ErrorCode::NOT_LEADER_OR_FOLLOWER.to_string(), "NOT_LEADER_OR_FOLLOWER");
         assert!(ErrorCode::NOT_LEADER_OR_FOLLOWER.is_retriable());
         assert!(ErrorCode::NONE.is_none());
     }

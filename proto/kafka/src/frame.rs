@@ -1,13 +1,14 @@
 //! Headers and frames: what stands around a message's body on a connection.
 //!
 //! ```text
-//!   request    length i32 │ api key i16 │ api version i16 │ correlation id i32 │ client id string │ (tags) │ body
+//!   request    length i32 │ api key i16 │ api version i16 │ correlation id i32
+//!              │ client id string │ (tags) │ body
 //!   response   length i32 │ correlation id i32 │ (tags) │ body
 //! ```
 //!
-//! Tags are there when the body's version is flexible. Two oddities: the client id keeps its 2-byte length even then,
-//! and the response to `ApiVersions` never has header tags, because a client that asks does not yet know what the
-//! broker can parse.
+//! Tags are there when the body's version is flexible. Two oddities: the client id keeps its 2-byte
+//! length even then, and the response to `ApiVersions` never has header tags, because a client that
+//! asks does not yet know what the broker can parse.
 
 use crate::api_key::ApiKey;
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
@@ -32,8 +33,8 @@ pub struct RequestHeader {
 impl RequestHeader {
     /// Reads a header and leaves the reader at the body.
     ///
-    /// The header of a known key is read whatever its version, so that `ApiVersions` can answer a version from the
-    /// future. An unknown key is an error: where its header ends cannot be known.
+    /// The header of a known key is read whatever its version, so that `ApiVersions` can answer a
+    /// version from the future. An unknown key is an error: where its header ends cannot be known.
     pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let raw_key = reader.i16()?;
         let api_key = ApiKey::from_i16(raw_key)
@@ -43,12 +44,7 @@ impl RequestHeader {
         let client_id = reader.legacy_nullable_string()?;
         reader.set_flexible(api_key.is_flexible(api_version));
         reader.skip_tags()?;
-        Ok(Self {
-            api_key,
-            api_version,
-            correlation_id,
-            client_id,
-        })
+        Ok(Self { api_key, api_version, correlation_id, client_id })
     }
 
     /// Writes a header.

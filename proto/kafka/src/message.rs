@@ -11,8 +11,8 @@ use crate::writer::Writer;
 
 /// A value that stands on the wire: an array's element, a struct, or a message's body.
 ///
-/// Generated for structs. Callers use [`Message`], which also chooses the encoding; these two methods rely on that
-/// choice having been made.
+/// Generated for structs. Callers use [`Message`], which also chooses the encoding; these two
+/// methods rely on that choice having been made.
 pub trait Wire: Sized {
     /// The fewest bytes that a value takes in any version; never 0.
     const WIRE_BYTES_MIN: usize;
@@ -64,10 +64,7 @@ pub trait Message: Wire {
     /// Writes a body. On an error the writer holds half a message and must be dropped.
     fn encode(&self, writer: &mut Writer, version: i16) -> Result<(), EncodeError> {
         if !Self::has_version(version) {
-            return Err(EncodeError::UnsupportedVersion {
-                message: Self::NAME,
-                version,
-            });
+            return Err(EncodeError::UnsupportedVersion { message: Self::NAME, version });
         }
         writer.set_flexible(Self::is_flexible(version));
         self.write(writer, version)
@@ -95,7 +92,8 @@ pub trait Response: Message {
     const API_KEY: ApiKey;
 }
 
-/// Does something with a message type that is known only at run time: see `messages::visit_request`.
+/// Does something with a message type that is known only at run time: see
+/// `messages::visit_request`.
 pub trait Visitor {
     /// What is found out.
     type Output;

@@ -1,17 +1,19 @@
 //! Reads fields from a frame that a stranger sent.
 //!
-//! Nothing is allocated on the word of the wire alone. Every length is checked against the bytes that remain before it
-//! is used; an array's count against the bytes that its smallest elements would take; and because an element may be
-//! larger in memory than on the wire (an empty string is 1 byte there and 24 here), all arrays of one frame together
-//! draw on a memory budget of [`MEMORY_BUDGET_MIN`] or 8 bytes per byte of the frame, whichever is more. Strings and
-//! byte fields never exceed the frame, so they are not counted. Message types do not contain themselves, so nesting is
-//! bounded by their definition.
+//! Nothing is allocated on the word of the wire alone. Every length is checked against the bytes
+//! that remain before it is used; an array's count against the bytes that its smallest elements
+//! would take; and because an element may be larger in memory than on the wire (an empty string is
+//! 1 byte there and 24 here), all arrays of one frame together draw on a memory budget of
+//! [`MEMORY_BUDGET_MIN`] or 8 bytes per byte of the frame, whichever is more. Strings and byte
+//! fields never exceed the frame, so they are not counted. Message types do not contain themselves,
+//! so nesting is bounded by their definition.
 //!
 //! Record sets and byte fields come out as slices of the frame, without a copy.
 //!
-//! Two encodings exist, one per message version: the older with 2- and 4-byte lengths, and the "flexible" one (KIP-482)
-//! with unsigned varints of length + 1 and a section of tagged fields at the end of each struct. The reader is told
-//! once per message which it is ([`Reader::set_flexible`]); the field methods then do the right thing.
+//! Two encodings exist, one per message version: the older with 2- and 4-byte lengths, and the
+//! "flexible" one (KIP-482) with unsigned varints of length + 1 and a section of tagged fields at
+//! the end of each struct. The reader is told once per message which it is
+//! ([`Reader::set_flexible`]); the field methods then do the right thing.
 //!
 //! Read next: `writer.rs`, its mirror, then any file under `messages/`.
 
@@ -46,16 +48,8 @@ impl Reader {
     /// A reader at the start of `frame`, which is without its 4-byte length.
     pub fn new(frame: Bytes) -> Self {
         let limit = frame.len();
-        let memory_left = limit
-            .saturating_mul(MEMORY_PER_FRAME_BYTE)
-            .max(MEMORY_BUDGET_MIN);
-        Self {
-            frame,
-            position: 0,
-            limit,
-            flexible: false,
-            memory_left,
-        }
+        let memory_left = limit.saturating_mul(MEMORY_PER_FRAME_BYTE).max(MEMORY_BUDGET_MIN);
+        Self { frame, position: 0, limit, flexible: false, memory_left }
     }
 
     /// Chooses the encoding of all that is read from here on.
@@ -83,10 +77,7 @@ impl Reader {
 
     /// An error at the current position.
     pub fn error(&self, kind: DecodeErrorKind) -> DecodeError {
-        DecodeError {
-            position: self.position,
-            kind,
-        }
+        DecodeError { position: self.position, kind }
     }
 
     /// One byte; anything but 0 is true.
@@ -133,10 +124,8 @@ impl Reader {
     pub fn unsigned_varint(&mut self) -> Result<u32, DecodeError> {
         let start = self.position;
         let value = self.unsigned_base_128(5)?;
-        u32::try_from(value).map_err(|_| DecodeError {
-            position: start,
-            kind: DecodeErrorKind::VarintOverflow,
-        })
+        u32::try_from(value)
+            .map_err(|_| DecodeError { position: start, kind: DecodeErrorKind::VarintOverflow })
     }
 
     /// A zigzag variable-length integer of at most 10 bytes.
@@ -211,21 +200,10 @@ impl Reader {
         let Some(count) = self.length()? else {
             return Ok(None);
         };
-        let () = const {
-            assert!(
-                T::WIRE_BYTES_MIN > 0,
-                "an element without bytes has no bound"
-            )
-        };
+        let () = const { assert!(T::WIRE_BYTES_MIN > 0, "an element without bytes has no bound") };
         if count > self.remaining() / T::WIRE_BYTES_MIN {
-            let kind = DecodeErrorKind::CountExceedsFrame {
-                count,
-                remaining: self.remaining(),
-            };
-            return Err(DecodeError {
-                position: start,
-                kind,
-            });
+            let kind = DecodeErrorKind::CountExceedsFrame { count, remaining: self.remaining() };
+            return Err(DecodeError { position: start, kind });
         }
         self.charge(count.saturating_mul(size_of::<T>()))?;
         let mut elements = Vec::with_capacity(count);
@@ -248,8 +226,9 @@ impl Reader {
         self.tags(|_, _| Ok(false))
     }
 
-    /// Reads the tagged fields that end a struct of a flexible version. `known` reads the value of a tag and returns
-    /// true, or returns false for a tag that it does not know, which is then skipped.
+    /// Reads the tagged fields that end a struct of a flexible version. `known` reads the value of
+    /// a tag and returns true, or returns false for a tag that it does not know, which is then
+    /// skipped.
     pub fn tags(
         &mut self,
         mut known: impl FnMut(&mut Self, u32) -> Result<bool, DecodeError>,
@@ -260,14 +239,8 @@ impl Reader {
         let start = self.position;
         let count = usize_from(self.unsigned_varint()?);
         if count > self.remaining() / TAGGED_FIELD_BYTES_MIN {
-            let kind = DecodeErrorKind::CountExceedsFrame {
-                count,
-                remaining: self.remaining(),
-            };
-            return Err(DecodeError {
-                position: start,
-                kind,
-            });
+            let kind = DecodeErrorKind::CountExceedsFrame { count, remaining: self.remaining() };
+            return Err(DecodeError { position: start, kind });
         }
         for _ in 0..count {
             let tag = self.unsigned_varint()?;
@@ -355,10 +328,7 @@ impl Reader {
 
     fn unsigned_base_128(&mut self, bytes_max: u32) -> Result<u64, DecodeError> {
         let start = self.position;
-        let overflow = DecodeError {
-            position: start,
-            kind: DecodeErrorKind::VarintOverflow,
-        };
+        let overflow = DecodeError { position: start, kind: DecodeErrorKind::VarintOverflow };
         let mut value = 0u64;
         for index in 0..bytes_max {
             let [byte] = self.fixed::<1>()?;
@@ -378,28 +348,21 @@ impl Reader {
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let Some(bytes) = self.rest().first_chunk::<N>().copied() else {
             let remaining = self.remaining();
-            return Err(self.error(DecodeErrorKind::Truncated {
-                needed: N,
-                remaining,
-            }));
+            return Err(self.error(DecodeErrorKind::Truncated { needed: N, remaining }));
         };
         self.position += N;
         Ok(bytes)
     }
 
     fn rest(&self) -> &[u8] {
-        // Position never passes the limit, nor the limit the frame; were it ever so, nothing would be readable.
-        self.frame
-            .get(self.position..self.limit)
-            .unwrap_or_default()
+        // Position never passes the limit, nor the limit the frame; were it ever so, nothing would
+        // be readable.
+        self.frame.get(self.position..self.limit).unwrap_or_default()
     }
 }
 
 fn unexpected_null(position: usize) -> DecodeError {
-    DecodeError {
-        position,
-        kind: DecodeErrorKind::UnexpectedNull,
-    }
+    DecodeError { position, kind: DecodeErrorKind::UnexpectedNull }
 }
 
 fn usize_from(value: u32) -> usize {
@@ -438,11 +401,7 @@ mod tests {
             (&[0x80], None),
             (&[], None),
         ] {
-            assert_eq!(
-                reader(bytes, true).unsigned_varint().ok(),
-                value,
-                "{bytes:x?}"
-            );
+            assert_eq!(reader(bytes, true).unsigned_varint().ok(), value, "{bytes:x?}");
         }
         let longest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
         for (bytes, value) in [
@@ -462,72 +421,43 @@ mod tests {
         assert_eq!(reader(&[0xff, 0xff], false).nullable_string(), Ok(None));
         assert_eq!(reader(&[0x00], true).nullable_string(), Ok(None));
         assert_eq!(reader(&[0xff; 4], false).nullable_array::<i32>(0), Ok(None));
-        assert_eq!(
-            error(&[0xff, 0xff], false, Reader::string),
-            (0, UnexpectedNull)
-        );
+        assert_eq!(error(&[0xff, 0xff], false, Reader::string), (0, UnexpectedNull));
         assert_eq!(error(&[0x00], true, Reader::bytes), (0, UnexpectedNull));
-        assert_eq!(
-            error(&[0xff; 4], false, |r| r.array::<i32>(0)),
-            (0, UnexpectedNull)
-        );
+        assert_eq!(error(&[0xff; 4], false, |r| r.array::<i32>(0)), (0, UnexpectedNull));
     }
 
     #[test]
     fn lengths_that_lie_are_refused() {
         let at_0 = |kind| (0, kind);
-        assert_eq!(
-            error(&[0xff, 0xfe], false, Reader::nullable_string),
-            at_0(InvalidLength(-2))
-        );
+        assert_eq!(error(&[0xff, 0xfe], false, Reader::nullable_string), at_0(InvalidLength(-2)));
         assert_eq!(
             error(&[0x00, 0x02, b'a'], false, Reader::string),
-            at_0(LengthExceedsFrame {
-                length: 2,
-                remaining: 1
-            })
+            at_0(LengthExceedsFrame { length: 2, remaining: 1 })
         );
         assert_eq!(
             error(&[0x7f, 0xff, 0xff, 0xff, 0], false, Reader::bytes),
-            at_0(LengthExceedsFrame {
-                length: 0x7fff_ffff,
-                remaining: 1
-            })
+            at_0(LengthExceedsFrame { length: 0x7fff_ffff, remaining: 1 })
         );
         // 8 bytes hold two 4-byte elements, not three.
         assert_eq!(
             error(&[4, 0, 0, 0, 0, 0, 0, 0, 0], true, |r| r.array::<i32>(0)),
-            at_0(CountExceedsFrame {
-                count: 3,
-                remaining: 8
-            })
+            at_0(CountExceedsFrame { count: 3, remaining: 8 })
         );
-        assert_eq!(
-            error(&[0, 1], false, Reader::i32),
-            at_0(Truncated {
-                needed: 4,
-                remaining: 2
-            })
-        );
+        assert_eq!(error(&[0, 1], false, Reader::i32), at_0(Truncated { needed: 4, remaining: 2 }));
         let long_string = [&[0x81, 0x80, 0x02][..], &[b'x'; 40_000]].concat();
-        assert_eq!(
-            error(&long_string, true, Reader::string),
-            at_0(InvalidLength(32_768))
-        );
+        assert_eq!(error(&long_string, true, Reader::string), at_0(InvalidLength(32_768)));
     }
 
     #[test]
     fn strings_must_be_utf8() {
-        assert_eq!(
-            reader("\u{8}größe".as_bytes(), true).string(),
-            Ok("größe".to_owned())
-        );
+        assert_eq!(reader("\u{8}größe".as_bytes(), true).string(), Ok("größe".to_owned()));
         assert_eq!(error(&[0x02, 0xff], true, Reader::string), (1, InvalidUtf8));
     }
 
     #[test]
     fn tiny_elements_cannot_become_gigabytes() {
-        // 3 MiB of empty strings: 1 byte each on the wire, 24 in memory, so 72 MiB against a budget of 24.
+        // 3 MiB of empty strings: 1 byte each on the wire, 24 in memory, so 72 MiB against a budget
+        // of 24.
         let count: u32 = 3 << 20;
         let mut frame = vec![0x81, 0x80, 0xc0, 0x01]; // count + 1 as a varint
         frame.resize(frame.len() + usize::try_from(count).unwrap(), 0x01);
@@ -560,30 +490,14 @@ mod tests {
         assert_eq!((result, found, both.remaining()), (Ok(()), Some(7), 0));
 
         let read_i16 = |r: &mut Reader| r.tags(|r, _| r.i16().map(|_| true));
-        assert_eq!(
-            error(&[1, 0, 3, 0, 7, 1], true, read_i16),
-            (5, TaggedFieldTrailingBytes(1))
-        );
+        assert_eq!(error(&[1, 0, 3, 0, 7, 1], true, read_i16), (5, TaggedFieldTrailingBytes(1)));
         // The field may not read past its own size, although the frame has more bytes.
-        let past = Truncated {
-            needed: 2,
-            remaining: 1,
-        };
+        let past = Truncated { needed: 2, remaining: 1 };
         assert_eq!(error(&[1, 0, 1, 0, 7, 1], true, read_i16), (3, past));
-        let size = LengthExceedsFrame {
-            length: 4,
-            remaining: 1,
-        };
+        let size = LengthExceedsFrame { length: 4, remaining: 1 };
         assert_eq!(error(&[1, 0, 4, 0], true, Reader::skip_tags), (2, size));
-        let count = CountExceedsFrame {
-            count: 3,
-            remaining: 4,
-        };
+        let count = CountExceedsFrame { count: 3, remaining: 4 };
         assert_eq!(error(&[3, 0, 0, 0, 0], true, Reader::skip_tags), (0, count));
-        assert_eq!(
-            reader(&[1, 0, 4, 0], false).skip_tags(),
-            Ok(()),
-            "no tags in older versions"
-        );
+        assert_eq!(reader(&[1, 0, 4, 0], false).skip_tags(), Ok(()), "no tags in older versions");
     }
 }

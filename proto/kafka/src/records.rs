@@ -1,13 +1,15 @@
 //! Record sets inside messages, and the gather list that a message becomes.
 //!
-//! A fetch response may carry 50 MiB of records that already lie in files. Copying them into the response would double
-//! the work, so a message is not written as one buffer but as a list of parts, in order:
+//! A fetch response may carry 50 MiB of records that already lie in files. Copying them into the
+//! response would double the work, so a message is not written as one buffer but as a list of
+//! parts, in order:
 //!
 //! ```text
-//!   Bytes: length, header, fields │ External: 1 MiB of segment 7 │ Bytes: fields │ External … │ Bytes: last fields
+//!   Bytes: length, header, fields │ External: 1 MiB of segment 7 │ Bytes: fields │ External …
 //! ```
 //!
-//! The connection's writer resolves each external part to bytes of exactly the length that was announced.
+//! The connection's writer resolves each external part to bytes of exactly the length that was
+//! announced.
 
 use bytes::{Bytes, BytesMut};
 
@@ -16,12 +18,9 @@ use bytes::{Bytes, BytesMut};
 pub enum RecordSet {
     /// In memory: always so after decoding, then a slice of the frame.
     Bytes(Bytes),
-    /// `length` bytes that whoever sends the message fills in. `index` says which: its meaning is the caller's, who
-    /// meets it again as [`Part::External`].
-    #[allow(
-        missing_docs,
-        reason = "the fields are named in the sentence above them"
-    )]
+    /// `length` bytes that whoever sends the message fills in. `index` says which: its meaning is
+    /// the caller's, who meets it again as [`Part::External`].
+    #[allow(missing_docs, reason = "the fields are named in the sentence above them")]
     External { index: usize, length: usize },
 }
 
@@ -93,12 +92,14 @@ pub struct Gather {
 }
 
 impl Gather {
-    /// Bytes that will be on the wire, external parts and the frame's length prefix (if it has one) included.
+    /// Bytes that will be on the wire, external parts and the frame's length prefix (if it has one)
+    /// included.
     pub fn total_length(&self) -> usize {
         self.parts.iter().map(Part::len).sum()
     }
 
-    /// The message as one buffer, or `None` if it has external parts. Copies unless there is only one part.
+    /// The message as one buffer, or `None` if it has external parts. Copies unless there is only
+    /// one part.
     pub fn into_bytes(mut self) -> Option<Bytes> {
         if self.parts.len() <= 1 {
             return match self.parts.pop() {

@@ -59,10 +59,7 @@ mod tests {
             (Uuid::ZERO, "AAAAAAAAAAAAAAAAAAAAAA"),
             (Uuid::from_u128(1), "AAAAAAAAAAAAAAAAAAAAAQ"),
             (Uuid([0xff; 16]), "_____________________w"),
-            (
-                Uuid::from_u128(0x0123_4567_89ab_cdef_fedc_ba98_7654_3210),
-                "ASNFZ4mrze_-3LqYdlQyEA",
-            ),
+            (Uuid::from_u128(0x0123_4567_89ab_cdef_fedc_ba98_7654_3210), "ASNFZ4mrze_-3LqYdlQyEA"),
         ] {
             assert_eq!(value.to_string(), text);
         }

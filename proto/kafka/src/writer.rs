@@ -1,7 +1,7 @@
 //! Writes fields into a gather list: the mirror of `reader.rs`.
 //!
-//! Small fields go into one growing buffer. A record set ends that buffer, becomes a part of its own without being
-//! copied, and a new buffer begins after it. See `records.rs` for the picture.
+//! Small fields go into one growing buffer. A record set ends that buffer, becomes a part of its
+//! own without being copied, and a new buffer begins after it. See `records.rs` for the picture.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -10,7 +10,8 @@ use crate::message::Wire;
 use crate::records::{Gather, Part, RecordSet};
 use crate::uuid::Uuid;
 
-/// Record sets below this are copied: another entry in the gather list costs more than so few bytes.
+/// Record sets below this are copied: another entry in the gather list costs more than so few
+/// bytes.
 const COPY_BELOW_BYTES: usize = 512;
 
 /// Builds one encoded message.
@@ -54,13 +55,11 @@ impl Writer {
             Piece::Shared(bytes) => Part::Bytes(bytes),
             Piece::External { index, length } => Part::External { index, length },
         });
-        Gather {
-            parts: parts.collect(),
-        }
+        Gather { parts: parts.collect() }
     }
 
-    /// The parts written so far as a frame. The first 4 bytes, which the caller wrote as a placeholder, become the
-    /// length of the rest.
+    /// The parts written so far as a frame. The first 4 bytes, which the caller wrote as a
+    /// placeholder, become the length of the rest.
     pub(crate) fn finish_frame(mut self) -> Result<Gather, EncodeError> {
         self.seal_buffer();
         let total: usize = self.pieces.iter().map(Piece::len).sum();
@@ -237,11 +236,10 @@ impl Writer {
         value.write(self, version)
     }
 
-    /// Opens the tagged fields that end a struct: an empty section, or nothing if the version is not flexible.
+    /// Opens the tagged fields that end a struct: an empty section, or nothing if the version is
+    /// not flexible.
     pub fn tags(&mut self) -> TagSection {
-        let section = TagSection {
-            count_position: self.buffer.len(),
-        };
+        let section = TagSection { count_position: self.buffer.len() };
         if self.flexible {
             self.buffer.put_u8(0);
         }
@@ -256,15 +254,12 @@ impl Writer {
         value: impl FnOnce(&mut Self) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
         debug_assert!(self.flexible, "only flexible versions have tagged fields");
-        // The size stands before the value and its own length depends on it, so the value is written aside first.
+        // The size stands before the value and its own length depends on it, so the value is
+        // written aside first.
         let outer = std::mem::take(&mut self.buffer);
         let piece_count = self.pieces.len();
         let written = value(self);
-        assert_eq!(
-            self.pieces.len(),
-            piece_count,
-            "record sets are never tagged fields"
-        );
+        assert_eq!(self.pieces.len(), piece_count, "record sets are never tagged fields");
         let value = std::mem::replace(&mut self.buffer, outer);
         written?;
 
@@ -336,11 +331,7 @@ mod tests {
         let mut writer = Writer::new();
         writer.set_flexible(true);
         write(&mut writer);
-        writer
-            .finish()
-            .into_bytes()
-            .expect("no external parts")
-            .to_vec()
+        writer.finish().into_bytes().expect("no external parts").to_vec()
     }
 
     #[test]
@@ -353,12 +344,9 @@ mod tests {
         ] {
             assert_eq!(bytes(|writer| writer.unsigned_varint(value)), expected);
         }
-        for (value, expected) in [
-            (0, &[0x00][..]),
-            (-1, &[0x01]),
-            (1, &[0x02]),
-            (-65, &[0x81, 0x01]),
-        ] {
+        for (value, expected) in
+            [(0, &[0x00][..]), (-1, &[0x01]), (1, &[0x02]), (-65, &[0x81, 0x01])]
+        {
             assert_eq!(bytes(|writer| writer.varlong(value)), expected);
         }
     }
@@ -374,9 +362,7 @@ mod tests {
                     writer.tag(inner, 0, |writer| writer.string("ab"))
                 })
                 .expect("fits");
-            writer
-                .tag(outer, 4, |writer| writer.nullable_string(None))
-                .expect("fits");
+            writer.tag(outer, 4, |writer| writer.nullable_string(None)).expect("fits");
         });
         assert_eq!(written, [2, 1, 7, 9, 1, 0, 3, 3, b'a', b'b', 4, 1, 0]);
     }

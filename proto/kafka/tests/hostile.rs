@@ -1,7 +1,8 @@
-//! Bytes of a hostile sender: cut short, or with lengths that lie, at every position of every message and version.
+//! Bytes of a hostile sender: cut short, or with lengths that lie, at every position of every
+//! message and version.
 //!
-//! Whatever happens must be an error or a harmless value. A panic would end the broker, and so would memory taken on
-//! the word of a length, so the process's peak memory is watched too.
+//! Whatever happens must be an error or a harmless value. A panic would end the broker, and so
+//! would memory taken on the word of a length, so the process's peak memory is watched too.
 
 mod fixtures;
 
@@ -11,7 +12,8 @@ use weir_kafka_protocol::message::Visitor;
 use weir_kafka_protocol::messages::{visit_request, visit_response};
 use weir_kafka_protocol::{ApiKey, DecodeError, Message, Reader, RequestHeader};
 
-/// Lengths that lie, in the older encoding (2 and 4 bytes) and as varints: null, -2, and the largest there are.
+/// Lengths that lie, in the older encoding (2 and 4 bytes) and as varints: null, -2, and the
+/// largest there are.
 const LYING_LENGTHS: [&[u8]; 10] = [
     &[0xff, 0xff],
     &[0xff, 0xfe],
@@ -25,7 +27,8 @@ const LYING_LENGTHS: [&[u8]; 10] = [
     &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
 ];
 
-/// All frames here are small, so the budget of any is its minimum; a decoder that trusts lengths takes gigabytes.
+/// All frames here are small, so the budget of any is its minimum; a decoder that trusts lengths
+/// takes gigabytes.
 const MEMORY_GROWTH_MAX_BYTES: u64 = 64 << 20;
 
 fn messages() -> Vec<Group> {
@@ -45,13 +48,8 @@ impl Visitor for Decode {
 /// Decodes bytes as the message that a fixture's name names.
 fn decode(name: &str, version: i16, bytes: Bytes) -> Result<(), DecodeError> {
     let (request, response) = (name.strip_suffix("Request"), name.strip_suffix("Response"));
-    let api_name = request
-        .or(response)
-        .expect("messages are requests or responses");
-    let api_key = *ApiKey::ALL
-        .iter()
-        .find(|key| key.name() == api_name)
-        .expect(api_name);
+    let api_name = request.or(response).expect("messages are requests or responses");
+    let api_key = *ApiKey::ALL.iter().find(|key| key.name() == api_name).expect(api_name);
     let visitor = Decode(bytes, version);
     if request.is_some() {
         visit_request(api_key, visitor)
@@ -62,12 +60,7 @@ fn decode(name: &str, version: i16, bytes: Bytes) -> Result<(), DecodeError> {
 
 #[test]
 fn a_message_cut_short_anywhere_is_an_error() {
-    for Group {
-        name,
-        version,
-        samples,
-    } in messages()
-    {
+    for Group { name, version, samples } in messages() {
         for sample in samples.iter().take(3) {
             for length in 0..sample.len() {
                 let result = decode(&name, version, sample.slice(..length));
@@ -80,12 +73,7 @@ fn a_message_cut_short_anywhere_is_an_error() {
 
 #[test]
 fn bytes_after_a_message_are_an_error() {
-    for Group {
-        name,
-        version,
-        samples,
-    } in messages()
-    {
+    for Group { name, version, samples } in messages() {
         for sample in &samples {
             let mut longer = BytesMut::from(&sample[..]);
             longer.extend_from_slice(&[0]);
@@ -98,12 +86,7 @@ fn bytes_after_a_message_are_an_error() {
 #[test]
 fn lengths_that_lie_take_no_memory_and_do_not_panic() {
     let before = peak_memory_bytes();
-    for Group {
-        name,
-        version,
-        samples,
-    } in messages()
-    {
+    for Group { name, version, samples } in messages() {
         let full = samples.get(1).expect("the second sample has every field");
         for position in 0..full.len() {
             for lie in LYING_LENGTHS {
@@ -111,16 +94,14 @@ fn lengths_that_lie_take_no_memory_and_do_not_panic() {
                 let end = bytes.len().min(position + lie.len());
                 let place = bytes.get_mut(position..end).expect("within the message");
                 place.copy_from_slice(lie.get(..place.len()).expect("no longer than the lie"));
-                // Many of these are still valid values; only a panic or an allocation would be wrong.
+                // Many of these are still valid values; only a panic or an allocation would be
+                // wrong.
                 let _ = decode(&name, version, bytes.freeze());
             }
         }
     }
     let growth = peak_memory_bytes().saturating_sub(before);
-    assert!(
-        growth < MEMORY_GROWTH_MAX_BYTES,
-        "memory grew by {growth} bytes"
-    );
+    assert!(growth < MEMORY_GROWTH_MAX_BYTES, "memory grew by {growth} bytes");
 }
 
 /// The most memory that this process has had resident, or 0 where Linux does not say.
@@ -135,13 +116,9 @@ fn peak_memory_bytes() -> u64 {
 fn versions_that_do_not_exist_are_refused() {
     for api_key in ApiKey::ALL {
         let definition = api_key.definition();
-        for version in [
-            i16::MIN,
-            -1,
-            definition.version_min - 1,
-            definition.version_max + 1,
-            i16::MAX,
-        ] {
+        for version in
+            [i16::MIN, -1, definition.version_min - 1, definition.version_max + 1, i16::MAX]
+        {
             for kind in ["Request", "Response"] {
                 let name = format!("{}{kind}", definition.name);
                 decode(&name, version, Bytes::from_static(&[0; 64])).expect_err(&name);

@@ -1,10 +1,11 @@
 //! The two bytes before a record's key or value, which say how to read the rest.
 //!
-//! Before a key stands its record type, since one topic holds several kinds of record; keys have no other version than
-//! 0. Before a value, and before the consumer protocol's metadata, stands the version of its format.
+//! Before a key stands its record type, since one topic holds several kinds of record; keys have no
+//! other version than 0. Before a value, and before the consumer protocol's metadata, stands the
+//! version of its format.
 //!
-//! Formats are read from our own log and, for the consumer protocol, from clients; either way the bytes are checked as
-//! strictly as those of a request.
+//! Formats are read from our own log and, for the consumer protocol, from clients; either way the
+//! bytes are checked as strictly as those of a request.
 
 use bytes::Bytes;
 use weir_kafka_protocol::{DecodeError, DecodeErrorKind, EncodeError, Message, Reader, Writer};
@@ -28,10 +29,7 @@ pub fn decode_key<K: RecordKey>(key: Bytes) -> Result<K, DecodeError> {
     let mut reader = Reader::new(key);
     let found = reader.i16()?;
     if found != K::RECORD_TYPE {
-        return Err(DecodeError {
-            position: 0,
-            kind: DecodeErrorKind::UnknownRecordType(found),
-        });
+        return Err(DecodeError { position: 0, kind: DecodeErrorKind::UnknownRecordType(found) });
     }
     let key = K::decode(&mut reader, KEY_VERSION)?;
     reader.finish()?;
@@ -52,8 +50,8 @@ pub fn decode_versioned<M: Message>(value: Bytes) -> Result<M, DecodeError> {
     Ok(message)
 }
 
-/// Reads consumer-protocol metadata as Kafka does: a version above the last known one is read as the last known one,
-/// and bytes after it are ignored, since newer clients append fields.
+/// Reads consumer-protocol metadata as Kafka does: a version above the last known one is read as
+/// the last known one, and bytes after it are ignored, since newer clients append fields.
 pub fn decode_versioned_prefix<M: Message>(value: Bytes) -> Result<M, DecodeError> {
     let mut reader = Reader::new(value);
     let (_, last) = M::VERSIONS;

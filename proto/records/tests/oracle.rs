@@ -21,7 +21,8 @@ fn records() -> Vec<Group> {
     fixtures::parse(include_bytes!("../testdata/records.bin"))
 }
 
-/// Reads bytes as the format and version of a group, and writes them again. `None` if they cannot be read.
+/// Reads bytes as the format and version of a group, and writes them again. `None` if they cannot
+/// be read.
 struct WrittenAgain<'a>(&'a Group, Bytes);
 
 impl Visitor for WrittenAgain<'_> {
@@ -35,11 +36,7 @@ impl Visitor for WrittenAgain<'_> {
         let message = M::decode(&mut reader, *version).ok()?;
         reader.finish().ok()?;
         let mut again = prefix.to_be_bytes().to_vec();
-        let body = message
-            .encode_body(*version)
-            .expect(name)
-            .into_bytes()
-            .expect(name);
+        let body = message.encode_body(*version).expect(name).into_bytes().expect(name);
         again.extend_from_slice(&body);
         Some(Bytes::from(again))
     }
@@ -50,13 +47,7 @@ fn records_are_read_and_written_as_kafka_does() {
     for group in records() {
         for sample in &group.samples {
             let again = messages::visit(&group.name, WrittenAgain(&group, sample.clone()));
-            assert_eq!(
-                again,
-                Some(Some(sample.clone())),
-                "{} v{}",
-                group.name,
-                group.version
-            );
+            assert_eq!(again, Some(Some(sample.clone())), "{} v{}", group.name, group.version);
         }
     }
 }
@@ -73,10 +64,8 @@ impl Visitor for Versions {
 
 #[test]
 fn every_version_that_exists_is_proven() {
-    let proven: BTreeSet<(String, i16)> = records()
-        .into_iter()
-        .map(|group| (group.name, group.version))
-        .collect();
+    let proven: BTreeSet<(String, i16)> =
+        records().into_iter().map(|group| (group.name, group.version)).collect();
     let mut exist = BTreeSet::new();
     for &name in messages::NAMES {
         let (first, last) = messages::visit(name, Versions).expect(name);
@@ -87,12 +76,7 @@ fn every_version_that_exists_is_proven() {
 
 #[test]
 fn keys_and_values_carry_the_prefix_that_kafka_writes() {
-    for Group {
-        name,
-        version,
-        samples,
-    } in records()
-    {
+    for Group { name, version, samples } in records() {
         for sample in samples {
             let prefix = record_type(&sample).expect("two bytes");
             match name.as_str() {
@@ -143,12 +127,7 @@ fn records_cut_short_are_errors_and_whatever_is_read_is_written_the_same_twice()
         for sample in &group.samples {
             for length in 0..sample.len() {
                 let cut = WrittenAgain(&group, sample.slice(..length));
-                assert_eq!(
-                    messages::visit(&group.name, cut),
-                    Some(None),
-                    "{}",
-                    group.name
-                );
+                assert_eq!(messages::visit(&group.name, cut), Some(None), "{}", group.name);
             }
             // The two bytes of the prefix are checked by others; here they are kept.
             let disturbed = [&sample[..2], &dice.disturb(&sample.slice(2..))].concat();
@@ -156,20 +135,11 @@ fn records_cut_short_are_errors_and_whatever_is_read_is_written_the_same_twice()
             if let Some(first) = messages::visit(&group.name, disturbed).flatten() {
                 let second =
                     messages::visit(&group.name, WrittenAgain(&group, first.clone())).flatten();
-                assert_eq!(
-                    second.as_ref(),
-                    Some(&first),
-                    "{} v{}",
-                    group.name,
-                    group.version
-                );
+                assert_eq!(second.as_ref(), Some(&first), "{} v{}", group.name, group.version);
                 written.push(first);
             }
         }
-        own.push(Group {
-            samples: written,
-            ..group
-        });
+        own.push(Group { samples: written, ..group });
     }
     own.extend(records());
     fixtures::write_for_java("records.bin", &own);

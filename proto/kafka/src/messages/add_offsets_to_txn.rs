@@ -62,10 +62,7 @@ impl Wire for AddOffsetsToTxnResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            error_code: reader.i16()?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, error_code: reader.i16()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -27,11 +27,7 @@ impl Wire for AddPartitionsToTxnRequest {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            transactions: if version >= 4 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            transactions: if version >= 4 { reader.array(version)? } else { Vec::new() },
             v3_and_below_transactional_id: if version <= 3 {
                 reader.string()?
             } else {
@@ -39,11 +35,7 @@ impl Wire for AddPartitionsToTxnRequest {
             },
             v3_and_below_producer_id: if version <= 3 { reader.i64()? } else { 0 },
             v3_and_below_producer_epoch: if version <= 3 { reader.i16()? } else { 0 },
-            v3_and_below_topics: if version <= 3 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            v3_and_below_topics: if version <= 3 { reader.array(version)? } else { Vec::new() },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -53,10 +45,7 @@ impl Wire for AddPartitionsToTxnRequest {
         if version >= 4 {
             writer.array(&self.transactions, version)?;
         } else if !self.transactions.is_empty() {
-            return Err(not_in_version(
-                "AddPartitionsToTxnRequest.transactions",
-                version,
-            ));
+            return Err(not_in_version("AddPartitionsToTxnRequest.transactions", version));
         }
         if version <= 3 {
             writer.string(&self.v3_and_below_transactional_id)?;
@@ -85,10 +74,7 @@ impl Wire for AddPartitionsToTxnRequest {
         if version <= 3 {
             writer.array(&self.v3_and_below_topics, version)?;
         } else if !self.v3_and_below_topics.is_empty() {
-            return Err(not_in_version(
-                "AddPartitionsToTxnRequest.v3_and_below_topics",
-                version,
-            ));
+            return Err(not_in_version("AddPartitionsToTxnRequest.v3_and_below_topics", version));
         }
         writer.tags();
         Ok(())
@@ -153,10 +139,7 @@ impl Wire for AddPartitionsToTxnTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -188,11 +171,7 @@ impl Wire for AddPartitionsToTxnResponse {
         let value = Self {
             throttle_time_ms: reader.i32()?,
             error_code: if version >= 4 { reader.i16()? } else { 0 },
-            results_by_transaction: if version >= 4 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            results_by_transaction: if version >= 4 { reader.array(version)? } else { Vec::new() },
             results_by_topic_v3_and_below: if version <= 3 {
                 reader.array(version)?
             } else {
@@ -250,10 +229,8 @@ impl Wire for AddPartitionsToTxnResult {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            transactional_id: reader.string()?,
-            topic_results: reader.array(version)?,
-        };
+        let value =
+            Self { transactional_id: reader.string()?, topic_results: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -277,10 +254,7 @@ impl Wire for AddPartitionsToTxnTopicResult {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            results_by_partition: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, results_by_partition: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -304,10 +278,7 @@ impl Wire for AddPartitionsToTxnPartitionResult {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            partition_index: reader.i32()?,
-            partition_error_code: reader.i16()?,
-        };
+        let value = Self { partition_index: reader.i32()?, partition_error_code: reader.i16()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -58,10 +58,7 @@ impl Wire for AddRaftVoterRequest {
         if version >= 1 {
             writer.bool(self.ack_when_committed);
         } else if !self.ack_when_committed {
-            return Err(not_in_version(
-                "AddRaftVoterRequest.ack_when_committed",
-                version,
-            ));
+            return Err(not_in_version("AddRaftVoterRequest.ack_when_committed", version));
         }
         writer.tags();
         Ok(())
@@ -91,11 +88,7 @@ impl Wire for Listener {
     const WIRE_BYTES_MIN: usize = 5;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            host: reader.string()?,
-            port: reader.u16()?,
-        };
+        let value = Self { name: reader.string()?, host: reader.string()?, port: reader.u16()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -119,11 +112,7 @@ pub struct AddRaftVoterResponse {
 
 impl Default for AddRaftVoterResponse {
     fn default() -> Self {
-        Self {
-            throttle_time_ms: 0,
-            error_code: 0,
-            error_message: Some(String::new()),
-        }
+        Self { throttle_time_ms: 0, error_code: 0, error_message: Some(String::new()) }
     }
 }
 

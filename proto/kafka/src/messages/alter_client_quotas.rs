@@ -18,10 +18,7 @@ impl Wire for AlterClientQuotasRequest {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            entries: reader.array(version)?,
-            validate_only: reader.bool()?,
-        };
+        let value = Self { entries: reader.array(version)?, validate_only: reader.bool()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -56,10 +53,7 @@ impl Wire for RequestEntryData {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            entity: reader.array(version)?,
-            ops: reader.array(version)?,
-        };
+        let value = Self { entity: reader.array(version)?, ops: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -81,10 +75,7 @@ pub struct RequestEntityData {
 
 impl Default for RequestEntityData {
     fn default() -> Self {
-        Self {
-            entity_type: String::new(),
-            entity_name: Some(String::new()),
-        }
+        Self { entity_type: String::new(), entity_name: Some(String::new()) }
     }
 }
 
@@ -92,10 +83,7 @@ impl Wire for RequestEntityData {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            entity_type: reader.string()?,
-            entity_name: reader.nullable_string()?,
-        };
+        let value = Self { entity_type: reader.string()?, entity_name: reader.nullable_string()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -120,11 +108,7 @@ impl Wire for OpData {
     const WIRE_BYTES_MIN: usize = 11;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            key: reader.string()?,
-            value: reader.f64()?,
-            remove: reader.bool()?,
-        };
+        let value = Self { key: reader.string()?, value: reader.f64()?, remove: reader.bool()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -149,10 +133,7 @@ impl Wire for AlterClientQuotasResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            entries: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, entries: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -185,11 +166,7 @@ pub struct ResponseEntryData {
 
 impl Default for ResponseEntryData {
     fn default() -> Self {
-        Self {
-            error_code: 0,
-            error_message: Some(String::new()),
-            entity: Vec::new(),
-        }
+        Self { error_code: 0, error_message: Some(String::new()), entity: Vec::new() }
     }
 }
 
@@ -224,10 +201,7 @@ pub struct ResponseEntityData {
 
 impl Default for ResponseEntityData {
     fn default() -> Self {
-        Self {
-            entity_type: String::new(),
-            entity_name: Some(String::new()),
-        }
+        Self { entity_type: String::new(), entity_name: Some(String::new()) }
     }
 }
 
@@ -235,10 +209,7 @@ impl Wire for ResponseEntityData {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            entity_type: reader.string()?,
-            entity_name: reader.nullable_string()?,
-        };
+        let value = Self { entity_type: reader.string()?, entity_name: reader.nullable_string()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -18,10 +18,7 @@ impl Wire for AlterConfigsRequest {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            resources: reader.array(version)?,
-            validate_only: reader.bool()?,
-        };
+        let value = Self { resources: reader.array(version)?, validate_only: reader.bool()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -84,10 +81,7 @@ pub struct AlterableConfig {
 
 impl Default for AlterableConfig {
     fn default() -> Self {
-        Self {
-            name: String::new(),
-            value: Some(String::new()),
-        }
+        Self { name: String::new(), value: Some(String::new()) }
     }
 }
 
@@ -95,10 +89,7 @@ impl Wire for AlterableConfig {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            value: reader.nullable_string()?,
-        };
+        let value = Self { name: reader.string()?, value: reader.nullable_string()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -122,10 +113,7 @@ impl Wire for AlterConfigsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            responses: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, responses: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -18,11 +18,7 @@ pub struct AlterPartitionReassignmentsRequest {
 
 impl Default for AlterPartitionReassignmentsRequest {
     fn default() -> Self {
-        Self {
-            timeout_ms: 60000,
-            allow_replication_factor_change: true,
-            topics: Vec::new(),
-        }
+        Self { timeout_ms: 60000, allow_replication_factor_change: true, topics: Vec::new() }
     }
 }
 
@@ -77,10 +73,7 @@ impl Wire for ReassignableTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -104,10 +97,8 @@ impl Wire for ReassignablePartition {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            partition_index: reader.i32()?,
-            replicas: reader.nullable_array(version)?,
-        };
+        let value =
+            Self { partition_index: reader.i32()?, replicas: reader.nullable_array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -192,10 +183,7 @@ impl Wire for ReassignableTopicResponse {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -218,11 +206,7 @@ pub struct ReassignablePartitionResponse {
 
 impl Default for ReassignablePartitionResponse {
     fn default() -> Self {
-        Self {
-            partition_index: 0,
-            error_code: 0,
-            error_message: Some(String::new()),
-        }
+        Self { partition_index: 0, error_code: 0, error_message: Some(String::new()) }
     }
 }
 

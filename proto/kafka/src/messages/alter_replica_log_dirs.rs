@@ -17,9 +17,7 @@ impl Wire for AlterReplicaLogDirsRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            dirs: reader.array(version)?,
-        };
+        let value = Self { dirs: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -53,10 +51,7 @@ impl Wire for AlterReplicaLogDir {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            path: reader.string()?,
-            topics: reader.array(version)?,
-        };
+        let value = Self { path: reader.string()?, topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -80,10 +75,7 @@ impl Wire for AlterReplicaLogDirTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -107,10 +99,7 @@ impl Wire for AlterReplicaLogDirsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            results: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, results: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -144,10 +133,7 @@ impl Wire for AlterReplicaLogDirTopicResult {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -171,10 +157,7 @@ impl Wire for AlterReplicaLogDirPartitionResult {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            partition_index: reader.i32()?,
-            error_code: reader.i16()?,
-        };
+        let value = Self { partition_index: reader.i32()?, error_code: reader.i16()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -19,10 +19,7 @@ impl Wire for AlterShareGroupOffsetsRequest {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            group_id: reader.string()?,
-            topics: reader.array(version)?,
-        };
+        let value = Self { group_id: reader.string()?, topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -57,10 +54,7 @@ impl Wire for AlterShareGroupOffsetsRequestTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -84,10 +78,7 @@ impl Wire for AlterShareGroupOffsetsRequestPartition {
     const WIRE_BYTES_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            partition_index: reader.i32()?,
-            start_offset: reader.i64()?,
-        };
+        let value = Self { partition_index: reader.i32()?, start_offset: reader.i64()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -20,10 +20,7 @@ impl Wire for AlterUserScramCredentialsRequest {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            deletions: reader.array(version)?,
-            upsertions: reader.array(version)?,
-        };
+        let value = Self { deletions: reader.array(version)?, upsertions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -58,10 +55,7 @@ impl Wire for ScramCredentialDeletion {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            mechanism: reader.i8()?,
-        };
+        let value = Self { name: reader.string()?, mechanism: reader.i8()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -121,10 +115,7 @@ impl Wire for AlterUserScramCredentialsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            results: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, results: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -157,11 +148,7 @@ pub struct AlterUserScramCredentialsResult {
 
 impl Default for AlterUserScramCredentialsResult {
     fn default() -> Self {
-        Self {
-            user: String::new(),
-            error_code: 0,
-            error_message: Some(String::new()),
-        }
+        Self { user: String::new(), error_code: 0, error_message: Some(String::new()) }
     }
 }
 

@@ -260,545 +260,135 @@ impl ApiKey {
     /// What the message definitions say about this request.
     pub const fn definition(self) -> ApiDefinition {
         match self {
-            Self::Produce => ApiDefinition {
-                name: "Produce",
-                version_min: 3,
-                version_max: 13,
-                latest_version_unstable: false,
-                flexible_from: Some(9),
-            },
-            Self::Fetch => ApiDefinition {
-                name: "Fetch",
-                version_min: 4,
-                version_max: 18,
-                latest_version_unstable: false,
-                flexible_from: Some(12),
-            },
-            Self::ListOffsets => ApiDefinition {
-                name: "ListOffsets",
-                version_min: 1,
-                version_max: 11,
-                latest_version_unstable: false,
-                flexible_from: Some(6),
-            },
-            Self::Metadata => ApiDefinition {
-                name: "Metadata",
-                version_min: 0,
-                version_max: 13,
-                latest_version_unstable: false,
-                flexible_from: Some(9),
-            },
-            Self::OffsetCommit => ApiDefinition {
-                name: "OffsetCommit",
-                version_min: 2,
-                version_max: 10,
-                latest_version_unstable: false,
-                flexible_from: Some(8),
-            },
-            Self::OffsetFetch => ApiDefinition {
-                name: "OffsetFetch",
-                version_min: 1,
-                version_max: 10,
-                latest_version_unstable: false,
-                flexible_from: Some(6),
-            },
-            Self::FindCoordinator => ApiDefinition {
-                name: "FindCoordinator",
-                version_min: 0,
-                version_max: 6,
-                latest_version_unstable: false,
-                flexible_from: Some(3),
-            },
-            Self::JoinGroup => ApiDefinition {
-                name: "JoinGroup",
-                version_min: 0,
-                version_max: 9,
-                latest_version_unstable: false,
-                flexible_from: Some(6),
-            },
-            Self::Heartbeat => ApiDefinition {
-                name: "Heartbeat",
-                version_min: 0,
-                version_max: 4,
-                latest_version_unstable: false,
-                flexible_from: Some(4),
-            },
-            Self::LeaveGroup => ApiDefinition {
-                name: "LeaveGroup",
-                version_min: 0,
-                version_max: 5,
-                latest_version_unstable: false,
-                flexible_from: Some(4),
-            },
-            Self::SyncGroup => ApiDefinition {
-                name: "SyncGroup",
-                version_min: 0,
-                version_max: 5,
-                latest_version_unstable: false,
-                flexible_from: Some(4),
-            },
-            Self::DescribeGroups => ApiDefinition {
-                name: "DescribeGroups",
-                version_min: 0,
-                version_max: 6,
-                latest_version_unstable: false,
-                flexible_from: Some(5),
-            },
-            Self::ListGroups => ApiDefinition {
-                name: "ListGroups",
-                version_min: 0,
-                version_max: 5,
-                latest_version_unstable: false,
-                flexible_from: Some(3),
-            },
-            Self::SaslHandshake => ApiDefinition {
-                name: "SaslHandshake",
-                version_min: 0,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: None,
-            },
-            Self::ApiVersions => ApiDefinition {
-                name: "ApiVersions",
-                version_min: 0,
-                version_max: 4,
-                latest_version_unstable: false,
-                flexible_from: Some(3),
-            },
-            Self::CreateTopics => ApiDefinition {
-                name: "CreateTopics",
-                version_min: 2,
-                version_max: 7,
-                latest_version_unstable: false,
-                flexible_from: Some(5),
-            },
-            Self::DeleteTopics => ApiDefinition {
-                name: "DeleteTopics",
-                version_min: 1,
-                version_max: 6,
-                latest_version_unstable: false,
-                flexible_from: Some(4),
-            },
-            Self::DeleteRecords => ApiDefinition {
-                name: "DeleteRecords",
-                version_min: 0,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::InitProducerId => ApiDefinition {
-                name: "InitProducerId",
-                version_min: 0,
-                version_max: 6,
-                latest_version_unstable: true,
-                flexible_from: Some(2),
-            },
-            Self::OffsetForLeaderEpoch => ApiDefinition {
-                name: "OffsetForLeaderEpoch",
-                version_min: 2,
-                version_max: 4,
-                latest_version_unstable: false,
-                flexible_from: Some(4),
-            },
-            Self::AddPartitionsToTxn => ApiDefinition {
-                name: "AddPartitionsToTxn",
-                version_min: 0,
-                version_max: 5,
-                latest_version_unstable: false,
-                flexible_from: Some(3),
-            },
-            Self::AddOffsetsToTxn => ApiDefinition {
-                name: "AddOffsetsToTxn",
-                version_min: 0,
-                version_max: 4,
-                latest_version_unstable: false,
-                flexible_from: Some(3),
-            },
-            Self::EndTxn => ApiDefinition {
-                name: "EndTxn",
-                version_min: 0,
-                version_max: 5,
-                latest_version_unstable: false,
-                flexible_from: Some(3),
-            },
-            Self::WriteTxnMarkers => ApiDefinition {
-                name: "WriteTxnMarkers",
-                version_min: 1,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(1),
-            },
-            Self::TxnOffsetCommit => ApiDefinition {
-                name: "TxnOffsetCommit",
-                version_min: 0,
-                version_max: 5,
-                latest_version_unstable: false,
-                flexible_from: Some(3),
-            },
-            Self::DescribeAcls => ApiDefinition {
-                name: "DescribeAcls",
-                version_min: 1,
-                version_max: 3,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::CreateAcls => ApiDefinition {
-                name: "CreateAcls",
-                version_min: 1,
-                version_max: 3,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::DeleteAcls => ApiDefinition {
-                name: "DeleteAcls",
-                version_min: 1,
-                version_max: 3,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::DescribeConfigs => ApiDefinition {
-                name: "DescribeConfigs",
-                version_min: 1,
-                version_max: 4,
-                latest_version_unstable: false,
-                flexible_from: Some(4),
-            },
-            Self::AlterConfigs => ApiDefinition {
-                name: "AlterConfigs",
-                version_min: 0,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::AlterReplicaLogDirs => ApiDefinition {
-                name: "AlterReplicaLogDirs",
-                version_min: 1,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::DescribeLogDirs => ApiDefinition {
-                name: "DescribeLogDirs",
-                version_min: 1,
-                version_max: 4,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::SaslAuthenticate => ApiDefinition {
-                name: "SaslAuthenticate",
-                version_min: 0,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::CreatePartitions => ApiDefinition {
-                name: "CreatePartitions",
-                version_min: 0,
-                version_max: 3,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::CreateDelegationToken => ApiDefinition {
-                name: "CreateDelegationToken",
-                version_min: 1,
-                version_max: 3,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::RenewDelegationToken => ApiDefinition {
-                name: "RenewDelegationToken",
-                version_min: 1,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::ExpireDelegationToken => ApiDefinition {
-                name: "ExpireDelegationToken",
-                version_min: 1,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::DescribeDelegationToken => ApiDefinition {
-                name: "DescribeDelegationToken",
-                version_min: 1,
-                version_max: 3,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::DeleteGroups => ApiDefinition {
-                name: "DeleteGroups",
-                version_min: 0,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::ElectLeaders => ApiDefinition {
-                name: "ElectLeaders",
-                version_min: 0,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(2),
-            },
-            Self::IncrementalAlterConfigs => ApiDefinition {
-                name: "IncrementalAlterConfigs",
-                version_min: 0,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: Some(1),
-            },
-            Self::AlterPartitionReassignments => ApiDefinition {
-                name: "AlterPartitionReassignments",
-                version_min: 0,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::ListPartitionReassignments => ApiDefinition {
-                name: "ListPartitionReassignments",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::OffsetDelete => ApiDefinition {
-                name: "OffsetDelete",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: None,
-            },
-            Self::DescribeClientQuotas => ApiDefinition {
-                name: "DescribeClientQuotas",
-                version_min: 0,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: Some(1),
-            },
-            Self::AlterClientQuotas => ApiDefinition {
-                name: "AlterClientQuotas",
-                version_min: 0,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: Some(1),
-            },
-            Self::DescribeUserScramCredentials => ApiDefinition {
-                name: "DescribeUserScramCredentials",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::AlterUserScramCredentials => ApiDefinition {
-                name: "AlterUserScramCredentials",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::DescribeQuorum => ApiDefinition {
-                name: "DescribeQuorum",
-                version_min: 0,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::UpdateFeatures => ApiDefinition {
-                name: "UpdateFeatures",
-                version_min: 0,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::DescribeCluster => ApiDefinition {
-                name: "DescribeCluster",
-                version_min: 0,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::DescribeProducers => ApiDefinition {
-                name: "DescribeProducers",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::UnregisterBroker => ApiDefinition {
-                name: "UnregisterBroker",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::DescribeTransactions => ApiDefinition {
-                name: "DescribeTransactions",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::ListTransactions => ApiDefinition {
-                name: "ListTransactions",
-                version_min: 0,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::ConsumerGroupHeartbeat => ApiDefinition {
-                name: "ConsumerGroupHeartbeat",
-                version_min: 0,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::ConsumerGroupDescribe => ApiDefinition {
-                name: "ConsumerGroupDescribe",
-                version_min: 0,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::GetTelemetrySubscriptions => ApiDefinition {
-                name: "GetTelemetrySubscriptions",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::PushTelemetry => ApiDefinition {
-                name: "PushTelemetry",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::ListConfigResources => ApiDefinition {
-                name: "ListConfigResources",
-                version_min: 0,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::DescribeTopicPartitions => ApiDefinition {
-                name: "DescribeTopicPartitions",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::ShareGroupHeartbeat => ApiDefinition {
-                name: "ShareGroupHeartbeat",
-                version_min: 1,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::ShareGroupDescribe => ApiDefinition {
-                name: "ShareGroupDescribe",
-                version_min: 1,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::ShareFetch => ApiDefinition {
-                name: "ShareFetch",
-                version_min: 1,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::ShareAcknowledge => ApiDefinition {
-                name: "ShareAcknowledge",
-                version_min: 1,
-                version_max: 2,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::AddRaftVoter => ApiDefinition {
-                name: "AddRaftVoter",
-                version_min: 0,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::RemoveRaftVoter => ApiDefinition {
-                name: "RemoveRaftVoter",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::InitializeShareGroupState => ApiDefinition {
-                name: "InitializeShareGroupState",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::ReadShareGroupState => ApiDefinition {
-                name: "ReadShareGroupState",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::WriteShareGroupState => ApiDefinition {
-                name: "WriteShareGroupState",
-                version_min: 0,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::DeleteShareGroupState => ApiDefinition {
-                name: "DeleteShareGroupState",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::ReadShareGroupStateSummary => ApiDefinition {
-                name: "ReadShareGroupStateSummary",
-                version_min: 0,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::StreamsGroupHeartbeat => ApiDefinition {
-                name: "StreamsGroupHeartbeat",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::StreamsGroupDescribe => ApiDefinition {
-                name: "StreamsGroupDescribe",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::DescribeShareGroupOffsets => ApiDefinition {
-                name: "DescribeShareGroupOffsets",
-                version_min: 0,
-                version_max: 1,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::AlterShareGroupOffsets => ApiDefinition {
-                name: "AlterShareGroupOffsets",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
-            Self::DeleteShareGroupOffsets => ApiDefinition {
-                name: "DeleteShareGroupOffsets",
-                version_min: 0,
-                version_max: 0,
-                latest_version_unstable: false,
-                flexible_from: Some(0),
-            },
+            Self::Produce => ApiDefinition::new("Produce", (3, 13), Some(9)),
+            Self::Fetch => ApiDefinition::new("Fetch", (4, 18), Some(12)),
+            Self::ListOffsets => ApiDefinition::new("ListOffsets", (1, 11), Some(6)),
+            Self::Metadata => ApiDefinition::new("Metadata", (0, 13), Some(9)),
+            Self::OffsetCommit => ApiDefinition::new("OffsetCommit", (2, 10), Some(8)),
+            Self::OffsetFetch => ApiDefinition::new("OffsetFetch", (1, 10), Some(6)),
+            Self::FindCoordinator => ApiDefinition::new("FindCoordinator", (0, 6), Some(3)),
+            Self::JoinGroup => ApiDefinition::new("JoinGroup", (0, 9), Some(6)),
+            Self::Heartbeat => ApiDefinition::new("Heartbeat", (0, 4), Some(4)),
+            Self::LeaveGroup => ApiDefinition::new("LeaveGroup", (0, 5), Some(4)),
+            Self::SyncGroup => ApiDefinition::new("SyncGroup", (0, 5), Some(4)),
+            Self::DescribeGroups => ApiDefinition::new("DescribeGroups", (0, 6), Some(5)),
+            Self::ListGroups => ApiDefinition::new("ListGroups", (0, 5), Some(3)),
+            Self::SaslHandshake => ApiDefinition::new("SaslHandshake", (0, 1), None),
+            Self::ApiVersions => ApiDefinition::new("ApiVersions", (0, 4), Some(3)),
+            Self::CreateTopics => ApiDefinition::new("CreateTopics", (2, 7), Some(5)),
+            Self::DeleteTopics => ApiDefinition::new("DeleteTopics", (1, 6), Some(4)),
+            Self::DeleteRecords => ApiDefinition::new("DeleteRecords", (0, 2), Some(2)),
+            Self::InitProducerId => {
+                ApiDefinition::new("InitProducerId", (0, 6), Some(2)).with_unstable_version()
+            }
+            Self::OffsetForLeaderEpoch => {
+                ApiDefinition::new("OffsetForLeaderEpoch", (2, 4), Some(4))
+            }
+            Self::AddPartitionsToTxn => ApiDefinition::new("AddPartitionsToTxn", (0, 5), Some(3)),
+            Self::AddOffsetsToTxn => ApiDefinition::new("AddOffsetsToTxn", (0, 4), Some(3)),
+            Self::EndTxn => ApiDefinition::new("EndTxn", (0, 5), Some(3)),
+            Self::WriteTxnMarkers => ApiDefinition::new("WriteTxnMarkers", (1, 2), Some(1)),
+            Self::TxnOffsetCommit => ApiDefinition::new("TxnOffsetCommit", (0, 5), Some(3)),
+            Self::DescribeAcls => ApiDefinition::new("DescribeAcls", (1, 3), Some(2)),
+            Self::CreateAcls => ApiDefinition::new("CreateAcls", (1, 3), Some(2)),
+            Self::DeleteAcls => ApiDefinition::new("DeleteAcls", (1, 3), Some(2)),
+            Self::DescribeConfigs => ApiDefinition::new("DescribeConfigs", (1, 4), Some(4)),
+            Self::AlterConfigs => ApiDefinition::new("AlterConfigs", (0, 2), Some(2)),
+            Self::AlterReplicaLogDirs => ApiDefinition::new("AlterReplicaLogDirs", (1, 2), Some(2)),
+            Self::DescribeLogDirs => ApiDefinition::new("DescribeLogDirs", (1, 4), Some(2)),
+            Self::SaslAuthenticate => ApiDefinition::new("SaslAuthenticate", (0, 2), Some(2)),
+            Self::CreatePartitions => ApiDefinition::new("CreatePartitions", (0, 3), Some(2)),
+            Self::CreateDelegationToken => {
+                ApiDefinition::new("CreateDelegationToken", (1, 3), Some(2))
+            }
+            Self::RenewDelegationToken => {
+                ApiDefinition::new("RenewDelegationToken", (1, 2), Some(2))
+            }
+            Self::ExpireDelegationToken => {
+                ApiDefinition::new("ExpireDelegationToken", (1, 2), Some(2))
+            }
+            Self::DescribeDelegationToken => {
+                ApiDefinition::new("DescribeDelegationToken", (1, 3), Some(2))
+            }
+            Self::DeleteGroups => ApiDefinition::new("DeleteGroups", (0, 2), Some(2)),
+            Self::ElectLeaders => ApiDefinition::new("ElectLeaders", (0, 2), Some(2)),
+            Self::IncrementalAlterConfigs => {
+                ApiDefinition::new("IncrementalAlterConfigs", (0, 1), Some(1))
+            }
+            Self::AlterPartitionReassignments => {
+                ApiDefinition::new("AlterPartitionReassignments", (0, 1), Some(0))
+            }
+            Self::ListPartitionReassignments => {
+                ApiDefinition::new("ListPartitionReassignments", (0, 0), Some(0))
+            }
+            Self::OffsetDelete => ApiDefinition::new("OffsetDelete", (0, 0), None),
+            Self::DescribeClientQuotas => {
+                ApiDefinition::new("DescribeClientQuotas", (0, 1), Some(1))
+            }
+            Self::AlterClientQuotas => ApiDefinition::new("AlterClientQuotas", (0, 1), Some(1)),
+            Self::DescribeUserScramCredentials => {
+                ApiDefinition::new("DescribeUserScramCredentials", (0, 0), Some(0))
+            }
+            Self::AlterUserScramCredentials => {
+                ApiDefinition::new("AlterUserScramCredentials", (0, 0), Some(0))
+            }
+            Self::DescribeQuorum => ApiDefinition::new("DescribeQuorum", (0, 2), Some(0)),
+            Self::UpdateFeatures => ApiDefinition::new("UpdateFeatures", (0, 2), Some(0)),
+            Self::DescribeCluster => ApiDefinition::new("DescribeCluster", (0, 2), Some(0)),
+            Self::DescribeProducers => ApiDefinition::new("DescribeProducers", (0, 0), Some(0)),
+            Self::UnregisterBroker => ApiDefinition::new("UnregisterBroker", (0, 0), Some(0)),
+            Self::DescribeTransactions => {
+                ApiDefinition::new("DescribeTransactions", (0, 0), Some(0))
+            }
+            Self::ListTransactions => ApiDefinition::new("ListTransactions", (0, 2), Some(0)),
+            Self::ConsumerGroupHeartbeat => {
+                ApiDefinition::new("ConsumerGroupHeartbeat", (0, 1), Some(0))
+            }
+            Self::ConsumerGroupDescribe => {
+                ApiDefinition::new("ConsumerGroupDescribe", (0, 1), Some(0))
+            }
+            Self::GetTelemetrySubscriptions => {
+                ApiDefinition::new("GetTelemetrySubscriptions", (0, 0), Some(0))
+            }
+            Self::PushTelemetry => ApiDefinition::new("PushTelemetry", (0, 0), Some(0)),
+            Self::ListConfigResources => ApiDefinition::new("ListConfigResources", (0, 1), Some(0)),
+            Self::DescribeTopicPartitions => {
+                ApiDefinition::new("DescribeTopicPartitions", (0, 0), Some(0))
+            }
+            Self::ShareGroupHeartbeat => ApiDefinition::new("ShareGroupHeartbeat", (1, 1), Some(0)),
+            Self::ShareGroupDescribe => ApiDefinition::new("ShareGroupDescribe", (1, 1), Some(0)),
+            Self::ShareFetch => ApiDefinition::new("ShareFetch", (1, 2), Some(0)),
+            Self::ShareAcknowledge => ApiDefinition::new("ShareAcknowledge", (1, 2), Some(0)),
+            Self::AddRaftVoter => ApiDefinition::new("AddRaftVoter", (0, 1), Some(0)),
+            Self::RemoveRaftVoter => ApiDefinition::new("RemoveRaftVoter", (0, 0), Some(0)),
+            Self::InitializeShareGroupState => {
+                ApiDefinition::new("InitializeShareGroupState", (0, 0), Some(0))
+            }
+            Self::ReadShareGroupState => ApiDefinition::new("ReadShareGroupState", (0, 0), Some(0)),
+            Self::WriteShareGroupState => {
+                ApiDefinition::new("WriteShareGroupState", (0, 1), Some(0))
+            }
+            Self::DeleteShareGroupState => {
+                ApiDefinition::new("DeleteShareGroupState", (0, 0), Some(0))
+            }
+            Self::ReadShareGroupStateSummary => {
+                ApiDefinition::new("ReadShareGroupStateSummary", (0, 1), Some(0))
+            }
+            Self::StreamsGroupHeartbeat => {
+                ApiDefinition::new("StreamsGroupHeartbeat", (0, 0), Some(0))
+            }
+            Self::StreamsGroupDescribe => {
+                ApiDefinition::new("StreamsGroupDescribe", (0, 0), Some(0))
+            }
+            Self::DescribeShareGroupOffsets => {
+                ApiDefinition::new("DescribeShareGroupOffsets", (0, 1), Some(0))
+            }
+            Self::AlterShareGroupOffsets => {
+                ApiDefinition::new("AlterShareGroupOffsets", (0, 0), Some(0))
+            }
+            Self::DeleteShareGroupOffsets => {
+                ApiDefinition::new("DeleteShareGroupOffsets", (0, 0), Some(0))
+            }
         }
     }
 }

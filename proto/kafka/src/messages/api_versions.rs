@@ -21,16 +21,8 @@ impl Wire for ApiVersionsRequest {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            client_software_name: if version >= 3 {
-                reader.string()?
-            } else {
-                String::new()
-            },
-            client_software_version: if version >= 3 {
-                reader.string()?
-            } else {
-                String::new()
-            },
+            client_software_name: if version >= 3 { reader.string()? } else { String::new() },
+            client_software_version: if version >= 3 { reader.string()? } else { String::new() },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -173,11 +165,8 @@ impl Wire for ApiVersion {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            api_key: reader.i16()?,
-            min_version: reader.i16()?,
-            max_version: reader.i16()?,
-        };
+        let value =
+            Self { api_key: reader.i16()?, min_version: reader.i16()?, max_version: reader.i16()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -203,11 +192,8 @@ impl Wire for SupportedFeatureKey {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            min_version: reader.i16()?,
-            max_version: reader.i16()?,
-        };
+        let value =
+            Self { name: reader.string()?, min_version: reader.i16()?, max_version: reader.i16()? };
         reader.skip_tags()?;
         Ok(value)
     }

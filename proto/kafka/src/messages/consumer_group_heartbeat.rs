@@ -53,11 +53,7 @@ impl Wire for ConsumerGroupHeartbeatRequest {
             rack_id: reader.nullable_string()?,
             rebalance_timeout_ms: reader.i32()?,
             subscribed_topic_names: reader.nullable_array(version)?,
-            subscribed_topic_regex: if version >= 1 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            subscribed_topic_regex: if version >= 1 { reader.nullable_string()? } else { None },
             server_assignor: reader.nullable_string()?,
             topic_partitions: reader.nullable_array(version)?,
         };
@@ -110,10 +106,7 @@ impl Wire for RequestTopicPartitions {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -188,9 +181,7 @@ impl Wire for Assignment {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_partitions: reader.array(version)?,
-        };
+        let value = Self { topic_partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -213,10 +204,7 @@ impl Wire for ResponseTopicPartitions {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

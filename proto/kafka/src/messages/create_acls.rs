@@ -17,9 +17,7 @@ impl Wire for CreateAclsRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            creations: reader.array(version)?,
-        };
+        let value = Self { creations: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -109,10 +107,7 @@ impl Wire for CreateAclsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            results: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, results: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -144,10 +139,7 @@ pub struct AclCreationResult {
 
 impl Default for AclCreationResult {
     fn default() -> Self {
-        Self {
-            error_code: 0,
-            error_message: Some(String::new()),
-        }
+        Self { error_code: 0, error_message: Some(String::new()) }
     }
 }
 
@@ -155,10 +147,7 @@ impl Wire for AclCreationResult {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            error_code: reader.i16()?,
-            error_message: reader.nullable_string()?,
-        };
+        let value = Self { error_code: reader.i16()?, error_message: reader.nullable_string()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -56,11 +56,7 @@ impl Wire for CreateDelegationTokenRequest {
     fn write(&self, writer: &mut Writer, version: i16) -> Result<(), EncodeError> {
         if version >= 3 {
             writer.nullable_string(self.owner_principal_type.as_deref())?;
-        } else if self
-            .owner_principal_type
-            .as_ref()
-            .is_none_or(|value| !value.is_empty())
-        {
+        } else if self.owner_principal_type.as_ref().is_none_or(|value| !value.is_empty()) {
             return Err(not_in_version(
                 "CreateDelegationTokenRequest.owner_principal_type",
                 version,
@@ -68,11 +64,7 @@ impl Wire for CreateDelegationTokenRequest {
         }
         if version >= 3 {
             writer.nullable_string(self.owner_principal_name.as_deref())?;
-        } else if self
-            .owner_principal_name
-            .as_ref()
-            .is_none_or(|value| !value.is_empty())
-        {
+        } else if self.owner_principal_name.as_ref().is_none_or(|value| !value.is_empty()) {
             return Err(not_in_version(
                 "CreateDelegationTokenRequest.owner_principal_name",
                 version,
@@ -107,10 +99,7 @@ impl Wire for CreatableRenewers {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            principal_type: reader.string()?,
-            principal_name: reader.string()?,
-        };
+        let value = Self { principal_type: reader.string()?, principal_name: reader.string()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -58,11 +58,7 @@ pub struct CreatePartitionsTopic {
 
 impl Default for CreatePartitionsTopic {
     fn default() -> Self {
-        Self {
-            name: String::new(),
-            count: 0,
-            assignments: Some(Vec::new()),
-        }
+        Self { name: String::new(), count: 0, assignments: Some(Vec::new()) }
     }
 }
 
@@ -98,9 +94,7 @@ impl Wire for CreatePartitionsAssignment {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            broker_ids: reader.array(version)?,
-        };
+        let value = Self { broker_ids: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -123,10 +117,7 @@ impl Wire for CreatePartitionsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            results: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, results: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

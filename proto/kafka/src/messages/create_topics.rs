@@ -18,11 +18,7 @@ pub struct CreateTopicsRequest {
 
 impl Default for CreateTopicsRequest {
     fn default() -> Self {
-        Self {
-            topics: Vec::new(),
-            timeout_ms: 60000,
-            validate_only: false,
-        }
+        Self { topics: Vec::new(), timeout_ms: 60000, validate_only: false }
     }
 }
 
@@ -106,10 +102,7 @@ impl Wire for CreatableReplicaAssignment {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            partition_index: reader.i32()?,
-            broker_ids: reader.array(version)?,
-        };
+        let value = Self { partition_index: reader.i32()?, broker_ids: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -131,10 +124,7 @@ pub struct CreatableTopicConfig {
 
 impl Default for CreatableTopicConfig {
     fn default() -> Self {
-        Self {
-            name: String::new(),
-            value: Some(String::new()),
-        }
+        Self { name: String::new(), value: Some(String::new()) }
     }
 }
 
@@ -142,10 +132,7 @@ impl Wire for CreatableTopicConfig {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            value: reader.nullable_string()?,
-        };
+        let value = Self { name: reader.string()?, value: reader.nullable_string()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -169,10 +156,7 @@ impl Wire for CreateTopicsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            topics: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -234,21 +218,13 @@ impl Wire for CreatableTopicResult {
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let mut value = Self {
             name: reader.string()?,
-            topic_id: if version >= 7 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
+            topic_id: if version >= 7 { reader.uuid()? } else { Uuid::ZERO },
             error_code: reader.i16()?,
             error_message: reader.nullable_string()?,
             topic_config_error_code: 0,
             num_partitions: if version >= 5 { reader.i32()? } else { -1 },
             replication_factor: if version >= 5 { reader.i16()? } else { -1 },
-            configs: if version >= 5 {
-                reader.nullable_array(version)?
-            } else {
-                Some(Vec::new())
-            },
+            configs: if version >= 5 { reader.nullable_array(version)? } else { Some(Vec::new()) },
         };
         reader.tags(|reader, tag| {
             match tag {

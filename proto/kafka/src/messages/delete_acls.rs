@@ -17,9 +17,7 @@ impl Wire for DeleteAclsRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            filters: reader.array(version)?,
-        };
+        let value = Self { filters: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -109,10 +107,8 @@ impl Wire for DeleteAclsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            filter_results: reader.array(version)?,
-        };
+        let value =
+            Self { throttle_time_ms: reader.i32()?, filter_results: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -145,11 +141,7 @@ pub struct DeleteAclsFilterResult {
 
 impl Default for DeleteAclsFilterResult {
     fn default() -> Self {
-        Self {
-            error_code: 0,
-            error_message: Some(String::new()),
-            matching_acls: Vec::new(),
-        }
+        Self { error_code: 0, error_message: Some(String::new()), matching_acls: Vec::new() }
     }
 }
 

@@ -17,9 +17,7 @@ impl Wire for DeleteGroupsRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            groups_names: reader.array(version)?,
-        };
+        let value = Self { groups_names: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -53,10 +51,7 @@ impl Wire for DeleteGroupsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            results: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, results: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -90,10 +85,7 @@ impl Wire for DeletableGroupResult {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            group_id: reader.string()?,
-            error_code: reader.i16()?,
-        };
+        let value = Self { group_id: reader.string()?, error_code: reader.i16()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -18,10 +18,7 @@ impl Wire for DeleteRecordsRequest {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topics: reader.array(version)?,
-            timeout_ms: reader.i32()?,
-        };
+        let value = Self { topics: reader.array(version)?, timeout_ms: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -56,10 +53,7 @@ impl Wire for DeleteRecordsTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -83,10 +77,7 @@ impl Wire for DeleteRecordsPartition {
     const WIRE_BYTES_MIN: usize = 12;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            partition_index: reader.i32()?,
-            offset: reader.i64()?,
-        };
+        let value = Self { partition_index: reader.i32()?, offset: reader.i64()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -110,10 +101,7 @@ impl Wire for DeleteRecordsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            topics: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -147,10 +135,7 @@ impl Wire for DeleteRecordsTopicResult {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -19,10 +19,7 @@ impl Wire for DeleteShareGroupOffsetsRequest {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            group_id: reader.string()?,
-            topics: reader.array(version)?,
-        };
+        let value = Self { group_id: reader.string()?, topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -56,9 +53,7 @@ impl Wire for DeleteShareGroupOffsetsRequestTopic {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_name: reader.string()?,
-        };
+        let value = Self { topic_name: reader.string()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -19,10 +19,7 @@ impl Wire for DeleteShareGroupStateRequest {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            group_id: reader.string()?,
-            topics: reader.array(version)?,
-        };
+        let value = Self { group_id: reader.string()?, topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -57,10 +54,7 @@ impl Wire for DeleteStateData {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -83,9 +77,7 @@ impl Wire for PartitionData {
     const WIRE_BYTES_MIN: usize = 5;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            partition: reader.i32()?,
-        };
+        let value = Self { partition: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -107,9 +99,7 @@ impl Wire for DeleteShareGroupStateResponse {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            results: reader.array(version)?,
-        };
+        let value = Self { results: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -142,10 +132,7 @@ impl Wire for DeleteStateResult {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

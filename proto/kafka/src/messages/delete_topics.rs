@@ -23,16 +23,8 @@ impl Wire for DeleteTopicsRequest {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            topics: if version >= 6 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
-            topic_names: if version <= 5 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            topics: if version >= 6 { reader.array(version)? } else { Vec::new() },
+            topic_names: if version <= 5 { reader.array(version)? } else { Vec::new() },
             timeout_ms: reader.i32()?,
         };
         reader.skip_tags()?;
@@ -76,10 +68,7 @@ impl Wire for DeleteTopicState {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.nullable_string()?,
-            topic_id: reader.uuid()?,
-        };
+        let value = Self { name: reader.nullable_string()?, topic_id: reader.uuid()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -103,10 +92,7 @@ impl Wire for DeleteTopicsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            responses: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, responses: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -142,12 +128,7 @@ pub struct DeletableTopicResult {
 
 impl Default for DeletableTopicResult {
     fn default() -> Self {
-        Self {
-            name: Some(String::new()),
-            topic_id: Uuid::ZERO,
-            error_code: 0,
-            error_message: None,
-        }
+        Self { name: Some(String::new()), topic_id: Uuid::ZERO, error_code: 0, error_message: None }
     }
 }
 
@@ -156,22 +137,10 @@ impl Wire for DeletableTopicResult {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            name: if version >= 6 {
-                reader.nullable_string()?
-            } else {
-                Some(reader.string()?)
-            },
-            topic_id: if version >= 6 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
+            name: if version >= 6 { reader.nullable_string()? } else { Some(reader.string()?) },
+            topic_id: if version >= 6 { reader.uuid()? } else { Uuid::ZERO },
             error_code: reader.i16()?,
-            error_message: if version >= 5 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            error_message: if version >= 5 { reader.nullable_string()? } else { None },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -181,11 +150,7 @@ impl Wire for DeletableTopicResult {
         if version >= 6 {
             writer.nullable_string(self.name.as_deref())?;
         } else {
-            writer.string(not_null(
-                self.name.as_deref(),
-                "DeleteTopicsResponse.name",
-                version,
-            )?)?;
+            writer.string(not_null(self.name.as_deref(), "DeleteTopicsResponse.name", version)?)?;
         }
         if version >= 6 {
             writer.uuid(self.topic_id);

@@ -139,12 +139,7 @@ pub struct DescribeAclsResource {
 
 impl Default for DescribeAclsResource {
     fn default() -> Self {
-        Self {
-            resource_type: 0,
-            resource_name: String::new(),
-            pattern_type: 3,
-            acls: Vec::new(),
-        }
+        Self { resource_type: 0, resource_name: String::new(), pattern_type: 3, acls: Vec::new() }
     }
 }
 

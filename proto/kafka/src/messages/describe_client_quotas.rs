@@ -18,10 +18,7 @@ impl Wire for DescribeClientQuotasRequest {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            components: reader.array(version)?,
-            strict: reader.bool()?,
-        };
+        let value = Self { components: reader.array(version)?, strict: reader.bool()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -55,11 +52,7 @@ pub struct ComponentData {
 
 impl Default for ComponentData {
     fn default() -> Self {
-        Self {
-            entity_type: String::new(),
-            match_type: 0,
-            r#match: Some(String::new()),
-        }
+        Self { entity_type: String::new(), match_type: 0, r#match: Some(String::new()) }
     }
 }
 
@@ -150,10 +143,7 @@ impl Wire for EntryData {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            entity: reader.array(version)?,
-            values: reader.array(version)?,
-        };
+        let value = Self { entity: reader.array(version)?, values: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -175,10 +165,7 @@ pub struct EntityData {
 
 impl Default for EntityData {
     fn default() -> Self {
-        Self {
-            entity_type: String::new(),
-            entity_name: Some(String::new()),
-        }
+        Self { entity_type: String::new(), entity_name: Some(String::new()) }
     }
 }
 
@@ -186,10 +173,7 @@ impl Wire for EntityData {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            entity_type: reader.string()?,
-            entity_name: reader.nullable_string()?,
-        };
+        let value = Self { entity_type: reader.string()?, entity_name: reader.nullable_string()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -213,10 +197,7 @@ impl Wire for ValueData {
     const WIRE_BYTES_MIN: usize = 10;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            key: reader.string()?,
-            value: reader.f64()?,
-        };
+        let value = Self { key: reader.string()?, value: reader.f64()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -45,18 +45,12 @@ impl Wire for DescribeClusterRequest {
         if version >= 1 {
             writer.i8(self.endpoint_type);
         } else if self.endpoint_type != 1 {
-            return Err(not_in_version(
-                "DescribeClusterRequest.endpoint_type",
-                version,
-            ));
+            return Err(not_in_version("DescribeClusterRequest.endpoint_type", version));
         }
         if version >= 2 {
             writer.bool(self.include_fenced_brokers);
         } else if self.include_fenced_brokers {
-            return Err(not_in_version(
-                "DescribeClusterRequest.include_fenced_brokers",
-                version,
-            ));
+            return Err(not_in_version("DescribeClusterRequest.include_fenced_brokers", version));
         }
         writer.tags();
         Ok(())
@@ -128,10 +122,7 @@ impl Wire for DescribeClusterResponse {
         if version >= 1 {
             writer.i8(self.endpoint_type);
         } else if self.endpoint_type != 1 {
-            return Err(not_in_version(
-                "DescribeClusterResponse.endpoint_type",
-                version,
-            ));
+            return Err(not_in_version("DescribeClusterResponse.endpoint_type", version));
         }
         writer.string(&self.cluster_id)?;
         writer.i32(self.controller_id);

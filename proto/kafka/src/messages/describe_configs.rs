@@ -35,10 +35,7 @@ impl Wire for DescribeConfigsRequest {
         if version >= 3 {
             writer.bool(self.include_documentation);
         } else if self.include_documentation {
-            return Err(not_in_version(
-                "DescribeConfigsRequest.include_documentation",
-                version,
-            ));
+            return Err(not_in_version("DescribeConfigsRequest.include_documentation", version));
         }
         writer.tags();
         Ok(())
@@ -107,10 +104,7 @@ impl Wire for DescribeConfigsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            results: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, results: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -261,11 +255,7 @@ pub struct DescribeConfigsSynonym {
 
 impl Default for DescribeConfigsSynonym {
     fn default() -> Self {
-        Self {
-            name: String::new(),
-            value: Some(String::new()),
-            source: 0,
-        }
+        Self { name: String::new(), value: Some(String::new()), source: 0 }
     }
 }
 
@@ -273,11 +263,8 @@ impl Wire for DescribeConfigsSynonym {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            value: reader.nullable_string()?,
-            source: reader.i8()?,
-        };
+        let value =
+            Self { name: reader.string()?, value: reader.nullable_string()?, source: reader.i8()? };
         reader.skip_tags()?;
         Ok(value)
     }

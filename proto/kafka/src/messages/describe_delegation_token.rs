@@ -17,9 +17,7 @@ pub struct DescribeDelegationTokenRequest {
 
 impl Default for DescribeDelegationTokenRequest {
     fn default() -> Self {
-        Self {
-            owners: Some(Vec::new()),
-        }
+        Self { owners: Some(Vec::new()) }
     }
 }
 
@@ -27,9 +25,7 @@ impl Wire for DescribeDelegationTokenRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            owners: reader.nullable_array(version)?,
-        };
+        let value = Self { owners: reader.nullable_array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -63,10 +59,7 @@ impl Wire for DescribeDelegationTokenOwner {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            principal_type: reader.string()?,
-            principal_name: reader.string()?,
-        };
+        let value = Self { principal_type: reader.string()?, principal_name: reader.string()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -205,10 +198,7 @@ impl Wire for DescribedDelegationTokenRenewer {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            principal_type: reader.string()?,
-            principal_name: reader.string()?,
-        };
+        let value = Self { principal_type: reader.string()?, principal_name: reader.string()? };
         reader.skip_tags()?;
         Ok(value)
     }

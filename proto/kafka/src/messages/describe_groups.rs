@@ -131,21 +131,13 @@ impl Wire for DescribedGroup {
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
             error_code: reader.i16()?,
-            error_message: if version >= 6 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            error_message: if version >= 6 { reader.nullable_string()? } else { None },
             group_id: reader.string()?,
             group_state: reader.string()?,
             protocol_type: reader.string()?,
             protocol_data: reader.string()?,
             members: reader.array(version)?,
-            authorized_operations: if version >= 3 {
-                reader.i32()?
-            } else {
-                i32::MIN
-            },
+            authorized_operations: if version >= 3 { reader.i32()? } else { i32::MIN },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -156,10 +148,7 @@ impl Wire for DescribedGroup {
         if version >= 6 {
             writer.nullable_string(self.error_message.as_deref())?;
         } else if self.error_message.is_some() {
-            return Err(not_in_version(
-                "DescribeGroupsResponse.error_message",
-                version,
-            ));
+            return Err(not_in_version("DescribeGroupsResponse.error_message", version));
         }
         writer.string(&self.group_id)?;
         writer.string(&self.group_state)?;
@@ -169,10 +158,7 @@ impl Wire for DescribedGroup {
         if version >= 3 {
             writer.i32(self.authorized_operations);
         } else if self.authorized_operations != i32::MIN {
-            return Err(not_in_version(
-                "DescribeGroupsResponse.authorized_operations",
-                version,
-            ));
+            return Err(not_in_version("DescribeGroupsResponse.authorized_operations", version));
         }
         writer.tags();
         Ok(())
@@ -197,11 +183,7 @@ impl Wire for DescribedGroupMember {
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
             member_id: reader.string()?,
-            group_instance_id: if version >= 4 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            group_instance_id: if version >= 4 { reader.nullable_string()? } else { None },
             client_id: reader.string()?,
             client_host: reader.string()?,
             member_metadata: reader.bytes()?,

@@ -15,9 +15,7 @@ pub struct DescribeLogDirsRequest {
 
 impl Default for DescribeLogDirsRequest {
     fn default() -> Self {
-        Self {
-            topics: Some(Vec::new()),
-        }
+        Self { topics: Some(Vec::new()) }
     }
 }
 
@@ -25,9 +23,7 @@ impl Wire for DescribeLogDirsRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topics: reader.nullable_array(version)?,
-        };
+        let value = Self { topics: reader.nullable_array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -61,10 +57,7 @@ impl Wire for DescribableLogDirTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -185,10 +178,7 @@ impl Wire for DescribeLogDirsTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -17,9 +17,7 @@ impl Wire for DescribeProducersRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topics: reader.array(version)?,
-        };
+        let value = Self { topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -53,10 +51,7 @@ impl Wire for TopicRequest {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partition_indexes: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partition_indexes: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -80,10 +75,7 @@ impl Wire for DescribeProducersResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            topics: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -117,10 +109,7 @@ impl Wire for TopicResponse {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

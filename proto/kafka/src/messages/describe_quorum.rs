@@ -18,9 +18,7 @@ impl Wire for DescribeQuorumRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topics: reader.array(version)?,
-        };
+        let value = Self { topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -54,10 +52,7 @@ impl Wire for RequestTopicData {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -80,9 +75,7 @@ impl Wire for RequestPartitionData {
     const WIRE_BYTES_MIN: usize = 5;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            partition_index: reader.i32()?,
-        };
+        let value = Self { partition_index: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -128,11 +121,7 @@ impl Wire for DescribeQuorumResponse {
                 Some(String::new())
             },
             topics: reader.array(version)?,
-            nodes: if version >= 2 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            nodes: if version >= 2 { reader.array(version)? } else { Vec::new() },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -175,10 +164,7 @@ impl Wire for ResponseTopicData {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -269,10 +255,7 @@ impl Wire for Node {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            node_id: reader.i32()?,
-            listeners: reader.array(version)?,
-        };
+        let value = Self { node_id: reader.i32()?, listeners: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -297,11 +280,7 @@ impl Wire for Listener {
     const WIRE_BYTES_MIN: usize = 5;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            host: reader.string()?,
-            port: reader.u16()?,
-        };
+        let value = Self { name: reader.string()?, host: reader.string()?, port: reader.u16()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -346,11 +325,7 @@ impl Wire for ReplicaState {
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
             replica_id: reader.i32()?,
-            replica_directory_id: if version >= 2 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
+            replica_directory_id: if version >= 2 { reader.uuid()? } else { Uuid::ZERO },
             log_end_offset: reader.i64()?,
             last_fetch_timestamp: if version >= 1 { reader.i64()? } else { -1 },
             last_caught_up_timestamp: if version >= 1 { reader.i64()? } else { -1 },
@@ -364,10 +339,7 @@ impl Wire for ReplicaState {
         if version >= 2 {
             writer.uuid(self.replica_directory_id);
         } else if self.replica_directory_id != Uuid::ZERO {
-            return Err(not_in_version(
-                "DescribeQuorumResponse.replica_directory_id",
-                version,
-            ));
+            return Err(not_in_version("DescribeQuorumResponse.replica_directory_id", version));
         }
         writer.i64(self.log_end_offset);
         if version >= 1 {

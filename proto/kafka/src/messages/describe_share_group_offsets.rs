@@ -18,9 +18,7 @@ impl Wire for DescribeShareGroupOffsetsRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            groups: reader.array(version)?,
-        };
+        let value = Self { groups: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -52,10 +50,7 @@ pub struct DescribeShareGroupOffsetsRequestGroup {
 
 impl Default for DescribeShareGroupOffsetsRequestGroup {
     fn default() -> Self {
-        Self {
-            group_id: String::new(),
-            topics: Some(Vec::new()),
-        }
+        Self { group_id: String::new(), topics: Some(Vec::new()) }
     }
 }
 
@@ -63,10 +58,7 @@ impl Wire for DescribeShareGroupOffsetsRequestGroup {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            group_id: reader.string()?,
-            topics: reader.nullable_array(version)?,
-        };
+        let value = Self { group_id: reader.string()?, topics: reader.nullable_array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -90,10 +82,7 @@ impl Wire for DescribeShareGroupOffsetsRequestTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -117,10 +106,7 @@ impl Wire for DescribeShareGroupOffsetsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            groups: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, groups: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

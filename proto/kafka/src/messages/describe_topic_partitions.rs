@@ -18,11 +18,7 @@ pub struct DescribeTopicPartitionsRequest {
 
 impl Default for DescribeTopicPartitionsRequest {
     fn default() -> Self {
-        Self {
-            topics: Vec::new(),
-            response_partition_limit: 2000,
-            cursor: None,
-        }
+        Self { topics: Vec::new(), response_partition_limit: 2000, cursor: None }
     }
 }
 
@@ -69,9 +65,7 @@ impl Wire for TopicRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-        };
+        let value = Self { name: reader.string()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -94,10 +88,7 @@ impl Wire for RequestCursor {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_name: reader.string()?,
-            partition_index: reader.i32()?,
-        };
+        let value = Self { topic_name: reader.string()?, partition_index: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -277,10 +268,7 @@ impl Wire for ResponseCursor {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_name: reader.string()?,
-            partition_index: reader.i32()?,
-        };
+        let value = Self { topic_name: reader.string()?, partition_index: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -17,9 +17,7 @@ impl Wire for DescribeTransactionsRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            transactional_ids: reader.array(version)?,
-        };
+        let value = Self { transactional_ids: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -53,10 +51,8 @@ impl Wire for DescribeTransactionsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            transaction_states: reader.array(version)?,
-        };
+        let value =
+            Self { throttle_time_ms: reader.i32()?, transaction_states: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -135,10 +131,7 @@ impl Wire for TopicData {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

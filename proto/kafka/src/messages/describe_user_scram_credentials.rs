@@ -15,9 +15,7 @@ pub struct DescribeUserScramCredentialsRequest {
 
 impl Default for DescribeUserScramCredentialsRequest {
     fn default() -> Self {
-        Self {
-            users: Some(Vec::new()),
-        }
+        Self { users: Some(Vec::new()) }
     }
 }
 
@@ -25,9 +23,7 @@ impl Wire for DescribeUserScramCredentialsRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            users: reader.nullable_array(version)?,
-        };
+        let value = Self { users: reader.nullable_array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -60,9 +56,7 @@ impl Wire for UserName {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-        };
+        let value = Self { name: reader.string()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -183,10 +177,7 @@ impl Wire for CredentialInfo {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            mechanism: reader.i8()?,
-            iterations: reader.i32()?,
-        };
+        let value = Self { mechanism: reader.i8()?, iterations: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }

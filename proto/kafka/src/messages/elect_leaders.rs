@@ -18,11 +18,7 @@ pub struct ElectLeadersRequest {
 
 impl Default for ElectLeadersRequest {
     fn default() -> Self {
-        Self {
-            election_type: 0,
-            topic_partitions: Some(Vec::new()),
-            timeout_ms: 60000,
-        }
+        Self { election_type: 0, topic_partitions: Some(Vec::new()), timeout_ms: 60000 }
     }
 }
 
@@ -74,10 +70,7 @@ impl Wire for TopicPartitions {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -146,10 +139,7 @@ impl Wire for ReplicaElectionResult {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic: reader.string()?,
-            partition_result: reader.array(version)?,
-        };
+        let value = Self { topic: reader.string()?, partition_result: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -172,11 +162,7 @@ pub struct PartitionResult {
 
 impl Default for PartitionResult {
     fn default() -> Self {
-        Self {
-            partition_id: 0,
-            error_code: 0,
-            error_message: Some(String::new()),
-        }
+        Self { partition_id: 0, error_code: 0, error_message: Some(String::new()) }
     }
 }
 

@@ -67,16 +67,8 @@ impl Wire for FetchRequest {
             session_id: if version >= 7 { reader.i32()? } else { 0 },
             session_epoch: if version >= 7 { reader.i32()? } else { -1 },
             topics: reader.array(version)?,
-            forgotten_topics_data: if version >= 7 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
-            rack_id: if version >= 11 {
-                reader.string()?
-            } else {
-                String::new()
-            },
+            forgotten_topics_data: if version >= 7 { reader.array(version)? } else { Vec::new() },
+            rack_id: if version >= 11 { reader.string()? } else { String::new() },
         };
         reader.tags(|reader, tag| {
             match tag {
@@ -109,10 +101,7 @@ impl Wire for FetchRequest {
         if version >= 7 {
             writer.array(&self.forgotten_topics_data, version)?;
         } else if !self.forgotten_topics_data.is_empty() {
-            return Err(not_in_version(
-                "FetchRequest.forgotten_topics_data",
-                version,
-            ));
+            return Err(not_in_version("FetchRequest.forgotten_topics_data", version));
         }
         if version >= 11 {
             writer.string(&self.rack_id)?;
@@ -158,10 +147,7 @@ pub struct ReplicaState {
 
 impl Default for ReplicaState {
     fn default() -> Self {
-        Self {
-            replica_id: -1,
-            replica_epoch: -1,
-        }
+        Self { replica_id: -1, replica_epoch: -1 }
     }
 }
 
@@ -169,10 +155,7 @@ impl Wire for ReplicaState {
     const WIRE_BYTES_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            replica_id: reader.i32()?,
-            replica_epoch: reader.i64()?,
-        };
+        let value = Self { replica_id: reader.i32()?, replica_epoch: reader.i64()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -200,16 +183,8 @@ impl Wire for FetchTopic {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            topic: if version <= 12 {
-                reader.string()?
-            } else {
-                String::new()
-            },
-            topic_id: if version >= 13 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
+            topic: if version <= 12 { reader.string()? } else { String::new() },
+            topic_id: if version >= 13 { reader.uuid()? } else { Uuid::ZERO },
             partitions: reader.array(version)?,
         };
         reader.skip_tags()?;
@@ -334,16 +309,8 @@ impl Wire for ForgottenTopic {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            topic: if version <= 12 {
-                reader.string()?
-            } else {
-                String::new()
-            },
-            topic_id: if version >= 13 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
+            topic: if version <= 12 { reader.string()? } else { String::new() },
+            topic_id: if version >= 13 { reader.uuid()? } else { Uuid::ZERO },
             partitions: reader.array(version)?,
         };
         reader.skip_tags()?;
@@ -448,16 +415,8 @@ impl Wire for FetchableTopicResponse {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            topic: if version <= 12 {
-                reader.string()?
-            } else {
-                String::new()
-            },
-            topic_id: if version >= 13 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
+            topic: if version <= 12 { reader.string()? } else { String::new() },
+            topic_id: if version >= 13 { reader.uuid()? } else { Uuid::ZERO },
             partitions: reader.array(version)?,
         };
         reader.skip_tags()?;
@@ -561,10 +520,7 @@ impl Wire for PartitionData {
         if version >= 11 {
             writer.i32(self.preferred_read_replica);
         } else if self.preferred_read_replica != -1 {
-            return Err(not_in_version(
-                "FetchResponse.preferred_read_replica",
-                version,
-            ));
+            return Err(not_in_version("FetchResponse.preferred_read_replica", version));
         }
         writer.nullable_records(self.records.as_ref())?;
         let tags = writer.tags();
@@ -611,10 +567,7 @@ pub struct EpochEndOffset {
 
 impl Default for EpochEndOffset {
     fn default() -> Self {
-        Self {
-            epoch: -1,
-            end_offset: -1,
-        }
+        Self { epoch: -1, end_offset: -1 }
     }
 }
 
@@ -622,10 +575,7 @@ impl Wire for EpochEndOffset {
     const WIRE_BYTES_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            epoch: reader.i32()?,
-            end_offset: reader.i64()?,
-        };
+        let value = Self { epoch: reader.i32()?, end_offset: reader.i64()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -647,10 +597,7 @@ pub struct LeaderIdAndEpoch {
 
 impl Default for LeaderIdAndEpoch {
     fn default() -> Self {
-        Self {
-            leader_id: -1,
-            leader_epoch: -1,
-        }
+        Self { leader_id: -1, leader_epoch: -1 }
     }
 }
 
@@ -658,10 +605,7 @@ impl Wire for LeaderIdAndEpoch {
     const WIRE_BYTES_MIN: usize = 9;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            leader_id: reader.i32()?,
-            leader_epoch: reader.i32()?,
-        };
+        let value = Self { leader_id: reader.i32()?, leader_epoch: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -683,10 +627,7 @@ pub struct SnapshotId {
 
 impl Default for SnapshotId {
     fn default() -> Self {
-        Self {
-            end_offset: -1,
-            epoch: -1,
-        }
+        Self { end_offset: -1, epoch: -1 }
     }
 }
 
@@ -694,10 +635,7 @@ impl Wire for SnapshotId {
     const WIRE_BYTES_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            end_offset: reader.i64()?,
-            epoch: reader.i32()?,
-        };
+        let value = Self { end_offset: reader.i64()?, epoch: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -721,10 +659,7 @@ impl Wire for AbortedTransaction {
     const WIRE_BYTES_MIN: usize = 16;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            producer_id: reader.i64()?,
-            first_offset: reader.i64()?,
-        };
+        let value = Self { producer_id: reader.i64()?, first_offset: reader.i64()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -23,17 +23,9 @@ impl Wire for FindCoordinatorRequest {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            key: if version <= 3 {
-                reader.string()?
-            } else {
-                String::new()
-            },
+            key: if version <= 3 { reader.string()? } else { String::new() },
             key_type: if version >= 1 { reader.i8()? } else { 0 },
-            coordinator_keys: if version >= 4 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            coordinator_keys: if version >= 4 { reader.array(version)? } else { Vec::new() },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -53,10 +45,7 @@ impl Wire for FindCoordinatorRequest {
         if version >= 4 {
             writer.array(&self.coordinator_keys, version)?;
         } else if !self.coordinator_keys.is_empty() {
-            return Err(not_in_version(
-                "FindCoordinatorRequest.coordinator_keys",
-                version,
-            ));
+            return Err(not_in_version("FindCoordinatorRequest.coordinator_keys", version));
         }
         writer.tags();
         Ok(())
@@ -120,17 +109,9 @@ impl Wire for FindCoordinatorResponse {
                 Some(String::new())
             },
             node_id: if version <= 3 { reader.i32()? } else { 0 },
-            host: if version <= 3 {
-                reader.string()?
-            } else {
-                String::new()
-            },
+            host: if version <= 3 { reader.string()? } else { String::new() },
             port: if version <= 3 { reader.i32()? } else { 0 },
-            coordinators: if version >= 4 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            coordinators: if version >= 4 { reader.array(version)? } else { Vec::new() },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -143,10 +124,7 @@ impl Wire for FindCoordinatorResponse {
         if version <= 3 {
             writer.i16(self.error_code);
         } else if self.error_code != 0 {
-            return Err(not_in_version(
-                "FindCoordinatorResponse.error_code",
-                version,
-            ));
+            return Err(not_in_version("FindCoordinatorResponse.error_code", version));
         }
         if (1..=3).contains(&version) {
             writer.nullable_string(self.error_message.as_deref())?;
@@ -169,10 +147,7 @@ impl Wire for FindCoordinatorResponse {
         if version >= 4 {
             writer.array(&self.coordinators, version)?;
         } else if !self.coordinators.is_empty() {
-            return Err(not_in_version(
-                "FindCoordinatorResponse.coordinators",
-                version,
-            ));
+            return Err(not_in_version("FindCoordinatorResponse.coordinators", version));
         }
         writer.tags();
         Ok(())

@@ -18,9 +18,7 @@ impl Wire for GetTelemetrySubscriptionsRequest {
     const WIRE_BYTES_MIN: usize = 17;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            client_instance_id: reader.uuid()?,
-        };
+        let value = Self { client_instance_id: reader.uuid()? };
         reader.skip_tags()?;
         Ok(value)
     }

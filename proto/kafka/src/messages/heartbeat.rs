@@ -25,11 +25,7 @@ impl Wire for HeartbeatRequest {
             group_id: reader.string()?,
             generation_id: reader.i32()?,
             member_id: reader.string()?,
-            group_instance_id: if version >= 3 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            group_instance_id: if version >= 3 { reader.nullable_string()? } else { None },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -42,10 +38,7 @@ impl Wire for HeartbeatRequest {
         if version >= 3 {
             writer.nullable_string(self.group_instance_id.as_deref())?;
         } else if self.group_instance_id.is_some() {
-            return Err(not_in_version(
-                "HeartbeatRequest.group_instance_id",
-                version,
-            ));
+            return Err(not_in_version("HeartbeatRequest.group_instance_id", version));
         }
         writer.tags();
         Ok(())

@@ -18,10 +18,7 @@ impl Wire for IncrementalAlterConfigsRequest {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            resources: reader.array(version)?,
-            validate_only: reader.bool()?,
-        };
+        let value = Self { resources: reader.array(version)?, validate_only: reader.bool()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -85,11 +82,7 @@ pub struct AlterableConfig {
 
 impl Default for AlterableConfig {
     fn default() -> Self {
-        Self {
-            name: String::new(),
-            config_operation: 0,
-            value: Some(String::new()),
-        }
+        Self { name: String::new(), config_operation: 0, value: Some(String::new()) }
     }
 }
 
@@ -126,10 +119,7 @@ impl Wire for IncrementalAlterConfigsResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            responses: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, responses: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -62,10 +62,7 @@ impl Wire for InitProducerIdRequest {
         if version >= 3 {
             writer.i16(self.producer_epoch);
         } else if self.producer_epoch != -1 {
-            return Err(not_in_version(
-                "InitProducerIdRequest.producer_epoch",
-                version,
-            ));
+            return Err(not_in_version("InitProducerIdRequest.producer_epoch", version));
         }
         if version >= 6 {
             writer.bool(self.enable2_pc);
@@ -75,10 +72,7 @@ impl Wire for InitProducerIdRequest {
         if version >= 6 {
             writer.bool(self.keep_prepared_txn);
         } else if self.keep_prepared_txn {
-            return Err(not_in_version(
-                "InitProducerIdRequest.keep_prepared_txn",
-                version,
-            ));
+            return Err(not_in_version("InitProducerIdRequest.keep_prepared_txn", version));
         }
         writer.tags();
         Ok(())
@@ -146,10 +140,7 @@ impl Wire for InitProducerIdResponse {
         if version >= 6 {
             writer.i64(self.ongoing_txn_producer_id);
         } else if self.ongoing_txn_producer_id != -1 {
-            return Err(not_in_version(
-                "InitProducerIdResponse.ongoing_txn_producer_id",
-                version,
-            ));
+            return Err(not_in_version("InitProducerIdResponse.ongoing_txn_producer_id", version));
         }
         if version >= 6 {
             writer.i16(self.ongoing_txn_producer_epoch);

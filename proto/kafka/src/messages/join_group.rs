@@ -49,18 +49,10 @@ impl Wire for JoinGroupRequest {
             session_timeout_ms: reader.i32()?,
             rebalance_timeout_ms: if version >= 1 { reader.i32()? } else { -1 },
             member_id: reader.string()?,
-            group_instance_id: if version >= 5 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            group_instance_id: if version >= 5 { reader.nullable_string()? } else { None },
             protocol_type: reader.string()?,
             protocols: reader.array(version)?,
-            reason: if version >= 8 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            reason: if version >= 8 { reader.nullable_string()? } else { None },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -76,10 +68,7 @@ impl Wire for JoinGroupRequest {
         if version >= 5 {
             writer.nullable_string(self.group_instance_id.as_deref())?;
         } else if self.group_instance_id.is_some() {
-            return Err(not_in_version(
-                "JoinGroupRequest.group_instance_id",
-                version,
-            ));
+            return Err(not_in_version("JoinGroupRequest.group_instance_id", version));
         }
         writer.string(&self.protocol_type)?;
         writer.array(&self.protocols, version)?;
@@ -113,10 +102,7 @@ impl Wire for JoinGroupRequestProtocol {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            metadata: reader.bytes()?,
-        };
+        let value = Self { name: reader.string()?, metadata: reader.bytes()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -170,11 +156,7 @@ impl Wire for JoinGroupResponse {
             throttle_time_ms: if version >= 2 { reader.i32()? } else { 0 },
             error_code: reader.i16()?,
             generation_id: reader.i32()?,
-            protocol_type: if version >= 7 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            protocol_type: if version >= 7 { reader.nullable_string()? } else { None },
             protocol_name: if version >= 7 {
                 reader.nullable_string()?
             } else {
@@ -245,11 +227,7 @@ impl Wire for JoinGroupResponseMember {
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
             member_id: reader.string()?,
-            group_instance_id: if version >= 5 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            group_instance_id: if version >= 5 { reader.nullable_string()? } else { None },
             metadata: reader.bytes()?,
         };
         reader.skip_tags()?;

@@ -23,16 +23,8 @@ impl Wire for LeaveGroupRequest {
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
             group_id: reader.string()?,
-            member_id: if version <= 2 {
-                reader.string()?
-            } else {
-                String::new()
-            },
-            members: if version >= 3 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            member_id: if version <= 2 { reader.string()? } else { String::new() },
+            members: if version >= 3 { reader.array(version)? } else { Vec::new() },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -82,11 +74,7 @@ impl Wire for MemberIdentity {
         let value = Self {
             member_id: reader.string()?,
             group_instance_id: reader.nullable_string()?,
-            reason: if version >= 5 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            reason: if version >= 5 { reader.nullable_string()? } else { None },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -120,11 +108,7 @@ impl Wire for LeaveGroupResponse {
         let value = Self {
             throttle_time_ms: if version >= 1 { reader.i32()? } else { 0 },
             error_code: reader.i16()?,
-            members: if version >= 3 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            members: if version >= 3 { reader.array(version)? } else { Vec::new() },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -165,11 +149,7 @@ pub struct MemberResponse {
 
 impl Default for MemberResponse {
     fn default() -> Self {
-        Self {
-            member_id: String::new(),
-            group_instance_id: Some(String::new()),
-            error_code: 0,
-        }
+        Self { member_id: String::new(), group_instance_id: Some(String::new()), error_code: 0 }
     }
 }
 

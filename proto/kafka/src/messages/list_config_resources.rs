@@ -18,13 +18,8 @@ impl Wire for ListConfigResourcesRequest {
     const WIRE_BYTES_MIN: usize = 1;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            resource_types: if version >= 1 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
-        };
+        let value =
+            Self { resource_types: if version >= 1 { reader.array(version)? } else { Vec::new() } };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -33,10 +28,7 @@ impl Wire for ListConfigResourcesRequest {
         if version >= 1 {
             writer.array(&self.resource_types, version)?;
         } else if !self.resource_types.is_empty() {
-            return Err(not_in_version(
-                "ListConfigResourcesRequest.resource_types",
-                version,
-            ));
+            return Err(not_in_version("ListConfigResourcesRequest.resource_types", version));
         }
         writer.tags();
         Ok(())
@@ -104,10 +96,7 @@ pub struct ConfigResource {
 
 impl Default for ConfigResource {
     fn default() -> Self {
-        Self {
-            resource_name: String::new(),
-            resource_type: 16,
-        }
+        Self { resource_name: String::new(), resource_type: 16 }
     }
 }
 

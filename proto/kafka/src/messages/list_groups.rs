@@ -21,16 +21,8 @@ impl Wire for ListGroupsRequest {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            states_filter: if version >= 4 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
-            types_filter: if version >= 5 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            states_filter: if version >= 4 { reader.array(version)? } else { Vec::new() },
+            types_filter: if version >= 5 { reader.array(version)? } else { Vec::new() },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -124,16 +116,8 @@ impl Wire for ListedGroup {
         let value = Self {
             group_id: reader.string()?,
             protocol_type: reader.string()?,
-            group_state: if version >= 4 {
-                reader.string()?
-            } else {
-                String::new()
-            },
-            group_type: if version >= 5 {
-                reader.string()?
-            } else {
-                String::new()
-            },
+            group_state: if version >= 4 { reader.string()? } else { String::new() },
+            group_type: if version >= 5 { reader.string()? } else { String::new() },
         };
         reader.skip_tags()?;
         Ok(value)

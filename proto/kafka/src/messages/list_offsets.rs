@@ -37,10 +37,7 @@ impl Wire for ListOffsetsRequest {
         if version >= 2 {
             writer.i8(self.isolation_level);
         } else if self.isolation_level != 0 {
-            return Err(not_in_version(
-                "ListOffsetsRequest.isolation_level",
-                version,
-            ));
+            return Err(not_in_version("ListOffsetsRequest.isolation_level", version));
         }
         writer.array(&self.topics, version)?;
         if version >= 10 {
@@ -73,10 +70,7 @@ impl Wire for ListOffsetsTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -100,11 +94,7 @@ pub struct ListOffsetsPartition {
 
 impl Default for ListOffsetsPartition {
     fn default() -> Self {
-        Self {
-            partition_index: 0,
-            current_leader_epoch: -1,
-            timestamp: 0,
-        }
+        Self { partition_index: 0, current_leader_epoch: -1, timestamp: 0 }
     }
 }
 
@@ -183,10 +173,7 @@ impl Wire for ListOffsetsTopicResponse {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -212,13 +199,7 @@ pub struct ListOffsetsPartitionResponse {
 
 impl Default for ListOffsetsPartitionResponse {
     fn default() -> Self {
-        Self {
-            partition_index: 0,
-            error_code: 0,
-            timestamp: -1,
-            offset: -1,
-            leader_epoch: -1,
-        }
+        Self { partition_index: 0, error_code: 0, timestamp: -1, offset: -1, leader_epoch: -1 }
     }
 }
 

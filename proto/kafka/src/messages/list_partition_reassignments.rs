@@ -16,10 +16,7 @@ pub struct ListPartitionReassignmentsRequest {
 
 impl Default for ListPartitionReassignmentsRequest {
     fn default() -> Self {
-        Self {
-            timeout_ms: 60000,
-            topics: None,
-        }
+        Self { timeout_ms: 60000, topics: None }
     }
 }
 
@@ -27,10 +24,7 @@ impl Wire for ListPartitionReassignmentsRequest {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            timeout_ms: reader.i32()?,
-            topics: reader.nullable_array(version)?,
-        };
+        let value = Self { timeout_ms: reader.i32()?, topics: reader.nullable_array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -65,10 +59,7 @@ impl Wire for ListPartitionReassignmentsTopics {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partition_indexes: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partition_indexes: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -146,10 +137,7 @@ impl Wire for OngoingTopicReassignment {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -37,11 +37,7 @@ impl Wire for ListTransactionsRequest {
             state_filters: reader.array(version)?,
             producer_id_filters: reader.array(version)?,
             duration_filter: if version >= 1 { reader.i64()? } else { -1 },
-            transactional_id_pattern: if version >= 2 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            transactional_id_pattern: if version >= 2 { reader.nullable_string()? } else { None },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -53,10 +49,7 @@ impl Wire for ListTransactionsRequest {
         if version >= 1 {
             writer.i64(self.duration_filter);
         } else if self.duration_filter != -1 {
-            return Err(not_in_version(
-                "ListTransactionsRequest.duration_filter",
-                version,
-            ));
+            return Err(not_in_version("ListTransactionsRequest.duration_filter", version));
         }
         if version >= 2 {
             writer.nullable_string(self.transactional_id_pattern.as_deref())?;

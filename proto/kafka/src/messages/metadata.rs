@@ -65,10 +65,7 @@ impl Wire for MetadataRequest {
         if version >= 4 {
             writer.bool(self.allow_auto_topic_creation);
         } else if !self.allow_auto_topic_creation {
-            return Err(not_in_version(
-                "MetadataRequest.allow_auto_topic_creation",
-                version,
-            ));
+            return Err(not_in_version("MetadataRequest.allow_auto_topic_creation", version));
         }
         if (8..=10).contains(&version) {
             writer.bool(self.include_cluster_authorized_operations);
@@ -112,10 +109,7 @@ pub struct MetadataRequestTopic {
 
 impl Default for MetadataRequestTopic {
     fn default() -> Self {
-        Self {
-            topic_id: Uuid::ZERO,
-            name: Some(String::new()),
-        }
+        Self { topic_id: Uuid::ZERO, name: Some(String::new()) }
     }
 }
 
@@ -124,16 +118,8 @@ impl Wire for MetadataRequestTopic {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            topic_id: if version >= 10 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
-            name: if version >= 10 {
-                reader.nullable_string()?
-            } else {
-                Some(reader.string()?)
-            },
+            topic_id: if version >= 10 { reader.uuid()? } else { Uuid::ZERO },
+            name: if version >= 10 { reader.nullable_string()? } else { Some(reader.string()?) },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -146,11 +132,7 @@ impl Wire for MetadataRequestTopic {
         if version >= 10 {
             writer.nullable_string(self.name.as_deref())?;
         } else {
-            writer.string(not_null(
-                self.name.as_deref(),
-                "MetadataRequest.name",
-                version,
-            )?)?;
+            writer.string(not_null(self.name.as_deref(), "MetadataRequest.name", version)?)?;
         }
         writer.tags();
         Ok(())
@@ -195,11 +177,7 @@ impl Wire for MetadataResponse {
         let value = Self {
             throttle_time_ms: if version >= 3 { reader.i32()? } else { 0 },
             brokers: reader.array(version)?,
-            cluster_id: if version >= 2 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            cluster_id: if version >= 2 { reader.nullable_string()? } else { None },
             controller_id: if version >= 1 { reader.i32()? } else { -1 },
             topics: reader.array(version)?,
             cluster_authorized_operations: if (8..=10).contains(&version) {
@@ -228,10 +206,7 @@ impl Wire for MetadataResponse {
         if (8..=10).contains(&version) {
             writer.i32(self.cluster_authorized_operations);
         } else if self.cluster_authorized_operations != i32::MIN {
-            return Err(not_in_version(
-                "MetadataResponse.cluster_authorized_operations",
-                version,
-            ));
+            return Err(not_in_version("MetadataResponse.cluster_authorized_operations", version));
         }
         if version >= 13 {
             writer.i16(self.error_code);
@@ -269,11 +244,7 @@ impl Wire for MetadataResponseBroker {
             node_id: reader.i32()?,
             host: reader.string()?,
             port: reader.i32()?,
-            rack: if version >= 1 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            rack: if version >= 1 { reader.nullable_string()? } else { None },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -324,23 +295,11 @@ impl Wire for MetadataResponseTopic {
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
             error_code: reader.i16()?,
-            name: if version >= 12 {
-                reader.nullable_string()?
-            } else {
-                Some(reader.string()?)
-            },
-            topic_id: if version >= 10 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
+            name: if version >= 12 { reader.nullable_string()? } else { Some(reader.string()?) },
+            topic_id: if version >= 10 { reader.uuid()? } else { Uuid::ZERO },
             is_internal: if version >= 1 { reader.bool()? } else { false },
             partitions: reader.array(version)?,
-            topic_authorized_operations: if version >= 8 {
-                reader.i32()?
-            } else {
-                i32::MIN
-            },
+            topic_authorized_operations: if version >= 8 { reader.i32()? } else { i32::MIN },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -351,11 +310,7 @@ impl Wire for MetadataResponseTopic {
         if version >= 12 {
             writer.nullable_string(self.name.as_deref())?;
         } else {
-            writer.string(not_null(
-                self.name.as_deref(),
-                "MetadataResponse.name",
-                version,
-            )?)?;
+            writer.string(not_null(self.name.as_deref(), "MetadataResponse.name", version)?)?;
         }
         if version >= 10 {
             writer.uuid(self.topic_id);
@@ -367,10 +322,7 @@ impl Wire for MetadataResponseTopic {
         if version >= 8 {
             writer.i32(self.topic_authorized_operations);
         } else if self.topic_authorized_operations != i32::MIN {
-            return Err(not_in_version(
-                "MetadataResponse.topic_authorized_operations",
-                version,
-            ));
+            return Err(not_in_version("MetadataResponse.topic_authorized_operations", version));
         }
         writer.tags();
         Ok(())
@@ -416,11 +368,7 @@ impl Wire for MetadataResponsePartition {
             leader_epoch: if version >= 7 { reader.i32()? } else { -1 },
             replica_nodes: reader.array(version)?,
             isr_nodes: reader.array(version)?,
-            offline_replicas: if version >= 5 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            offline_replicas: if version >= 5 { reader.array(version)? } else { Vec::new() },
         };
         reader.skip_tags()?;
         Ok(value)

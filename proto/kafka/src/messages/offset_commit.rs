@@ -42,11 +42,7 @@ impl Wire for OffsetCommitRequest {
             group_id: reader.string()?,
             generation_id_or_member_epoch: reader.i32()?,
             member_id: reader.string()?,
-            group_instance_id: if version >= 7 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            group_instance_id: if version >= 7 { reader.nullable_string()? } else { None },
             retention_time_ms: if version <= 4 { reader.i64()? } else { -1 },
             topics: reader.array(version)?,
         };
@@ -61,10 +57,7 @@ impl Wire for OffsetCommitRequest {
         if version >= 7 {
             writer.nullable_string(self.group_instance_id.as_deref())?;
         } else if self.group_instance_id.is_some() {
-            return Err(not_in_version(
-                "OffsetCommitRequest.group_instance_id",
-                version,
-            ));
+            return Err(not_in_version("OffsetCommitRequest.group_instance_id", version));
         }
         if version <= 4 {
             writer.i64(self.retention_time_ms);
@@ -101,16 +94,8 @@ impl Wire for OffsetCommitRequestTopic {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            name: if version <= 9 {
-                reader.string()?
-            } else {
-                String::new()
-            },
-            topic_id: if version >= 10 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
+            name: if version <= 9 { reader.string()? } else { String::new() },
+            topic_id: if version >= 10 { reader.uuid()? } else { Uuid::ZERO },
             partitions: reader.array(version)?,
         };
         reader.skip_tags()?;
@@ -232,16 +217,8 @@ impl Wire for OffsetCommitResponseTopic {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            name: if version <= 9 {
-                reader.string()?
-            } else {
-                String::new()
-            },
-            topic_id: if version >= 10 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
+            name: if version <= 9 { reader.string()? } else { String::new() },
+            topic_id: if version >= 10 { reader.uuid()? } else { Uuid::ZERO },
             partitions: reader.array(version)?,
         };
         reader.skip_tags()?;
@@ -272,10 +249,7 @@ impl Wire for OffsetCommitResponsePartition {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            partition_index: reader.i32()?,
-            error_code: reader.i16()?,
-        };
+        let value = Self { partition_index: reader.i32()?, error_code: reader.i16()? };
         reader.skip_tags()?;
         Ok(value)
     }

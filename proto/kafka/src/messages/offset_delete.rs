@@ -18,10 +18,7 @@ impl Wire for OffsetDeleteRequest {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-            topics: reader.array(version)?,
-        })
+        Ok(Self { group_id: reader.string()?, topics: reader.array(version)? })
     }
 
     fn write(&self, writer: &mut Writer, version: i16) -> Result<(), EncodeError> {
@@ -53,10 +50,7 @@ impl Wire for OffsetDeleteRequestTopic {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        })
+        Ok(Self { name: reader.string()?, partitions: reader.array(version)? })
     }
 
     fn write(&self, writer: &mut Writer, version: i16) -> Result<(), EncodeError> {
@@ -76,9 +70,7 @@ impl Wire for OffsetDeleteRequestPartition {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: reader.i32()?,
-        })
+        Ok(Self { partition_index: reader.i32()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -135,10 +127,7 @@ impl Wire for OffsetDeleteResponseTopic {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        })
+        Ok(Self { name: reader.string()?, partitions: reader.array(version)? })
     }
 
     fn write(&self, writer: &mut Writer, version: i16) -> Result<(), EncodeError> {
@@ -159,10 +148,7 @@ impl Wire for OffsetDeleteResponsePartition {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: reader.i32()?,
-            error_code: reader.i16()?,
-        })
+        Ok(Self { partition_index: reader.i32()?, error_code: reader.i16()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {

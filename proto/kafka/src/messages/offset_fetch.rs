@@ -37,11 +37,7 @@ impl Wire for OffsetFetchRequest {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            group_id: if version <= 7 {
-                reader.string()?
-            } else {
-                String::new()
-            },
+            group_id: if version <= 7 { reader.string()? } else { String::new() },
             topics: if version <= 7 {
                 if version >= 2 {
                     reader.nullable_array(version)?
@@ -51,11 +47,7 @@ impl Wire for OffsetFetchRequest {
             } else {
                 Some(Vec::new())
             },
-            groups: if version >= 8 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            groups: if version >= 8 { reader.array(version)? } else { Vec::new() },
             require_stable: if version >= 7 { reader.bool()? } else { false },
         };
         reader.skip_tags()?;
@@ -117,10 +109,7 @@ impl Wire for OffsetFetchRequestTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partition_indexes: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partition_indexes: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -161,11 +150,7 @@ impl Wire for OffsetFetchRequestGroup {
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
             group_id: reader.string()?,
-            member_id: if version >= 9 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            member_id: if version >= 9 { reader.nullable_string()? } else { None },
             member_epoch: if version >= 9 { reader.i32()? } else { -1 },
             topics: reader.nullable_array(version)?,
         };
@@ -202,16 +187,8 @@ impl Wire for OffsetFetchRequestTopics {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            name: if version <= 9 {
-                reader.string()?
-            } else {
-                String::new()
-            },
-            topic_id: if version >= 10 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
+            name: if version <= 9 { reader.string()? } else { String::new() },
+            topic_id: if version >= 10 { reader.uuid()? } else { Uuid::ZERO },
             partition_indexes: reader.array(version)?,
         };
         reader.skip_tags()?;
@@ -250,21 +227,9 @@ impl Wire for OffsetFetchResponse {
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
             throttle_time_ms: if version >= 3 { reader.i32()? } else { 0 },
-            topics: if version <= 7 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
-            error_code: if (2..=7).contains(&version) {
-                reader.i16()?
-            } else {
-                0
-            },
-            groups: if version >= 8 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            topics: if version <= 7 { reader.array(version)? } else { Vec::new() },
+            error_code: if (2..=7).contains(&version) { reader.i16()? } else { 0 },
+            groups: if version >= 8 { reader.array(version)? } else { Vec::new() },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -313,10 +278,7 @@ impl Wire for OffsetFetchResponseTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -425,16 +387,8 @@ impl Wire for OffsetFetchResponseTopics {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            name: if version <= 9 {
-                reader.string()?
-            } else {
-                String::new()
-            },
-            topic_id: if version >= 10 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
+            name: if version <= 9 { reader.string()? } else { String::new() },
+            topic_id: if version >= 10 { reader.uuid()? } else { Uuid::ZERO },
             partitions: reader.array(version)?,
         };
         reader.skip_tags()?;

@@ -17,10 +17,7 @@ pub struct OffsetForLeaderEpochRequest {
 
 impl Default for OffsetForLeaderEpochRequest {
     fn default() -> Self {
-        Self {
-            replica_id: -2,
-            topics: Vec::new(),
-        }
+        Self { replica_id: -2, topics: Vec::new() }
     }
 }
 
@@ -68,10 +65,7 @@ impl Wire for OffsetForLeaderTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -94,11 +88,7 @@ pub struct OffsetForLeaderPartition {
 
 impl Default for OffsetForLeaderPartition {
     fn default() -> Self {
-        Self {
-            partition: 0,
-            current_leader_epoch: -1,
-            leader_epoch: 0,
-        }
+        Self { partition: 0, current_leader_epoch: -1, leader_epoch: 0 }
     }
 }
 
@@ -135,10 +125,7 @@ impl Wire for OffsetForLeaderEpochResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            topics: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -172,10 +159,7 @@ impl Wire for OffsetForLeaderTopicResult {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -199,12 +183,7 @@ pub struct EpochEndOffset {
 
 impl Default for EpochEndOffset {
     fn default() -> Self {
-        Self {
-            error_code: 0,
-            partition: 0,
-            leader_epoch: -1,
-            end_offset: -1,
-        }
+        Self { error_code: 0, partition: 0, leader_epoch: -1, end_offset: -1 }
     }
 }
 

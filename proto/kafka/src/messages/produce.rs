@@ -69,16 +69,8 @@ impl Wire for TopicProduceData {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            name: if version <= 12 {
-                reader.string()?
-            } else {
-                String::new()
-            },
-            topic_id: if version >= 13 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
+            name: if version <= 12 { reader.string()? } else { String::new() },
+            topic_id: if version >= 13 { reader.uuid()? } else { Uuid::ZERO },
             partition_data: reader.array(version)?,
         };
         reader.skip_tags()?;
@@ -109,10 +101,7 @@ impl Wire for PartitionProduceData {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            index: reader.i32()?,
-            records: reader.nullable_bytes()?,
-        };
+        let value = Self { index: reader.i32()?, records: reader.nullable_bytes()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -196,16 +185,8 @@ impl Wire for TopicProduceResponse {
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
-            name: if version <= 12 {
-                reader.string()?
-            } else {
-                String::new()
-            },
-            topic_id: if version >= 13 {
-                reader.uuid()?
-            } else {
-                Uuid::ZERO
-            },
+            name: if version <= 12 { reader.string()? } else { String::new() },
+            topic_id: if version >= 13 { reader.uuid()? } else { Uuid::ZERO },
             partition_responses: reader.array(version)?,
         };
         reader.skip_tags()?;
@@ -267,16 +248,8 @@ impl Wire for PartitionProduceResponse {
             base_offset: reader.i64()?,
             log_append_time_ms: reader.i64()?,
             log_start_offset: if version >= 5 { reader.i64()? } else { -1 },
-            record_errors: if version >= 8 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
-            error_message: if version >= 8 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            record_errors: if version >= 8 { reader.array(version)? } else { Vec::new() },
+            error_message: if version >= 8 { reader.nullable_string()? } else { None },
             current_leader: LeaderIdAndEpoch::default(),
         };
         reader.tags(|reader, tag| {
@@ -356,10 +329,7 @@ pub struct LeaderIdAndEpoch {
 
 impl Default for LeaderIdAndEpoch {
     fn default() -> Self {
-        Self {
-            leader_id: -1,
-            leader_epoch: -1,
-        }
+        Self { leader_id: -1, leader_epoch: -1 }
     }
 }
 
@@ -367,10 +337,7 @@ impl Wire for LeaderIdAndEpoch {
     const WIRE_BYTES_MIN: usize = 9;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            leader_id: reader.i32()?,
-            leader_epoch: reader.i32()?,
-        };
+        let value = Self { leader_id: reader.i32()?, leader_epoch: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -68,10 +68,7 @@ impl Wire for PushTelemetryResponse {
     const WIRE_BYTES_MIN: usize = 7;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            error_code: reader.i16()?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, error_code: reader.i16()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -19,10 +19,7 @@ impl Wire for ReadShareGroupStateSummaryRequest {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            group_id: reader.string()?,
-            topics: reader.array(version)?,
-        };
+        let value = Self { group_id: reader.string()?, topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -57,10 +54,7 @@ impl Wire for ReadStateSummaryData {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -84,10 +78,7 @@ impl Wire for PartitionData {
     const WIRE_BYTES_MIN: usize = 9;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            partition: reader.i32()?,
-            leader_epoch: reader.i32()?,
-        };
+        let value = Self { partition: reader.i32()?, leader_epoch: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -110,9 +101,7 @@ impl Wire for ReadShareGroupStateSummaryResponse {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            results: reader.array(version)?,
-        };
+        let value = Self { results: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -145,10 +134,7 @@ impl Wire for ReadStateSummaryResult {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -18,11 +18,7 @@ pub struct RemoveRaftVoterRequest {
 
 impl Default for RemoveRaftVoterRequest {
     fn default() -> Self {
-        Self {
-            cluster_id: Some(String::new()),
-            voter_id: 0,
-            voter_directory_id: Uuid::ZERO,
-        }
+        Self { cluster_id: Some(String::new()), voter_id: 0, voter_directory_id: Uuid::ZERO }
     }
 }
 
@@ -69,11 +65,7 @@ pub struct RemoveRaftVoterResponse {
 
 impl Default for RemoveRaftVoterResponse {
     fn default() -> Self {
-        Self {
-            throttle_time_ms: 0,
-            error_code: 0,
-            error_message: Some(String::new()),
-        }
+        Self { throttle_time_ms: 0, error_code: 0, error_message: Some(String::new()) }
     }
 }
 

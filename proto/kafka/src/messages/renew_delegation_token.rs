@@ -20,10 +20,7 @@ impl Wire for RenewDelegationTokenRequest {
     const WIRE_BYTES_MIN: usize = 10;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            hmac: reader.bytes()?,
-            renew_period_ms: reader.i64()?,
-        };
+        let value = Self { hmac: reader.bytes()?, renew_period_ms: reader.i64()? };
         reader.skip_tags()?;
         Ok(value)
     }

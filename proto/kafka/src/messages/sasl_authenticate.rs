@@ -19,9 +19,7 @@ impl Wire for SaslAuthenticateRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            auth_bytes: reader.bytes()?,
-        };
+        let value = Self { auth_bytes: reader.bytes()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -17,9 +17,7 @@ impl Wire for SaslHandshakeRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            mechanism: reader.string()?,
-        })
+        Ok(Self { mechanism: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -50,10 +48,7 @@ impl Wire for SaslHandshakeResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            error_code: reader.i16()?,
-            mechanisms: reader.array(version)?,
-        })
+        Ok(Self { error_code: reader.i16()?, mechanisms: reader.array(version)? })
     }
 
     fn write(&self, writer: &mut Writer, version: i16) -> Result<(), EncodeError> {

@@ -53,10 +53,7 @@ impl Wire for ShareAcknowledgeRequest {
         if version >= 2 {
             writer.bool(self.is_renew_ack);
         } else if self.is_renew_ack {
-            return Err(not_in_version(
-                "ShareAcknowledgeRequest.is_renew_ack",
-                version,
-            ));
+            return Err(not_in_version("ShareAcknowledgeRequest.is_renew_ack", version));
         }
         writer.array(&self.topics, version)?;
         writer.tags();
@@ -86,10 +83,7 @@ impl Wire for AcknowledgeTopic {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -222,10 +216,7 @@ impl Wire for ShareAcknowledgeTopicResponse {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -282,10 +273,7 @@ impl Wire for LeaderIdAndEpoch {
     const WIRE_BYTES_MIN: usize = 9;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            leader_id: reader.i32()?,
-            leader_epoch: reader.i32()?,
-        };
+        let value = Self { leader_id: reader.i32()?, leader_epoch: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }

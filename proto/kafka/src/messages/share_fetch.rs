@@ -115,10 +115,7 @@ impl Wire for FetchTopic {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -199,10 +196,7 @@ impl Wire for ForgottenTopic {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -275,10 +269,7 @@ impl Wire for ShareFetchableTopicResponse {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -347,10 +338,7 @@ impl Wire for LeaderIdAndEpoch {
     const WIRE_BYTES_MIN: usize = 9;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            leader_id: reader.i32()?,
-            leader_epoch: reader.i32()?,
-        };
+        let value = Self { leader_id: reader.i32()?, leader_epoch: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -57,10 +57,7 @@ impl Wire for ShareGroupDescribeResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            groups: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, groups: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -229,9 +226,7 @@ impl Wire for Assignment {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_partitions: reader.array(version)?,
-        };
+        let value = Self { topic_partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -117,9 +117,7 @@ impl Wire for Assignment {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_partitions: reader.array(version)?,
-        };
+        let value = Self { topic_partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -142,10 +140,7 @@ impl Wire for TopicPartitions {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

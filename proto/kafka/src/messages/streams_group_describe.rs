@@ -56,10 +56,7 @@ impl Wire for StreamsGroupDescribeResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            groups: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, groups: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -157,10 +154,7 @@ impl Wire for Topology {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            epoch: reader.i32()?,
-            subtopologies: reader.nullable_array(version)?,
-        };
+        let value = Self { epoch: reader.i32()?, subtopologies: reader.nullable_array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -286,10 +280,7 @@ impl Wire for Endpoint {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            host: reader.string()?,
-            port: reader.u16()?,
-        };
+        let value = Self { host: reader.string()?, port: reader.u16()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -373,10 +364,7 @@ impl Wire for TaskIds {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            subtopology_id: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { subtopology_id: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -400,10 +388,7 @@ impl Wire for KeyValue {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            key: reader.string()?,
-            value: reader.string()?,
-        };
+        let value = Self { key: reader.string()?, value: reader.string()? };
         reader.skip_tags()?;
         Ok(value)
     }

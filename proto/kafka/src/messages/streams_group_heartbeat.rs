@@ -125,10 +125,7 @@ impl Wire for Topology {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            epoch: reader.i32()?,
-            subtopologies: reader.array(version)?,
-        };
+        let value = Self { epoch: reader.i32()?, subtopologies: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -224,10 +221,7 @@ impl Wire for KeyValue {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            key: reader.string()?,
-            value: reader.string()?,
-        };
+        let value = Self { key: reader.string()?, value: reader.string()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -284,10 +278,7 @@ impl Wire for RequestEndpoint {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            host: reader.string()?,
-            port: reader.u16()?,
-        };
+        let value = Self { host: reader.string()?, port: reader.u16()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -341,10 +332,7 @@ impl Wire for RequestTaskIds {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            subtopology_id: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { subtopology_id: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -492,10 +480,7 @@ impl Wire for Status {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            status_code: reader.i8()?,
-            status_detail: reader.string()?,
-        };
+        let value = Self { status_code: reader.i8()?, status_detail: reader.string()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -519,10 +504,7 @@ impl Wire for TopicPartition {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -546,10 +528,7 @@ impl Wire for ResponseTaskIds {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            subtopology_id: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { subtopology_id: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -573,10 +552,7 @@ impl Wire for ResponseEndpoint {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            host: reader.string()?,
-            port: reader.u16()?,
-        };
+        let value = Self { host: reader.string()?, port: reader.u16()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -32,21 +32,9 @@ impl Wire for SyncGroupRequest {
             group_id: reader.string()?,
             generation_id: reader.i32()?,
             member_id: reader.string()?,
-            group_instance_id: if version >= 3 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
-            protocol_type: if version >= 5 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
-            protocol_name: if version >= 5 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            group_instance_id: if version >= 3 { reader.nullable_string()? } else { None },
+            protocol_type: if version >= 5 { reader.nullable_string()? } else { None },
+            protocol_name: if version >= 5 { reader.nullable_string()? } else { None },
             assignments: reader.array(version)?,
         };
         reader.skip_tags()?;
@@ -60,10 +48,7 @@ impl Wire for SyncGroupRequest {
         if version >= 3 {
             writer.nullable_string(self.group_instance_id.as_deref())?;
         } else if self.group_instance_id.is_some() {
-            return Err(not_in_version(
-                "SyncGroupRequest.group_instance_id",
-                version,
-            ));
+            return Err(not_in_version("SyncGroupRequest.group_instance_id", version));
         }
         if version >= 5 {
             writer.nullable_string(self.protocol_type.as_deref())?;
@@ -99,10 +84,7 @@ impl Wire for SyncGroupRequestAssignment {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            member_id: reader.string()?,
-            assignment: reader.bytes()?,
-        };
+        let value = Self { member_id: reader.string()?, assignment: reader.bytes()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -135,16 +117,8 @@ impl Wire for SyncGroupResponse {
         let value = Self {
             throttle_time_ms: if version >= 1 { reader.i32()? } else { 0 },
             error_code: reader.i16()?,
-            protocol_type: if version >= 5 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
-            protocol_name: if version >= 5 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            protocol_type: if version >= 5 { reader.nullable_string()? } else { None },
+            protocol_name: if version >= 5 { reader.nullable_string()? } else { None },
             assignment: reader.bytes()?,
         };
         reader.skip_tags()?;

@@ -48,16 +48,8 @@ impl Wire for TxnOffsetCommitRequest {
             producer_id: reader.i64()?,
             producer_epoch: reader.i16()?,
             generation_id: if version >= 3 { reader.i32()? } else { -1 },
-            member_id: if version >= 3 {
-                reader.string()?
-            } else {
-                String::new()
-            },
-            group_instance_id: if version >= 3 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            member_id: if version >= 3 { reader.string()? } else { String::new() },
+            group_instance_id: if version >= 3 { reader.nullable_string()? } else { None },
             topics: reader.array(version)?,
         };
         reader.skip_tags()?;
@@ -72,10 +64,7 @@ impl Wire for TxnOffsetCommitRequest {
         if version >= 3 {
             writer.i32(self.generation_id);
         } else if self.generation_id != -1 {
-            return Err(not_in_version(
-                "TxnOffsetCommitRequest.generation_id",
-                version,
-            ));
+            return Err(not_in_version("TxnOffsetCommitRequest.generation_id", version));
         }
         if version >= 3 {
             writer.string(&self.member_id)?;
@@ -85,10 +74,7 @@ impl Wire for TxnOffsetCommitRequest {
         if version >= 3 {
             writer.nullable_string(self.group_instance_id.as_deref())?;
         } else if self.group_instance_id.is_some() {
-            return Err(not_in_version(
-                "TxnOffsetCommitRequest.group_instance_id",
-                version,
-            ));
+            return Err(not_in_version("TxnOffsetCommitRequest.group_instance_id", version));
         }
         writer.array(&self.topics, version)?;
         writer.tags();
@@ -118,10 +104,7 @@ impl Wire for TxnOffsetCommitRequestTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -192,10 +175,7 @@ impl Wire for TxnOffsetCommitResponse {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            throttle_time_ms: reader.i32()?,
-            topics: reader.array(version)?,
-        };
+        let value = Self { throttle_time_ms: reader.i32()?, topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -229,10 +209,7 @@ impl Wire for TxnOffsetCommitResponseTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -256,10 +233,7 @@ impl Wire for TxnOffsetCommitResponsePartition {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            partition_index: reader.i32()?,
-            error_code: reader.i16()?,
-        };
+        let value = Self { partition_index: reader.i32()?, error_code: reader.i16()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -17,9 +17,7 @@ impl Wire for UnregisterBrokerRequest {
     const WIRE_BYTES_MIN: usize = 5;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            broker_id: reader.i32()?,
-        };
+        let value = Self { broker_id: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -52,11 +50,7 @@ pub struct UnregisterBrokerResponse {
 
 impl Default for UnregisterBrokerResponse {
     fn default() -> Self {
-        Self {
-            throttle_time_ms: 0,
-            error_code: 0,
-            error_message: Some(String::new()),
-        }
+        Self { throttle_time_ms: 0, error_code: 0, error_message: Some(String::new()) }
     }
 }
 

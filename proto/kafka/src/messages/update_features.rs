@@ -18,11 +18,7 @@ pub struct UpdateFeaturesRequest {
 
 impl Default for UpdateFeaturesRequest {
     fn default() -> Self {
-        Self {
-            timeout_ms: 60000,
-            feature_updates: Vec::new(),
-            validate_only: false,
-        }
+        Self { timeout_ms: 60000, feature_updates: Vec::new(), validate_only: false }
     }
 }
 
@@ -45,10 +41,7 @@ impl Wire for UpdateFeaturesRequest {
         if version >= 1 {
             writer.bool(self.validate_only);
         } else if self.validate_only {
-            return Err(not_in_version(
-                "UpdateFeaturesRequest.validate_only",
-                version,
-            ));
+            return Err(not_in_version("UpdateFeaturesRequest.validate_only", version));
         }
         writer.tags();
         Ok(())
@@ -108,18 +101,12 @@ impl Wire for FeatureUpdateKey {
         if version <= 0 {
             writer.bool(self.allow_downgrade);
         } else if self.allow_downgrade {
-            return Err(not_in_version(
-                "UpdateFeaturesRequest.allow_downgrade",
-                version,
-            ));
+            return Err(not_in_version("UpdateFeaturesRequest.allow_downgrade", version));
         }
         if version >= 1 {
             writer.i8(self.upgrade_type);
         } else if self.upgrade_type != 1 {
-            return Err(not_in_version(
-                "UpdateFeaturesRequest.upgrade_type",
-                version,
-            ));
+            return Err(not_in_version("UpdateFeaturesRequest.upgrade_type", version));
         }
         writer.tags();
         Ok(())
@@ -155,11 +142,7 @@ impl Wire for UpdateFeaturesResponse {
             throttle_time_ms: reader.i32()?,
             error_code: reader.i16()?,
             error_message: reader.nullable_string()?,
-            results: if version <= 1 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            results: if version <= 1 { reader.array(version)? } else { Vec::new() },
         };
         reader.skip_tags()?;
         Ok(value)
@@ -197,11 +180,7 @@ pub struct UpdatableFeatureResult {
 
 impl Default for UpdatableFeatureResult {
     fn default() -> Self {
-        Self {
-            feature: String::new(),
-            error_code: 0,
-            error_message: Some(String::new()),
-        }
+        Self { feature: String::new(), error_code: 0, error_message: Some(String::new()) }
     }
 }
 

@@ -19,10 +19,7 @@ impl Wire for WriteShareGroupStateRequest {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            group_id: reader.string()?,
-            topics: reader.array(version)?,
-        };
+        let value = Self { group_id: reader.string()?, topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -57,10 +54,7 @@ impl Wire for WriteStateData {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -171,9 +165,7 @@ impl Wire for WriteShareGroupStateResponse {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            results: reader.array(version)?,
-        };
+        let value = Self { results: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -206,10 +198,7 @@ impl Wire for WriteStateResult {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

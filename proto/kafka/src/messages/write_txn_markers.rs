@@ -17,9 +17,7 @@ impl Wire for WriteTxnMarkersRequest {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            markers: reader.array(version)?,
-        };
+        let value = Self { markers: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -95,10 +93,7 @@ impl Wire for WritableTxnMarkerTopic {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partition_indexes: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partition_indexes: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -121,9 +116,7 @@ impl Wire for WriteTxnMarkersResponse {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            markers: reader.array(version)?,
-        };
+        let value = Self { markers: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -156,10 +149,7 @@ impl Wire for WritableTxnMarkerResult {
     const WIRE_BYTES_MIN: usize = 10;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            producer_id: reader.i64()?,
-            topics: reader.array(version)?,
-        };
+        let value = Self { producer_id: reader.i64()?, topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -183,10 +173,7 @@ impl Wire for WritableTxnMarkerTopicResult {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { name: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -210,10 +197,7 @@ impl Wire for WritableTxnMarkerPartitionResult {
     const WIRE_BYTES_MIN: usize = 7;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            partition_index: reader.i32()?,
-            error_code: reader.i16()?,
-        };
+        let value = Self { partition_index: reader.i32()?, error_code: reader.i16()? };
         reader.skip_tags()?;
         Ok(value)
     }

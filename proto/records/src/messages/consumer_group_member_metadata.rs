@@ -21,10 +21,7 @@ impl Wire for ConsumerGroupMemberMetadataKey {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-            member_id: reader.string()?,
-        })
+        Ok(Self { group_id: reader.string()?, member_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -137,10 +134,8 @@ impl Wire for ClassicMemberMetadata {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            session_timeout_ms: reader.i32()?,
-            supported_protocols: reader.array(version)?,
-        };
+        let value =
+            Self { session_timeout_ms: reader.i32()?, supported_protocols: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -164,10 +159,7 @@ impl Wire for ClassicProtocol {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            name: reader.string()?,
-            metadata: reader.bytes()?,
-        };
+        let value = Self { name: reader.string()?, metadata: reader.bytes()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -18,9 +18,7 @@ impl Wire for ConsumerGroupMetadataKey {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-        })
+        Ok(Self { group_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -51,10 +49,7 @@ impl Wire for ConsumerGroupMetadataValue {
     const WIRE_BYTES_MIN: usize = 5;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let mut value = Self {
-            epoch: reader.i32()?,
-            metadata_hash: 0,
-        };
+        let mut value = Self { epoch: reader.i32()?, metadata_hash: 0 };
         reader.tags(|reader, tag| {
             match tag {
                 0 => value.metadata_hash = reader.i64()?,

@@ -19,9 +19,7 @@ impl Wire for ConsumerGroupPartitionMetadataKey {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-        })
+        Ok(Self { group_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -50,9 +48,7 @@ impl Wire for ConsumerGroupPartitionMetadataValue {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topics: reader.array(version)?,
-        };
+        let value = Self { topics: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -114,10 +110,7 @@ impl Wire for PartitionMetadata {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            partition: reader.i32()?,
-            racks: reader.array(version)?,
-        };
+        let value = Self { partition: reader.i32()?, racks: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -49,10 +49,7 @@ impl Wire for TopicPartition {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic: reader.string()?,
-            partitions: reader.array(version)?,
-        })
+        Ok(Self { topic: reader.string()?, partitions: reader.array(version)? })
     }
 
     fn write(&self, writer: &mut Writer, version: i16) -> Result<(), EncodeError> {

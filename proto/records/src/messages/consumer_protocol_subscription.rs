@@ -40,17 +40,9 @@ impl Wire for ConsumerProtocolSubscription {
         Ok(Self {
             topics: reader.array(version)?,
             user_data: reader.nullable_bytes()?,
-            owned_partitions: if version >= 1 {
-                reader.array(version)?
-            } else {
-                Vec::new()
-            },
+            owned_partitions: if version >= 1 { reader.array(version)? } else { Vec::new() },
             generation_id: if version >= 2 { reader.i32()? } else { -1 },
-            rack_id: if version >= 3 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            rack_id: if version >= 3 { reader.nullable_string()? } else { None },
         })
     }
 
@@ -87,10 +79,7 @@ impl Wire for TopicPartition {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            topic: reader.string()?,
-            partitions: reader.array(version)?,
-        })
+        Ok(Self { topic: reader.string()?, partitions: reader.array(version)? })
     }
 
     fn write(&self, writer: &mut Writer, version: i16) -> Result<(), EncodeError> {

@@ -16,9 +16,7 @@ impl Wire for EndTxnMarker {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            coordinator_epoch: reader.i32()?,
-        })
+        Ok(Self { coordinator_epoch: reader.i32()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {

@@ -20,9 +20,7 @@ impl Wire for GroupMetadataKey {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group: reader.string()?,
-        })
+        Ok(Self { group: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -138,11 +136,7 @@ impl Wire for MemberMetadata {
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let value = Self {
             member_id: reader.string()?,
-            group_instance_id: if version >= 3 {
-                reader.nullable_string()?
-            } else {
-                None
-            },
+            group_instance_id: if version >= 3 { reader.nullable_string()? } else { None },
             client_id: reader.string()?,
             client_host: reader.string()?,
             rebalance_timeout: if version >= 1 { reader.i32()? } else { -1 },

@@ -85,56 +85,153 @@ pub const NAMES: &[&str] = &[
     "TransactionLogValue",
 ];
 
-/// Calls `visitor` with the type of Kafka's name `name`; `None` if there is no such type.
+/// Calls `visitor` with the type of Kafka's name `name`; `None` if there is no such
+/// type.
 pub fn visit<V: Visitor>(name: &str, visitor: V) -> Option<V::Output> {
-    Some(match name { "ConsumerGroupCurrentMemberAssignmentKey" => visitor.visit::<consumer_group_current_member_assignment::ConsumerGroupCurrentMemberAssignmentKey>(),
-"ConsumerGroupCurrentMemberAssignmentValue" => visitor.visit::<consumer_group_current_member_assignment::ConsumerGroupCurrentMemberAssignmentValue>(),
-"ConsumerGroupMemberMetadataKey" => visitor.visit::<consumer_group_member_metadata::ConsumerGroupMemberMetadataKey>(),
-"ConsumerGroupMemberMetadataValue" => visitor.visit::<consumer_group_member_metadata::ConsumerGroupMemberMetadataValue>(),
-"ConsumerGroupMetadataKey" => visitor.visit::<consumer_group_metadata::ConsumerGroupMetadataKey>(),
-"ConsumerGroupMetadataValue" => visitor.visit::<consumer_group_metadata::ConsumerGroupMetadataValue>(),
-"ConsumerGroupPartitionMetadataKey" => visitor.visit::<consumer_group_partition_metadata::ConsumerGroupPartitionMetadataKey>(),
-"ConsumerGroupPartitionMetadataValue" => visitor.visit::<consumer_group_partition_metadata::ConsumerGroupPartitionMetadataValue>(),
-"ConsumerGroupRegularExpressionKey" => visitor.visit::<consumer_group_regular_expression::ConsumerGroupRegularExpressionKey>(),
-"ConsumerGroupRegularExpressionValue" => visitor.visit::<consumer_group_regular_expression::ConsumerGroupRegularExpressionValue>(),
-"ConsumerGroupTargetAssignmentMemberKey" => visitor.visit::<consumer_group_target_assignment_member::ConsumerGroupTargetAssignmentMemberKey>(),
-"ConsumerGroupTargetAssignmentMemberValue" => visitor.visit::<consumer_group_target_assignment_member::ConsumerGroupTargetAssignmentMemberValue>(),
-"ConsumerGroupTargetAssignmentMetadataKey" => visitor.visit::<consumer_group_target_assignment_metadata::ConsumerGroupTargetAssignmentMetadataKey>(),
-"ConsumerGroupTargetAssignmentMetadataValue" => visitor.visit::<consumer_group_target_assignment_metadata::ConsumerGroupTargetAssignmentMetadataValue>(),
-"ConsumerProtocolAssignment" => visitor.visit::<consumer_protocol_assignment::ConsumerProtocolAssignment>(),
-"ConsumerProtocolSubscription" => visitor.visit::<consumer_protocol_subscription::ConsumerProtocolSubscription>(),
-"EndTxnMarker" => visitor.visit::<end_txn_marker::EndTxnMarker>(),
-"GroupMetadataKey" => visitor.visit::<group_metadata::GroupMetadataKey>(),
-"GroupMetadataValue" => visitor.visit::<group_metadata::GroupMetadataValue>(),
-"LegacyOffsetCommitKey" => visitor.visit::<legacy_offset_commit::LegacyOffsetCommitKey>(),
-"LegacyOffsetCommitValue" => visitor.visit::<legacy_offset_commit::LegacyOffsetCommitValue>(),
-"OffsetCommitKey" => visitor.visit::<offset_commit::OffsetCommitKey>(),
-"OffsetCommitValue" => visitor.visit::<offset_commit::OffsetCommitValue>(),
-"ShareGroupCurrentMemberAssignmentKey" => visitor.visit::<share_group_current_member_assignment::ShareGroupCurrentMemberAssignmentKey>(),
-"ShareGroupCurrentMemberAssignmentValue" => visitor.visit::<share_group_current_member_assignment::ShareGroupCurrentMemberAssignmentValue>(),
-"ShareGroupMemberMetadataKey" => visitor.visit::<share_group_member_metadata::ShareGroupMemberMetadataKey>(),
-"ShareGroupMemberMetadataValue" => visitor.visit::<share_group_member_metadata::ShareGroupMemberMetadataValue>(),
-"ShareGroupMetadataKey" => visitor.visit::<share_group_metadata::ShareGroupMetadataKey>(),
-"ShareGroupMetadataValue" => visitor.visit::<share_group_metadata::ShareGroupMetadataValue>(),
-"ShareGroupStatePartitionMetadataKey" => visitor.visit::<share_group_state_partition_metadata::ShareGroupStatePartitionMetadataKey>(),
-"ShareGroupStatePartitionMetadataValue" => visitor.visit::<share_group_state_partition_metadata::ShareGroupStatePartitionMetadataValue>(),
-"ShareGroupTargetAssignmentMemberKey" => visitor.visit::<share_group_target_assignment_member::ShareGroupTargetAssignmentMemberKey>(),
-"ShareGroupTargetAssignmentMemberValue" => visitor.visit::<share_group_target_assignment_member::ShareGroupTargetAssignmentMemberValue>(),
-"ShareGroupTargetAssignmentMetadataKey" => visitor.visit::<share_group_target_assignment_metadata::ShareGroupTargetAssignmentMetadataKey>(),
-"ShareGroupTargetAssignmentMetadataValue" => visitor.visit::<share_group_target_assignment_metadata::ShareGroupTargetAssignmentMetadataValue>(),
-"StreamsGroupCurrentMemberAssignmentKey" => visitor.visit::<streams_group_current_member_assignment::StreamsGroupCurrentMemberAssignmentKey>(),
-"StreamsGroupCurrentMemberAssignmentValue" => visitor.visit::<streams_group_current_member_assignment::StreamsGroupCurrentMemberAssignmentValue>(),
-"StreamsGroupMemberMetadataKey" => visitor.visit::<streams_group_member_metadata::StreamsGroupMemberMetadataKey>(),
-"StreamsGroupMemberMetadataValue" => visitor.visit::<streams_group_member_metadata::StreamsGroupMemberMetadataValue>(),
-"StreamsGroupMetadataKey" => visitor.visit::<streams_group_metadata::StreamsGroupMetadataKey>(),
-"StreamsGroupMetadataValue" => visitor.visit::<streams_group_metadata::StreamsGroupMetadataValue>(),
-"StreamsGroupTargetAssignmentMemberKey" => visitor.visit::<streams_group_target_assignment_member::StreamsGroupTargetAssignmentMemberKey>(),
-"StreamsGroupTargetAssignmentMemberValue" => visitor.visit::<streams_group_target_assignment_member::StreamsGroupTargetAssignmentMemberValue>(),
-"StreamsGroupTargetAssignmentMetadataKey" => visitor.visit::<streams_group_target_assignment_metadata::StreamsGroupTargetAssignmentMetadataKey>(),
-"StreamsGroupTargetAssignmentMetadataValue" => visitor.visit::<streams_group_target_assignment_metadata::StreamsGroupTargetAssignmentMetadataValue>(),
-"StreamsGroupTopologyKey" => visitor.visit::<streams_group_topology::StreamsGroupTopologyKey>(),
-"StreamsGroupTopologyValue" => visitor.visit::<streams_group_topology::StreamsGroupTopologyValue>(),
-"TransactionLogKey" => visitor.visit::<transaction_log::TransactionLogKey>(),
-"TransactionLogValue" => visitor.visit::<transaction_log::TransactionLogValue>(),
- _ => return None, })
+    use consumer_group_current_member_assignment::ConsumerGroupCurrentMemberAssignmentKey;
+    use consumer_group_current_member_assignment::ConsumerGroupCurrentMemberAssignmentValue;
+    use consumer_group_member_metadata::ConsumerGroupMemberMetadataKey;
+    use consumer_group_member_metadata::ConsumerGroupMemberMetadataValue;
+    use consumer_group_metadata::ConsumerGroupMetadataKey;
+    use consumer_group_metadata::ConsumerGroupMetadataValue;
+    use consumer_group_partition_metadata::ConsumerGroupPartitionMetadataKey;
+    use consumer_group_partition_metadata::ConsumerGroupPartitionMetadataValue;
+    use consumer_group_regular_expression::ConsumerGroupRegularExpressionKey;
+    use consumer_group_regular_expression::ConsumerGroupRegularExpressionValue;
+    use consumer_group_target_assignment_member::ConsumerGroupTargetAssignmentMemberKey;
+    use consumer_group_target_assignment_member::ConsumerGroupTargetAssignmentMemberValue;
+    use consumer_group_target_assignment_metadata::ConsumerGroupTargetAssignmentMetadataKey;
+    use consumer_group_target_assignment_metadata::ConsumerGroupTargetAssignmentMetadataValue;
+    use consumer_protocol_assignment::ConsumerProtocolAssignment;
+    use consumer_protocol_subscription::ConsumerProtocolSubscription;
+    use end_txn_marker::EndTxnMarker;
+    use group_metadata::GroupMetadataKey;
+    use group_metadata::GroupMetadataValue;
+    use legacy_offset_commit::LegacyOffsetCommitKey;
+    use legacy_offset_commit::LegacyOffsetCommitValue;
+    use offset_commit::OffsetCommitKey;
+    use offset_commit::OffsetCommitValue;
+    use share_group_current_member_assignment::ShareGroupCurrentMemberAssignmentKey;
+    use share_group_current_member_assignment::ShareGroupCurrentMemberAssignmentValue;
+    use share_group_member_metadata::ShareGroupMemberMetadataKey;
+    use share_group_member_metadata::ShareGroupMemberMetadataValue;
+    use share_group_metadata::ShareGroupMetadataKey;
+    use share_group_metadata::ShareGroupMetadataValue;
+    use share_group_state_partition_metadata::ShareGroupStatePartitionMetadataKey;
+    use share_group_state_partition_metadata::ShareGroupStatePartitionMetadataValue;
+    use share_group_target_assignment_member::ShareGroupTargetAssignmentMemberKey;
+    use share_group_target_assignment_member::ShareGroupTargetAssignmentMemberValue;
+    use share_group_target_assignment_metadata::ShareGroupTargetAssignmentMetadataKey;
+    use share_group_target_assignment_metadata::ShareGroupTargetAssignmentMetadataValue;
+    use streams_group_current_member_assignment::StreamsGroupCurrentMemberAssignmentKey;
+    use streams_group_current_member_assignment::StreamsGroupCurrentMemberAssignmentValue;
+    use streams_group_member_metadata::StreamsGroupMemberMetadataKey;
+    use streams_group_member_metadata::StreamsGroupMemberMetadataValue;
+    use streams_group_metadata::StreamsGroupMetadataKey;
+    use streams_group_metadata::StreamsGroupMetadataValue;
+    use streams_group_target_assignment_member::StreamsGroupTargetAssignmentMemberKey;
+    use streams_group_target_assignment_member::StreamsGroupTargetAssignmentMemberValue;
+    use streams_group_target_assignment_metadata::StreamsGroupTargetAssignmentMetadataKey;
+    use streams_group_target_assignment_metadata::StreamsGroupTargetAssignmentMetadataValue;
+    use streams_group_topology::StreamsGroupTopologyKey;
+    use streams_group_topology::StreamsGroupTopologyValue;
+    use transaction_log::TransactionLogKey;
+    use transaction_log::TransactionLogValue;
+
+    Some(match name {
+        "ConsumerGroupCurrentMemberAssignmentKey" => {
+            visitor.visit::<ConsumerGroupCurrentMemberAssignmentKey>()
+        }
+        "ConsumerGroupCurrentMemberAssignmentValue" => {
+            visitor.visit::<ConsumerGroupCurrentMemberAssignmentValue>()
+        }
+        "ConsumerGroupMemberMetadataKey" => visitor.visit::<ConsumerGroupMemberMetadataKey>(),
+        "ConsumerGroupMemberMetadataValue" => visitor.visit::<ConsumerGroupMemberMetadataValue>(),
+        "ConsumerGroupMetadataKey" => visitor.visit::<ConsumerGroupMetadataKey>(),
+        "ConsumerGroupMetadataValue" => visitor.visit::<ConsumerGroupMetadataValue>(),
+        "ConsumerGroupPartitionMetadataKey" => visitor.visit::<ConsumerGroupPartitionMetadataKey>(),
+        "ConsumerGroupPartitionMetadataValue" => {
+            visitor.visit::<ConsumerGroupPartitionMetadataValue>()
+        }
+        "ConsumerGroupRegularExpressionKey" => visitor.visit::<ConsumerGroupRegularExpressionKey>(),
+        "ConsumerGroupRegularExpressionValue" => {
+            visitor.visit::<ConsumerGroupRegularExpressionValue>()
+        }
+        "ConsumerGroupTargetAssignmentMemberKey" => {
+            visitor.visit::<ConsumerGroupTargetAssignmentMemberKey>()
+        }
+        "ConsumerGroupTargetAssignmentMemberValue" => {
+            visitor.visit::<ConsumerGroupTargetAssignmentMemberValue>()
+        }
+        "ConsumerGroupTargetAssignmentMetadataKey" => {
+            visitor.visit::<ConsumerGroupTargetAssignmentMetadataKey>()
+        }
+        "ConsumerGroupTargetAssignmentMetadataValue" => {
+            visitor.visit::<ConsumerGroupTargetAssignmentMetadataValue>()
+        }
+        "ConsumerProtocolAssignment" => visitor.visit::<ConsumerProtocolAssignment>(),
+        "ConsumerProtocolSubscription" => visitor.visit::<ConsumerProtocolSubscription>(),
+        "EndTxnMarker" => visitor.visit::<EndTxnMarker>(),
+        "GroupMetadataKey" => visitor.visit::<GroupMetadataKey>(),
+        "GroupMetadataValue" => visitor.visit::<GroupMetadataValue>(),
+        "LegacyOffsetCommitKey" => visitor.visit::<LegacyOffsetCommitKey>(),
+        "LegacyOffsetCommitValue" => visitor.visit::<LegacyOffsetCommitValue>(),
+        "OffsetCommitKey" => visitor.visit::<OffsetCommitKey>(),
+        "OffsetCommitValue" => visitor.visit::<OffsetCommitValue>(),
+        "ShareGroupCurrentMemberAssignmentKey" => {
+            visitor.visit::<ShareGroupCurrentMemberAssignmentKey>()
+        }
+        "ShareGroupCurrentMemberAssignmentValue" => {
+            visitor.visit::<ShareGroupCurrentMemberAssignmentValue>()
+        }
+        "ShareGroupMemberMetadataKey" => visitor.visit::<ShareGroupMemberMetadataKey>(),
+        "ShareGroupMemberMetadataValue" => visitor.visit::<ShareGroupMemberMetadataValue>(),
+        "ShareGroupMetadataKey" => visitor.visit::<ShareGroupMetadataKey>(),
+        "ShareGroupMetadataValue" => visitor.visit::<ShareGroupMetadataValue>(),
+        "ShareGroupStatePartitionMetadataKey" => {
+            visitor.visit::<ShareGroupStatePartitionMetadataKey>()
+        }
+        "ShareGroupStatePartitionMetadataValue" => {
+            visitor.visit::<ShareGroupStatePartitionMetadataValue>()
+        }
+        "ShareGroupTargetAssignmentMemberKey" => {
+            visitor.visit::<ShareGroupTargetAssignmentMemberKey>()
+        }
+        "ShareGroupTargetAssignmentMemberValue" => {
+            visitor.visit::<ShareGroupTargetAssignmentMemberValue>()
+        }
+        "ShareGroupTargetAssignmentMetadataKey" => {
+            visitor.visit::<ShareGroupTargetAssignmentMetadataKey>()
+        }
+        "ShareGroupTargetAssignmentMetadataValue" => {
+            visitor.visit::<ShareGroupTargetAssignmentMetadataValue>()
+        }
+        "StreamsGroupCurrentMemberAssignmentKey" => {
+            visitor.visit::<StreamsGroupCurrentMemberAssignmentKey>()
+        }
+        "StreamsGroupCurrentMemberAssignmentValue" => {
+            visitor.visit::<StreamsGroupCurrentMemberAssignmentValue>()
+        }
+        "StreamsGroupMemberMetadataKey" => visitor.visit::<StreamsGroupMemberMetadataKey>(),
+        "StreamsGroupMemberMetadataValue" => visitor.visit::<StreamsGroupMemberMetadataValue>(),
+        "StreamsGroupMetadataKey" => visitor.visit::<StreamsGroupMetadataKey>(),
+        "StreamsGroupMetadataValue" => visitor.visit::<StreamsGroupMetadataValue>(),
+        "StreamsGroupTargetAssignmentMemberKey" => {
+            visitor.visit::<StreamsGroupTargetAssignmentMemberKey>()
+        }
+        "StreamsGroupTargetAssignmentMemberValue" => {
+            visitor.visit::<StreamsGroupTargetAssignmentMemberValue>()
+        }
+        "StreamsGroupTargetAssignmentMetadataKey" => {
+            visitor.visit::<StreamsGroupTargetAssignmentMetadataKey>()
+        }
+        "StreamsGroupTargetAssignmentMetadataValue" => {
+            visitor.visit::<StreamsGroupTargetAssignmentMetadataValue>()
+        }
+        "StreamsGroupTopologyKey" => visitor.visit::<StreamsGroupTopologyKey>(),
+        "StreamsGroupTopologyValue" => visitor.visit::<StreamsGroupTopologyValue>(),
+        "TransactionLogKey" => visitor.visit::<TransactionLogKey>(),
+        "TransactionLogValue" => visitor.visit::<TransactionLogValue>(),
+        _ => return None,
+    })
 }

@@ -21,11 +21,7 @@ impl Wire for OffsetCommitKey {
     const WIRE_BYTES_MIN: usize = 8;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group: reader.string()?,
-            topic: reader.string()?,
-            partition: reader.i32()?,
-        })
+        Ok(Self { group: reader.string()?, topic: reader.string()?, partition: reader.i32()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {

@@ -20,10 +20,7 @@ impl Wire for ShareGroupCurrentMemberAssignmentKey {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-            member_id: reader.string()?,
-        })
+        Ok(Self { group_id: reader.string()?, member_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -93,10 +90,7 @@ impl Wire for TopicPartitions {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { topic_id: reader.uuid()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

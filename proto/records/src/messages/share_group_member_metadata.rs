@@ -19,10 +19,7 @@ impl Wire for ShareGroupMemberMetadataKey {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-            member_id: reader.string()?,
-        })
+        Ok(Self { group_id: reader.string()?, member_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {

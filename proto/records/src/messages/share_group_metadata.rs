@@ -18,9 +18,7 @@ impl Wire for ShareGroupMetadataKey {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-        })
+        Ok(Self { group_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -50,10 +48,7 @@ impl Wire for ShareGroupMetadataValue {
     const WIRE_BYTES_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            epoch: reader.i32()?,
-            metadata_hash: reader.i64()?,
-        };
+        let value = Self { epoch: reader.i32()?, metadata_hash: reader.i64()? };
         reader.skip_tags()?;
         Ok(value)
     }

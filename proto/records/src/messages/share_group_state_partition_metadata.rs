@@ -19,9 +19,7 @@ impl Wire for ShareGroupStatePartitionMetadataKey {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-        })
+        Ok(Self { group_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -117,10 +115,7 @@ impl Wire for TopicInfo {
     const WIRE_BYTES_MIN: usize = 18;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic_id: reader.uuid()?,
-            topic_name: reader.string()?,
-        };
+        let value = Self { topic_id: reader.uuid()?, topic_name: reader.string()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -18,9 +18,7 @@ impl Wire for ShareGroupTargetAssignmentMetadataKey {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-        })
+        Ok(Self { group_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -49,9 +47,7 @@ impl Wire for ShareGroupTargetAssignmentMetadataValue {
     const WIRE_BYTES_MIN: usize = 5;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            assignment_epoch: reader.i32()?,
-        };
+        let value = Self { assignment_epoch: reader.i32()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -19,10 +19,7 @@ impl Wire for StreamsGroupCurrentMemberAssignmentKey {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-            member_id: reader.string()?,
-        })
+        Ok(Self { group_id: reader.string()?, member_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -138,11 +135,7 @@ impl Wire for TaskIds {
         writer.string(&self.subtopology_id)?;
         writer.array(&self.partitions, version)?;
         let tags = writer.tags();
-        if self
-            .assignment_epochs
-            .as_ref()
-            .is_none_or(|value| !value.is_empty())
-        {
+        if self.assignment_epochs.as_ref().is_none_or(|value| !value.is_empty()) {
             writer.tag(tags, 0, |writer| {
                 writer.nullable_array(self.assignment_epochs.as_deref(), version)?;
                 Ok(())

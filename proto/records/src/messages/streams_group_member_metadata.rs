@@ -19,10 +19,7 @@ impl Wire for StreamsGroupMemberMetadataKey {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-            member_id: reader.string()?,
-        })
+        Ok(Self { group_id: reader.string()?, member_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -123,10 +120,7 @@ impl Wire for Endpoint {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            host: reader.string()?,
-            port: reader.u16()?,
-        };
+        let value = Self { host: reader.string()?, port: reader.u16()? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -150,10 +144,7 @@ impl Wire for KeyValue {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            key: reader.string()?,
-            value: reader.string()?,
-        };
+        let value = Self { key: reader.string()?, value: reader.string()? };
         reader.skip_tags()?;
         Ok(value)
     }

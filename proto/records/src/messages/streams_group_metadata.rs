@@ -18,9 +18,7 @@ impl Wire for StreamsGroupMetadataKey {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-        })
+        Ok(Self { group_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -92,11 +90,7 @@ impl Wire for StreamsGroupMetadataValue {
                 Ok(())
             })?;
         }
-        if self
-            .last_assignment_configs
-            .as_ref()
-            .is_none_or(|value| !value.is_empty())
-        {
+        if self.last_assignment_configs.as_ref().is_none_or(|value| !value.is_empty()) {
             writer.tag(tags, 1, |writer| {
                 writer.nullable_array(self.last_assignment_configs.as_deref(), version)?;
                 Ok(())
@@ -123,10 +117,7 @@ impl Wire for LastAssignmentConfig {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            key: reader.string()?,
-            value: reader.string()?,
-        };
+        let value = Self { key: reader.string()?, value: reader.string()? };
         reader.skip_tags()?;
         Ok(value)
     }

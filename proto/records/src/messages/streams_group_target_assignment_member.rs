@@ -19,10 +19,7 @@ impl Wire for StreamsGroupTargetAssignmentMemberKey {
     const WIRE_BYTES_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-            member_id: reader.string()?,
-        })
+        Ok(Self { group_id: reader.string()?, member_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -89,10 +86,7 @@ impl Wire for TaskIds {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            subtopology_id: reader.string()?,
-            partitions: reader.array(version)?,
-        };
+        let value = Self { subtopology_id: reader.string()?, partitions: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -18,9 +18,7 @@ impl Wire for StreamsGroupTopologyKey {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group_id: reader.string()?,
-        })
+        Ok(Self { group_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -50,10 +48,7 @@ impl Wire for StreamsGroupTopologyValue {
     const WIRE_BYTES_MIN: usize = 6;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            epoch: reader.i32()?,
-            subtopologies: reader.array(version)?,
-        };
+        let value = Self { epoch: reader.i32()?, subtopologies: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }
@@ -155,10 +150,7 @@ impl Wire for TopicConfig {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            key: reader.string()?,
-            value: reader.string()?,
-        };
+        let value = Self { key: reader.string()?, value: reader.string()? };
         reader.skip_tags()?;
         Ok(value)
     }

@@ -18,9 +18,7 @@ impl Wire for TransactionLogKey {
     const WIRE_BYTES_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _version: i16) -> Result<Self, DecodeError> {
-        Ok(Self {
-            transactional_id: reader.string()?,
-        })
+        Ok(Self { transactional_id: reader.string()? })
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) -> Result<(), EncodeError> {
@@ -123,10 +121,7 @@ impl Wire for TransactionLogValue {
                     Ok(())
                 })?;
             } else {
-                return Err(not_in_version(
-                    "TransactionLogValue.previous_producer_id",
-                    version,
-                ));
+                return Err(not_in_version("TransactionLogValue.previous_producer_id", version));
             }
         }
         if self.next_producer_id != -1 {
@@ -136,10 +131,7 @@ impl Wire for TransactionLogValue {
                     Ok(())
                 })?;
             } else {
-                return Err(not_in_version(
-                    "TransactionLogValue.next_producer_id",
-                    version,
-                ));
+                return Err(not_in_version("TransactionLogValue.next_producer_id", version));
             }
         }
         if self.client_transaction_version != 0 {
@@ -162,10 +154,7 @@ impl Wire for TransactionLogValue {
                     Ok(())
                 })?;
             } else {
-                return Err(not_in_version(
-                    "TransactionLogValue.next_producer_epoch",
-                    version,
-                ));
+                return Err(not_in_version("TransactionLogValue.next_producer_epoch", version));
             }
         }
         Ok(())
@@ -189,10 +178,7 @@ impl Wire for PartitionsSchema {
     const WIRE_BYTES_MIN: usize = 3;
 
     fn read(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let value = Self {
-            topic: reader.string()?,
-            partition_ids: reader.array(version)?,
-        };
+        let value = Self { topic: reader.string()?, partition_ids: reader.array(version)? };
         reader.skip_tags()?;
         Ok(value)
     }

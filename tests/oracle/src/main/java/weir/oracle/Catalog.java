@@ -50,7 +50,7 @@ final class Catalog {
                 file.stream()
                     .map(entry -> entry.getName())
                     .filter(name -> name.startsWith("common/message/") && name.endsWith(".json"))
-                    .map(name -> name.substring("common/message/".length(), name.length() - ".json".length()))
+                    .map(name -> name.replace("common/message/", "").replace(".json", ""))
                     .sorted()
                     .forEach(names::add);
             }
@@ -88,10 +88,10 @@ final class Catalog {
         return ((Schema[]) schemas.get(null))[version];
     }
 
-    /** The bytes that Kafka stores or sends: requests and responses bare, records behind their two bytes. */
+    /** What Kafka stores or sends: requests and responses bare, records behind their two bytes. */
     static byte[] encode(String name, Message message, short version) {
         if (name.endsWith("Request") || name.endsWith("Response")) {
-            return MessageUtil.byteBufferToArray(MessageUtil.toByteBufferAccessor(message, version).buffer());
+            return bare(message, version);
         }
         if (name.endsWith("Key")) {
             return MessageUtil.toCoordinatorTypePrefixedBytes((ApiMessage) message);
@@ -99,8 +99,14 @@ final class Catalog {
         return MessageUtil.toVersionPrefixedBytes(version, message);
     }
 
+    static byte[] bare(Message message, short version) {
+        ByteBuffer buffer = MessageUtil.toByteBufferAccessor(message, version).buffer();
+        return MessageUtil.byteBufferToArray(buffer);
+    }
+
     /** Reads what {@link #encode} wrote; the whole of it must be used. */
-    static Message decode(String name, byte[] bytes, short version) throws ReflectiveOperationException {
+    static Message decode(String name, byte[] bytes, short version)
+            throws ReflectiveOperationException {
         ByteBuffer buffer = ByteBuffer.wrap(bytes);
         if (!name.endsWith("Request") && !name.endsWith("Response")) {
             buffer.getShort();

@@ -1,5 +1,9 @@
 package weir.oracle;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import java.io.BufferedInputStream;
+import java.io.BufferedOutputStream;
 import java.io.DataInputStream;
 import java.io.DataOutputStream;
 import java.io.EOFException;
@@ -25,9 +29,10 @@ final class Fixtures {
     private Fixtures() {}
 
     static void write(Path path, List<Group> groups) throws IOException {
-        try (var out = new DataOutputStream(new java.io.BufferedOutputStream(Files.newOutputStream(path)))) {
+        try (var file = Files.newOutputStream(path);
+                var out = new DataOutputStream(new BufferedOutputStream(file))) {
             for (Group group : groups) {
-                byte[] name = group.name().getBytes(java.nio.charset.StandardCharsets.UTF_8);
+                byte[] name = group.name().getBytes(UTF_8);
                 out.writeByte(name.length);
                 out.write(name);
                 out.writeShort(group.version());
@@ -42,13 +47,14 @@ final class Fixtures {
 
     static List<Group> read(Path path) throws IOException {
         List<Group> groups = new ArrayList<>();
-        try (var in = new DataInputStream(new java.io.BufferedInputStream(Files.newInputStream(path)))) {
+        try (var file = Files.newInputStream(path);
+                var in = new DataInputStream(new BufferedInputStream(file))) {
             while (true) {
                 int nameLength = in.read();
                 if (nameLength < 0) {
                     return groups;
                 }
-                String name = new String(exactly(in, nameLength), java.nio.charset.StandardCharsets.UTF_8);
+                String name = new String(exactly(in, nameLength), UTF_8);
                 short version = in.readShort();
                 int count = in.readUnsignedShort();
                 List<byte[]> samples = new ArrayList<>();

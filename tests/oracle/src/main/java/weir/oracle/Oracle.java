@@ -15,14 +15,13 @@ import org.apache.kafka.common.message.ResponseHeaderData;
 import org.apache.kafka.common.protocol.ApiKeys;
 import org.apache.kafka.common.protocol.Errors;
 import org.apache.kafka.common.protocol.Message;
-import org.apache.kafka.common.protocol.MessageUtil;
 
 /**
  * Makes fixtures from Kafka's own message classes, and checks bytes that weir wrote against them.
  *
  * <pre>
  *   generate REPOSITORY   writes proto/kafka/testdata and proto/records/testdata
- *   verify FILE...        decodes and re-encodes every sample of fixture files; the bytes must not change
+ *   verify FILE...        reads and writes again every sample; the bytes must not change
  * </pre>
  */
 public final class Oracle {
@@ -32,12 +31,11 @@ public final class Oracle {
     private Oracle() {}
 
     public static void main(String[] arguments) throws Exception {
-        List<String> rest = Arrays.asList(arguments).subList(Math.min(1, arguments.length), arguments.length);
         if (arguments.length == 2 && arguments[0].equals("generate")) {
             generate(Path.of(arguments[1]));
         } else if (arguments.length >= 2 && arguments[0].equals("verify")) {
             int failures = 0;
-            for (String file : rest) {
+            for (String file : List.of(arguments).subList(1, arguments.length)) {
                 failures += verify(Path.of(file));
             }
             System.exit(failures == 0 ? 0 : 1);
@@ -56,12 +54,14 @@ public final class Oracle {
         Fixtures.write(records.resolve("records.bin"), samples(Catalog.records()));
     }
 
-    private static List<Fixtures.Group> samples(List<String> names) throws ReflectiveOperationException {
+    private static List<Fixtures.Group> samples(List<String> names)
+            throws ReflectiveOperationException {
         List<Fixtures.Group> groups = new ArrayList<>();
         for (String name : names) {
             Class<?> type = Catalog.find(name);
-            for (int version = Catalog.firstVersion(type); version <= Catalog.lastVersion(type); version++) {
-                groups.add(samples(name, type, (short) version));
+            short last = Catalog.lastVersion(type);
+            for (short version = Catalog.firstVersion(type); version <= last; version++) {
+                groups.add(samples(name, type, version));
             }
         }
         return groups;
@@ -77,13 +77,14 @@ public final class Oracle {
                 default -> RandomMessage.Style.MIXED;
             };
             long seed = 31L * (31L * name.hashCode() + version) + index;
-            var message = (Message) new RandomMessage(seed, style).make(type, Catalog.schema(type, version));
-            samples.add(Catalog.encode(name, message, version));
+            var random = new RandomMessage(seed, style);
+            Object message = random.make(type, Catalog.schema(type, version));
+            samples.add(Catalog.encode(name, (Message) message, version));
         }
         return new Fixtures.Group(name, version, samples);
     }
 
-    /** Headers of every request and its response, in every version: which header version goes with which is Kafka's word. */
+    /** Headers of every request and its response: Kafka says which version goes with which. */
     private static List<Fixtures.Group> headers() {
         List<Fixtures.Group> groups = new ArrayList<>();
         for (ApiMessageType type : ApiMessageType.values()) {
@@ -91,7 +92,8 @@ public final class Oracle {
                 continue;
             }
             ApiKeys key = ApiKeys.forId(type.apiKey());
-            for (short version = type.lowestSupportedVersion(); version <= type.highestSupportedVersion(true); version++) {
+            short last = type.highestSupportedVersion(true);
+            for (short version = type.lowestSupportedVersion(); version <= last; version++) {
                 List<byte[]> requests = new ArrayList<>();
                 for (String clientId : new String[] {null, "", "größe"}) {
                     var header = new RequestHeaderData()
@@ -99,26 +101,22 @@ public final class Oracle {
                         .setRequestApiVersion(version)
                         .setCorrelationId(-5 + version)
                         .setClientId(clientId);
-                    requests.add(bare(header, key.requestHeaderVersion(version)));
+                    requests.add(Catalog.bare(header, key.requestHeaderVersion(version)));
                 }
                 groups.add(new Fixtures.Group(type.name + "Request", version, requests));
                 var header = new ResponseHeaderData().setCorrelationId(-5 + version);
-                byte[] response = bare(header, key.responseHeaderVersion(version));
+                byte[] response = Catalog.bare(header, key.responseHeaderVersion(version));
                 groups.add(new Fixtures.Group(type.name + "Response", version, List.of(response)));
             }
         }
         return groups;
     }
 
-    private static byte[] bare(Message message, short version) {
-        return MessageUtil.byteBufferToArray(MessageUtil.toByteBufferAccessor(message, version).buffer());
-    }
-
     private static String errors() {
         StringBuilder lines = new StringBuilder();
         for (Errors error : Errors.values()) {
             boolean retriable = error.exception() instanceof RetriableException;
-            lines.append(error.code()).append('\t').append(error.name()).append('\t').append(retriable).append('\n');
+            lines.append(String.format("%d\t%s\t%b%n", error.code(), error.name(), retriable));
         }
         return lines.toString();
     }
@@ -141,7 +139,8 @@ public final class Oracle {
             System.err.println(file + " holds no sample");
             return 1;
         }
-        System.out.printf("%s: %d passed, %d failed%n", file.getFileName(), samples - failures, failures);
+        System.out.printf(
+            "%s: %d passed, %d failed%n", file.getFileName(), samples - failures, failures);
         return failures;
     }
 
@@ -149,7 +148,9 @@ public final class Oracle {
     private static String difference(String name, short version, byte[] bytes) {
         try {
             byte[] again = Catalog.encode(name, Catalog.decode(name, bytes, version), version);
-            return Arrays.equals(bytes, again) ? null : "written again as " + HexFormat.of().formatHex(again);
+            return Arrays.equals(bytes, again)
+                ? null
+                : "written again as " + HexFormat.of().formatHex(again);
         } catch (RuntimeException | ReflectiveOperationException problem) {
             return problem.toString();
         }

@@ -2,18 +2,17 @@ package weir.oracle;
 
 import java.lang.reflect.Field;
 import java.lang.reflect.ParameterizedType;
-import java.lang.reflect.Type;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
-import java.util.Map;
 import java.util.Random;
 import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.message.ShareFetchResponseData;
 import org.apache.kafka.common.protocol.types.BoundField;
 import org.apache.kafka.common.protocol.types.Schema;
 import org.apache.kafka.common.protocol.types.TaggedFields;
+import org.apache.kafka.common.protocol.types.Type;
 import org.apache.kafka.common.record.BaseRecords;
 import org.apache.kafka.common.record.MemoryRecords;
 import org.apache.kafka.common.utils.ImplicitLinkedHashCollection;
@@ -21,8 +20,9 @@ import org.apache.kafka.common.utils.ImplicitLinkedHashCollection;
 /**
  * Fills a message of Kafka's own classes with seeded random values.
  *
- * The schema of the wanted version says which fields exist in it; all others keep their defaults, as they must. The
- * class's fields are set directly, so every value that can be on the wire can be made.
+ * The schema of the wanted version says which fields exist in it; all others keep their defaults,
+ * as they must. The class's fields are set directly, so every value that can be on the wire can be
+ * made.
  */
 final class RandomMessage {
     /** How the values of one sample are chosen. */
@@ -36,7 +36,8 @@ final class RandomMessage {
     }
 
     private static final String[] TEXTS = {
-        "a", "orders", "größe", "日本語", "🦀 emoji", "with space", "x".repeat(63), "y".repeat(130), "\u0000", "-"
+        "a", "orders", "größe", "日本語", "🦀 emoji", "with space", "x".repeat(63),
+        "y".repeat(130), "\u0000", "-"
     };
 
     private final Random random;
@@ -51,7 +52,8 @@ final class RandomMessage {
         return make(type, schema, 0);
     }
 
-    private Object make(Class<?> type, Schema schema, int depth) throws ReflectiveOperationException {
+    private Object make(Class<?> type, Schema schema, int depth)
+            throws ReflectiveOperationException {
         Object message = type.getDeclaredConstructor().newInstance();
         for (BoundField bound : schema.fields()) {
             if (bound.def.type instanceof TaggedFields tagged) {
@@ -65,13 +67,14 @@ final class RandomMessage {
         return message;
     }
 
-    private void set(Object message, String name, org.apache.kafka.common.protocol.types.Type type, int depth)
+    private void set(Object message, String name, Type type, int depth)
             throws ReflectiveOperationException {
         Field field = fieldNamed(message.getClass(), name);
         Object before = field.get(message);
         boolean nullable = mayBeNull(message, field, type, before);
         boolean mustSet = before == null && !nullable;
-        if (!mustSet && (style == Style.DEFAULT || style == Style.MIXED && random.nextInt(6) == 0)) {
+        boolean leave = style == Style.DEFAULT || style == Style.MIXED && random.nextInt(6) == 0;
+        if (leave && !mustSet) {
             return;
         }
         if (style == Style.MIXED && nullable && random.nextInt(4) == 0) {
@@ -85,20 +88,21 @@ final class RandomMessage {
         field.set(message, value);
     }
 
-    private static boolean mayBeNull(
-            Object message, Field field, org.apache.kafka.common.protocol.types.Type type, Object initial) {
+    private static boolean mayBeNull(Object message, Field field, Type type, Object initial) {
         if (type instanceof Schema) {
             // Schemas do not say which structs may be null. Those that may all start as null.
             return initial == null;
         }
-        if (field.getType() == BaseRecords.class && message instanceof ShareFetchResponseData.PartitionData) {
-            // Schemas call every record set nullable, and all start as null, but the class cannot write this one.
+        if (field.getType() == BaseRecords.class
+                && message instanceof ShareFetchResponseData.PartitionData) {
+            // Schemas call every record set nullable, and all start as null, but the class cannot
+            // write this one so.
             return false;
         }
         return type.isNullable();
     }
 
-    private Object value(Type javaType, org.apache.kafka.common.protocol.types.Type type, int depth)
+    private Object value(java.lang.reflect.Type javaType, Type type, int depth)
             throws ReflectiveOperationException {
         if (type instanceof Schema schema) {
             return make((Class<?>) javaType, schema, depth + 1);
@@ -113,7 +117,7 @@ final class RandomMessage {
             return (byte) number(Byte.MIN_VALUE, Byte.MAX_VALUE);
         } else if (raw == short.class || raw == Short.class) {
             return (short) number(Short.MIN_VALUE, Short.MAX_VALUE);
-        } else if (raw == int.class && type == org.apache.kafka.common.protocol.types.Type.UINT16) {
+        } else if (raw == int.class && type == Type.UINT16) {
             return (int) number(0, 65_535);
         } else if (raw == int.class || raw == Integer.class) {
             return (int) number(Integer.MIN_VALUE, Integer.MAX_VALUE);
@@ -135,7 +139,7 @@ final class RandomMessage {
         throw new IllegalStateException("no values for " + javaType);
     }
 
-    private Object collection(Type javaType, org.apache.kafka.common.protocol.types.Type elementType, int depth)
+    private Object collection(java.lang.reflect.Type javaType, Type elementType, int depth)
             throws ReflectiveOperationException {
         int count = depth < 2 ? 2 : 1;
         if (style == Style.MIXED) {
@@ -148,7 +152,7 @@ final class RandomMessage {
             }
             return elements;
         }
-        // A keyed collection: a generated class that extends ImplicitLinkedHashMultiCollection<Element>.
+        // A keyed collection: a class that extends ImplicitLinkedHashMultiCollection<Element>.
         Class<?> collectionClass = (Class<?>) javaType;
         var parent = (ParameterizedType) collectionClass.getGenericSuperclass();
         var elementClass = (Class<?>) parent.getActualTypeArguments()[0];
@@ -180,7 +184,8 @@ final class RandomMessage {
     }
 
     private byte[] bytes() {
-        byte[] bytes = new byte[empty() ? 0 : 1 + random.nextInt(random.nextInt(10) == 0 ? 700 : 20)];
+        int length = 1 + random.nextInt(random.nextInt(10) == 0 ? 700 : 20);
+        byte[] bytes = new byte[empty() ? 0 : length];
         random.nextBytes(bytes);
         return bytes;
     }
