@@ -19,6 +19,8 @@
 //!
 //! Read next: `definition.rs` for what is read, `rust.rs` for what is written.
 
+#![forbid(unsafe_code)]
+
 mod definition;
 mod jar;
 mod module;

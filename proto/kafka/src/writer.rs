@@ -14,8 +14,11 @@ use crate::uuid::Uuid;
 /// bytes.
 const COPY_BELOW_BYTES: usize = 512;
 
+/// Room of a fresh buffer: most responses fit, and after a record set what is left is used on.
+const BUFFER_BYTES: usize = 1024;
+
 /// Builds one encoded message.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Writer {
     pieces: Vec<Piece>,
     buffer: BytesMut,
@@ -36,10 +39,16 @@ pub struct TagSection {
     count_position: usize,
 }
 
+impl Default for Writer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Writer {
     /// A writer of the older encoding, without a byte written.
     pub fn new() -> Self {
-        Self::default()
+        Self { pieces: Vec::new(), buffer: BytesMut::with_capacity(BUFFER_BYTES), flexible: false }
     }
 
     /// Chooses the encoding of all that is written from here on.

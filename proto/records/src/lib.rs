@@ -10,6 +10,8 @@
 //!   value   version i16 │ value
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod messages;
 pub mod record;
 
