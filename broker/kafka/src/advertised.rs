@@ -72,26 +72,18 @@ impl Advertised {
             return rule.address.clone();
         }
         // Not all of 127.0.0.0/8: `localhost` does not lead to a listener on 127.0.0.2.
-        let is_localhost = [
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ];
+        let is_localhost = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let host = match is_localhost.contains(&local_ip) || self.gateways.contains(&peer_ip) {
             true => "localhost".to_owned(),
             false => local_ip.to_string(),
         };
-        HostPort {
-            host,
-            port: local.port(),
-        }
+        HostPort { host, port: local.port() }
     }
 
     fn rule_for(&self, peer: IpAddr) -> Option<&AdvertisedRule> {
         let specificity = |rule: &AdvertisedRule| match rule.peers {
             None => Some(0),
-            Some(network) => network
-                .contains(peer)
-                .then_some(u16::from(network.prefix_bits) + 1),
+            Some(network) => network.contains(peer).then_some(u16::from(network.prefix_bits) + 1),
         };
         let mut best: Option<(u16, &AdvertisedRule)> = None;
         for rule in &self.rules {
@@ -129,23 +121,17 @@ impl FromStr for Network {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
         };
-        let address: IpAddr = address
-            .parse()
-            .map_err(|_| InvalidAdvertised("the peer is not an address"))?;
+        let address: IpAddr =
+            address.parse().map_err(|_| InvalidAdvertised("the peer is not an address"))?;
         let bits_max = if address.is_ipv4() { 32 } else { 128 };
         let prefix_bits = match prefix_bits {
             None => bits_max,
-            Some(bits) => bits
-                .parse()
-                .map_err(|_| InvalidAdvertised("the prefix is no number"))?,
+            Some(bits) => bits.parse().map_err(|_| InvalidAdvertised("the prefix is no number"))?,
         };
         if prefix_bits > bits_max {
             return Err(InvalidAdvertised("the prefix is longer than the address"));
         }
-        Ok(Network {
-            address,
-            prefix_bits,
-        })
+        Ok(Network { address, prefix_bits })
     }
 }
 
@@ -154,12 +140,8 @@ impl FromStr for HostPort {
 
     fn from_str(text: &str) -> Result<HostPort, InvalidAdvertised> {
         let (host, port) = text.rsplit_once(':').ok_or(InvalidAdvertised("no port"))?;
-        let port = port
-            .parse()
-            .map_err(|_| InvalidAdvertised("the port is not 1 to 65535"))?;
-        let bracketed = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
+        let port = port.parse().map_err(|_| InvalidAdvertised("the port is not 1 to 65535"))?;
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = match bracketed {
             Some(host) => {
                 host.parse::<Ipv6Addr>()
@@ -177,10 +159,7 @@ impl FromStr for HostPort {
         if port == 0 {
             return Err(InvalidAdvertised("the port is not 1 to 65535"));
         }
-        Ok(HostPort {
-            host: host.to_owned(),
-            port,
-        })
+        Ok(HostPort { host: host.to_owned(), port })
     }
 }
 
@@ -192,10 +171,7 @@ impl FromStr for AdvertisedRule {
             Some((peers, address)) => (Some(peers.parse()?), address),
             None => (None, text),
         };
-        Ok(AdvertisedRule {
-            peers,
-            address: address.parse()?,
-        })
+        Ok(AdvertisedRule { peers, address: address.parse()? })
     }
 }
 
@@ -258,10 +234,7 @@ mod tests {
     fn check(rules: &[&str], gateways: &[&str], cases: &[(&str, &str, &str)]) {
         let advertised = Advertised {
             rules: rules.iter().map(|rule| rule.parse().unwrap()).collect(),
-            gateways: gateways
-                .iter()
-                .map(|gateway| gateway.parse().unwrap())
-                .collect(),
+            gateways: gateways.iter().map(|gateway| gateway.parse().unwrap()).collect(),
         };
         for (peer, local, told) in cases {
             let address = advertised.address_for(peer.parse().unwrap(), local.parse().unwrap());
@@ -277,11 +250,7 @@ mod tests {
             &[
                 ("127.0.0.1:4001", "127.0.0.1:9092", "localhost:9092"),
                 ("[::1]:4001", "[::1]:9093", "localhost:9093"),
-                (
-                    "[::ffff:127.0.0.1]:4001",
-                    "[::ffff:127.0.0.1]:9092",
-                    "localhost:9092",
-                ),
+                ("[::ffff:127.0.0.1]:4001", "[::ffff:127.0.0.1]:9092", "localhost:9092"),
                 ("127.0.0.1:4001", "127.0.0.2:9092", "127.0.0.2:9092"),
                 ("172.17.0.1:4001", "172.17.0.2:9092", "localhost:9092"),
                 ("172.17.0.3:4001", "172.17.0.2:9092", "172.17.0.2:9092"),
@@ -293,11 +262,7 @@ mod tests {
     #[test]
     fn a_rule_for_the_peers_network_beats_the_rule_for_all() {
         check(
-            &[
-                "broker.example:19092",
-                "10.0.0.0/8=inner:9092",
-                "10.1.0.0/16=near:9092",
-            ],
+            &["broker.example:19092", "10.0.0.0/8=inner:9092", "10.1.0.0/16=near:9092"],
             &[],
             &[
                 ("127.0.0.1:4001", "127.0.0.1:9092", "broker.example:19092"),
@@ -337,18 +302,12 @@ mod tests {
             "Iface Destination Gateway Flags\neth0 00000000 {gateway:08X} 0003\n\
              eth0 0011AC00 00000000 0001\n"
         );
-        assert_eq!(
-            ipv4_gateways(&table),
-            ["172.17.0.1".parse::<IpAddr>().unwrap()]
-        );
+        assert_eq!(ipv4_gateways(&table), ["172.17.0.1".parse::<IpAddr>().unwrap()]);
         let zero = "0".repeat(32);
         let table = format!(
             "{zero} 00 {zero} 00 fe800000000000000000000000000001 00000400 0 0 0 eth0\n\
              {zero} 00 {zero} 00 {zero} ffffffff 0 0 0 lo\n"
         );
-        assert_eq!(
-            ipv6_gateways(&table),
-            ["fe80::1".parse::<IpAddr>().unwrap()]
-        );
+        assert_eq!(ipv6_gateways(&table), ["fe80::1".parse::<IpAddr>().unwrap()]);
     }
 }

@@ -126,13 +126,7 @@ mod tests {
                 extents.push(vec![Extent::Memory(head), Extent::Memory(tail)]);
             }
         }
-        (
-            Answer {
-                frame: Gather { parts },
-                extents,
-            },
-            expected,
-        )
+        (Answer { frame: Gather { parts }, extents }, expected)
     }
 
     #[tokio::test]

@@ -32,19 +32,13 @@ impl RequestBudget {
     }
 
     fn of(total_bytes: usize) -> RequestBudget {
-        RequestBudget {
-            total_bytes,
-            free_bytes: Arc::new(Semaphore::new(total_bytes)),
-        }
+        RequestBudget { total_bytes, free_bytes: Arc::new(Semaphore::new(total_bytes)) }
     }
 
     /// Takes the bytes of one frame, waiting until they are free. The caller has checked that
     /// `frame_bytes` is at most [`FRAME_BYTES_MAX`].
     pub(crate) async fn take(&self, frame_bytes: usize) -> BudgetShare {
-        assert!(
-            frame_bytes <= FRAME_BYTES_MAX,
-            "unchecked frame length: it may never be granted"
-        );
+        assert!(frame_bytes <= FRAME_BYTES_MAX, "unchecked frame length: it may never be granted");
         let needs_bytes = match frame_bytes > FRAME_BYTES_LARGE {
             true => frame_bytes.max(self.total_bytes / 2),
             false => frame_bytes,
@@ -89,9 +83,7 @@ mod tests {
     #[test]
     fn bytes_come_back_when_a_share_is_dropped() {
         let budget = RequestBudget::of(1000);
-        let Poll::Ready(share) = is_ready(budget.take(600)) else {
-            panic!("600 of 1000 are free")
-        };
+        let Poll::Ready(share) = is_ready(budget.take(600)) else { panic!("600 of 1000 are free") };
         assert!(is_ready(budget.take(600)).is_pending(), "400 are left");
         drop(share);
         assert!(is_ready(budget.take(600)).is_ready());
@@ -105,9 +97,7 @@ mod tests {
         for (taken_mib, granted) in [(0, true), (128, true), (129, false), (200, false)] {
             let mut shares = Vec::new();
             for _ in 0..taken_mib {
-                let Poll::Ready(share) = is_ready(budget.take(MIB)) else {
-                    panic!("free")
-                };
+                let Poll::Ready(share) = is_ready(budget.take(MIB)) else { panic!("free") };
                 shares.push(share);
             }
             let free = budget.free_bytes();

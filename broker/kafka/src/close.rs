@@ -89,10 +89,7 @@ impl CloseReason {
     /// Whether this is an everyday end that deserves no warning: a socket that broke, a client that
     /// idled or went away.
     pub(crate) fn is_ordinary(&self) -> bool {
-        matches!(
-            self,
-            CloseReason::Socket(_) | CloseReason::Idle | CloseReason::DrainTimedOut
-        )
+        matches!(self, CloseReason::Socket(_) | CloseReason::Idle | CloseReason::DrainTimedOut)
     }
 }
 
@@ -113,19 +110,13 @@ pub(crate) struct Closed {
 impl CloseReason {
     /// The reason, blamed on a request.
     pub(crate) fn of(self, request: RequestName) -> Closed {
-        Closed {
-            request: Some(request),
-            reason: self,
-        }
+        Closed { request: Some(request), reason: self }
     }
 }
 
 impl<E: Into<CloseReason>> From<E> for Closed {
     fn from(reason: E) -> Closed {
-        Closed {
-            request: None,
-            reason: reason.into(),
-        }
+        Closed { request: None, reason: reason.into() }
     }
 }
 
@@ -151,16 +142,10 @@ mod tests {
             (*b"GET ", "looks like HTTP,"),
             ([0x16, 0x03, 0x01, 0x02], "looks like TLS,"),
             (*b"PRI ", "looks like HTTP/2"),
-            (
-                [0x7f, 0xff, 0xff, 0xff],
-                "frame length 2147483647 is not within",
-            ),
+            ([0x7f, 0xff, 0xff, 0xff], "frame length 2147483647 is not within"),
             ([0xff, 0xff, 0xff, 0xff], "frame length -1 is not within"),
         ] {
-            let reason = CloseReason::FrameLength {
-                length: i32::from_be_bytes(prefix),
-                prefix,
-            };
+            let reason = CloseReason::FrameLength { length: i32::from_be_bytes(prefix), prefix };
             assert!(reason.to_string().contains(said), "{reason}");
         }
     }

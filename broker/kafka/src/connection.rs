@@ -91,10 +91,7 @@ pub async fn serve_connection<R, W>(
 {
     let _counted = service.broker().metrics().connection(Dialect::Kafka);
     let (closing, is_closing) = watch::channel(false);
-    let info = Arc::new(ConnectionInfo {
-        ends,
-        closing: is_closing,
-    });
+    let info = Arc::new(ConnectionInfo { ends, closing: is_closing });
     let (queue, queued) = mpsc::channel(CONNECTION_UNANSWERED_REQUESTS_MAX);
     let requests = Requests {
         frames: FrameReader::new(reader),
@@ -147,12 +144,7 @@ impl<R: AsyncRead + Unpin> Requests<R> {
             requests_in_turn += 1;
             bytes_in_turn += frame.len();
             let (request, answer) = dispatch::begin(&self.service, &self.info, frame).await?;
-            let queued = Queued {
-                request,
-                answer,
-                budget,
-                place,
-            };
+            let queued = Queued { request, answer, budget, place };
             if self.queue.send(queued).await.is_err() {
                 // The writing loop ended first, and says why.
                 return Ok(());
@@ -184,20 +176,11 @@ async fn write_answers<W: AsyncWrite + Unpin>(
     mut writer: AnswerWriter<W>,
     mut queued: mpsc::Receiver<Queued>,
 ) -> Result<(), Closed> {
-    while let Some(Queued {
-        request,
-        answer,
-        budget,
-        place,
-    }) = queued.recv().await
-    {
+    while let Some(Queued { request, answer, budget, place }) = queued.recv().await {
         let answer = answer.await.map_err(|reason| reason.of(request))?;
         drop(budget);
         if let Some(answer) = answer {
-            writer
-                .send(answer)
-                .await
-                .map_err(|reason| reason.of(request))?;
+            writer.send(answer).await.map_err(|reason| reason.of(request))?;
         }
         drop(place);
     }

@@ -34,21 +34,11 @@ impl ServedApi {
         start: fn(Exchange) -> Started,
         gaps: &'static [&'static str],
     ) -> ServedApi {
-        ServedApi {
-            key,
-            first,
-            last,
-            listed_from: first,
-            start,
-            gaps,
-        }
+        ServedApi { key, first, last, listed_from: first, start, gaps }
     }
 
     const fn listed_from(self, version: i16) -> ServedApi {
-        ServedApi {
-            listed_from: version,
-            ..self
-        }
+        ServedApi { listed_from: version, ..self }
     }
 }
 
@@ -106,10 +96,7 @@ pub(crate) async fn begin(
     let frame_bytes = frame.len();
     let mut body = Reader::new(frame);
     let header = RequestHeader::decode(&mut body)?;
-    let name = RequestName {
-        api_key: header.api_key,
-        version: header.api_version,
-    };
+    let name = RequestName { api_key: header.api_key, version: header.api_version };
     let Some(served) = SERVED.iter().find(|api| api.key == header.api_key) else {
         return Err(CloseReason::UnservedApi.of(name));
     };
@@ -130,10 +117,7 @@ pub(crate) async fn begin(
         // The one request whose version a client guesses, so the one that is answered (KIP-511).
         api::api_versions::answer_unsupported_version(&exchange)
     } else {
-        Err(CloseReason::UnservedVersion {
-            first: served.first,
-            last: served.last,
-        })
+        Err(CloseReason::UnservedVersion { first: served.first, last: served.last })
     };
     match started {
         Ok(pending) => Ok((name, pending)),
@@ -153,22 +137,14 @@ mod tests {
         for api in SERVED {
             let (first, last) = api.key.stable_versions();
             assert!(first <= api.first && api.last <= last, "{:?}", api.key);
-            assert!(
-                api.first <= api.last && api.listed_from <= api.first,
-                "{:?}",
-                api.key
-            );
+            assert!(api.first <= api.last && api.listed_from <= api.first, "{:?}", api.key);
         }
     }
 
     #[test]
     fn no_api_stands_in_the_table_twice() {
         for (index, api) in SERVED.iter().enumerate() {
-            assert!(
-                !SERVED[..index].iter().any(|other| other.key == api.key),
-                "{:?}",
-                api.key
-            );
+            assert!(!SERVED[..index].iter().any(|other| other.key == api.key), "{:?}", api.key);
         }
     }
 }

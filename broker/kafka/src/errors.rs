@@ -22,18 +22,12 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// A code that says it all.
     pub(crate) fn of(code: ErrorCode) -> Refusal {
-        Refusal {
-            code,
-            message: None,
-        }
+        Refusal { code, message: None }
     }
 
     /// A code with a sentence.
     pub(crate) fn because(code: ErrorCode, message: impl Into<String>) -> Refusal {
-        Refusal {
-            code,
-            message: Some(message.into()),
-        }
+        Refusal { code, message: Some(message.into()) }
     }
 }
 
@@ -47,10 +41,7 @@ pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
             let text = format!("partition is closed by a reshard, partitions {open} are open");
             Refusal::because(ErrorCode::INVALID_RECORD, text)
         }
-        AppendError::BatchTooLarge {
-            size_bytes,
-            limit_bytes,
-        } => Refusal::because(
+        AppendError::BatchTooLarge { size_bytes, limit_bytes } => Refusal::because(
             ErrorCode::MESSAGE_TOO_LARGE,
             format!("batch of {size_bytes} bytes exceeds max.message.bytes of {limit_bytes}"),
         ),
@@ -75,10 +66,9 @@ pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
             ErrorCode::KAFKA_STORAGE_ERROR,
             "the partition is damaged or its storage failed, it takes no writes until a restart",
         ),
-        AppendError::FlushFailed => Refusal::because(
-            ErrorCode::KAFKA_STORAGE_ERROR,
-            "the flush of the batch failed",
-        ),
+        AppendError::FlushFailed => {
+            Refusal::because(ErrorCode::KAFKA_STORAGE_ERROR, "the flush of the batch failed")
+        }
         AppendError::EndMoved { .. } => Refusal::of(ErrorCode::UNKNOWN_SERVER_ERROR),
         // Not a retriable code: no later attempt can succeed.
         AppendError::OffsetsExhausted => Refusal::because(
@@ -134,10 +124,7 @@ pub(crate) fn create_refusal(topic: &str, error: &CreateStreamError) -> Refusal 
         ),
         CreateStreamError::NameCollision { other } => Refusal::because(
             ErrorCode::INVALID_TOPIC_EXCEPTION,
-            format!(
-                "Topic '{}' collides with existing topic: {other}",
-                ClientText(topic)
-            ),
+            format!("Topic '{}' collides with existing topic: {other}", ClientText(topic)),
         ),
         CreateStreamError::PartitionCount { max } => Refusal::because(
             ErrorCode::INVALID_PARTITIONS,
@@ -153,10 +140,7 @@ pub(crate) fn config_refusal(error: &ConfigError) -> Refusal {
     let text = match error {
         ConfigError::Unknown { name } => format!("Unknown topic config name: {}", ClientText(name)),
         ConfigError::Invalid { name, value, why } => {
-            format!(
-                "Invalid value {} for configuration {name}: {why}",
-                ClientText(value)
-            )
+            format!("Invalid value {} for configuration {name}: {why}", ClientText(value))
         }
     };
     Refusal::because(ErrorCode::INVALID_CONFIG, text)
@@ -199,10 +183,7 @@ pub(crate) fn name_refusal(name: &str, error: InvalidStreamName) -> Refusal {
              '.', '_' and '-'"
         ),
     };
-    Refusal::because(
-        ErrorCode::INVALID_TOPIC_EXCEPTION,
-        format!("Topic name is invalid: {why}"),
-    )
+    Refusal::because(ErrorCode::INVALID_TOPIC_EXCEPTION, format!("Topic name is invalid: {why}"))
 }
 
 #[cfg(test)]
@@ -216,26 +197,10 @@ mod tests {
     fn producers_retry_what_can_succeed_later_and_nothing_else() {
         for (error, retriable) in [
             (AppendError::UnknownPartition, true),
-            (
-                AppendError::Closed {
-                    open: vec![PartitionIndex::ZERO],
-                },
-                false,
-            ),
-            (
-                AppendError::BatchTooLarge {
-                    size_bytes: 2,
-                    limit_bytes: 1,
-                },
-                false,
-            ),
+            (AppendError::Closed { open: vec![PartitionIndex::ZERO] }, false),
+            (AppendError::BatchTooLarge { size_bytes: 2, limit_bytes: 1 }, false),
             (AppendError::InvalidTimestamp, false),
-            (
-                AppendError::OverQuota {
-                    partition: PartitionIndex::ZERO,
-                },
-                true,
-            ),
+            (AppendError::OverQuota { partition: PartitionIndex::ZERO }, true),
             (AppendError::TimedOut, true),
             (AppendError::DiskFull, true),
             (AppendError::Stopped, true),
@@ -253,28 +218,14 @@ mod tests {
         let offset = Offset::ZERO;
         for (error, code) in [
             (
-                ReadError::OutOfRange {
-                    log_start: offset,
-                    log_end: offset,
-                },
+                ReadError::OutOfRange { log_start: offset, log_end: offset },
                 ErrorCode::OFFSET_OUT_OF_RANGE,
             ),
+            (ReadError::Corrupt { at: offset }, ErrorCode::KAFKA_STORAGE_ERROR),
+            (ReadError::Io("eio".to_owned()), ErrorCode::KAFKA_STORAGE_ERROR),
+            (ReadError::UnknownPartition, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
             (
-                ReadError::Corrupt { at: offset },
-                ErrorCode::KAFKA_STORAGE_ERROR,
-            ),
-            (
-                ReadError::Io("eio".to_owned()),
-                ErrorCode::KAFKA_STORAGE_ERROR,
-            ),
-            (
-                ReadError::UnknownPartition,
-                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-            ),
-            (
-                ReadError::OverQuota {
-                    retry_after: Duration::ZERO,
-                },
+                ReadError::OverQuota { retry_after: Duration::ZERO },
                 ErrorCode::THROTTLING_QUOTA_EXCEEDED,
             ),
         ] {

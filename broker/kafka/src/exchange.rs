@@ -15,7 +15,7 @@ use weir_core::broker::Broker;
 use weir_core::metrics::RequestMetrics;
 use weir_kafka_protocol::{ErrorCode, Gather, Reader, Request, RequestHeader, Response, frame};
 
-use crate::close::{CloseReason, RequestName};
+use crate::close::CloseReason;
 use crate::connection::ConnectionInfo;
 
 use crate::service::KafkaService;
@@ -72,27 +72,12 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     pub(crate) fn new(context: RequestContext, header: RequestHeader, body: Reader) -> Exchange {
-        Exchange {
-            context,
-            header,
-            body,
-        }
-    }
-
-    pub(crate) fn name(&self) -> RequestName {
-        RequestName {
-            api_key: self.header.api_key,
-            version: self.header.api_version,
-        }
+        Exchange { context, header, body }
     }
 
     /// Reads the body. Bytes after it are ignored, as Kafka does.
     pub(crate) fn decode<R: Request>(&mut self) -> Result<R, CloseReason> {
-        assert_eq!(
-            R::API_KEY,
-            self.header.api_key,
-            "dispatched to the handler of another API"
-        );
+        assert_eq!(R::API_KEY, self.header.api_key, "dispatched to the handler of another API");
         Ok(R::decode(&mut self.body, self.header.api_version)?)
     }
 
@@ -113,10 +98,7 @@ impl Exchange {
         extents: Vec<Vec<Extent>>,
     ) -> Result<Answer, CloseReason> {
         let frame = frame::encode_response(self.header.correlation_id, version, response)?;
-        self.context
-            .metrics
-            .bytes_out
-            .add(frame.total_length() as u64);
+        self.context.metrics.bytes_out.add(frame.total_length() as u64);
         Ok(Answer { frame, extents })
     }
 

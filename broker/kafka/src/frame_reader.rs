@@ -51,10 +51,7 @@ pub(crate) struct FrameReader<R> {
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) fn new(stream: R) -> FrameReader<R> {
-        FrameReader {
-            stream,
-            ahead: BytesMut::new(),
-        }
+        FrameReader { stream, ahead: BytesMut::new() }
     }
 
     /// Waits for the next frame and returns its length, which is at most [`FRAME_BYTES_MAX`]; none
@@ -167,20 +164,9 @@ mod tests {
 
     #[tokio::test]
     async fn frames_of_every_size_come_out_whole_and_in_order() {
-        let sizes = [
-            0,
-            1,
-            5,
-            8_000,
-            9_000,
-            BODY_BYTES_FIRST,
-            3 * BODY_BYTES_FIRST + 7,
-            2,
-        ];
-        let bodies: Vec<Vec<u8>> = sizes
-            .iter()
-            .map(|&size| (0..size).map(|at| (at % 251) as u8).collect())
-            .collect();
+        let sizes = [0, 1, 5, 8_000, 9_000, BODY_BYTES_FIRST, 3 * BODY_BYTES_FIRST + 7, 2];
+        let bodies: Vec<Vec<u8>> =
+            sizes.iter().map(|&size| (0..size).map(|at| (at % 251) as u8).collect()).collect();
         let sent: Vec<u8> = bodies.iter().flat_map(|body| frame(body)).collect();
         let (read, end) = read_all(&sent).await;
         assert_eq!(read, bodies);
@@ -189,18 +175,10 @@ mod tests {
 
     #[tokio::test]
     async fn lengths_that_cannot_be_are_refused_before_any_allocation() {
-        for length in [
-            -1,
-            i32::MIN,
-            i32::MAX,
-            i32::try_from(FRAME_BYTES_MAX).unwrap() + 1,
-        ] {
+        for length in [-1, i32::MIN, i32::MAX, i32::try_from(FRAME_BYTES_MAX).unwrap() + 1] {
             let (read, end) = read_all(&length.to_be_bytes()).await;
             assert!(read.is_empty());
-            assert!(
-                matches!(end, Some(CloseReason::FrameLength { .. })),
-                "{length}: {end:?}"
-            );
+            assert!(matches!(end, Some(CloseReason::FrameLength { .. })), "{length}: {end:?}");
         }
     }
 
@@ -210,10 +188,7 @@ mod tests {
         for kept in 1..whole.len() {
             let (read, end) = read_all(&whole[..kept]).await;
             assert!(read.is_empty());
-            assert!(
-                matches!(end, Some(CloseReason::EndInsideFrame)),
-                "{kept} bytes: {end:?}"
-            );
+            assert!(matches!(end, Some(CloseReason::EndInsideFrame)), "{kept} bytes: {end:?}");
         }
     }
 
@@ -222,10 +197,7 @@ mod tests {
         let (mut client, server) = duplex(1 << 16);
         let mut reader = FrameReader::new(server);
         client.write_all(&frame(&[0; 100])[..50]).await.unwrap();
-        assert!(matches!(
-            next(&mut reader).await,
-            Err(CloseReason::StandsStill)
-        ));
+        assert!(matches!(next(&mut reader).await, Err(CloseReason::StandsStill)));
 
         let (mut client, server) = duplex(1 << 16);
         let mut reader = FrameReader::new(server);
@@ -246,15 +218,9 @@ mod tests {
     async fn only_a_client_that_waits_for_nothing_is_idle() {
         let (client, server) = duplex(1 << 16);
         let mut reader = FrameReader::new(server);
-        assert!(matches!(
-            reader.next_length(|| false).await,
-            Err(CloseReason::Idle)
-        ));
+        assert!(matches!(reader.next_length(|| false).await, Err(CloseReason::Idle)));
         let waiting = timeout(IDLE_MAX * 3, reader.next_length(|| true)).await;
-        assert!(
-            waiting.is_err(),
-            "a client that waits for an answer is not idle"
-        );
+        assert!(waiting.is_err(), "a client that waits for an answer is not idle");
         drop(client);
     }
 }

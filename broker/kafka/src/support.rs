@@ -10,10 +10,7 @@ pub fn support_table() -> String {
     for api in SERVED {
         let versions = match api.listed_from == api.first {
             true => format!("{}-{}", api.first, api.last),
-            false => format!(
-                "{}-{} (listed from {})",
-                api.first, api.last, api.listed_from
-            ),
+            false => format!("{}-{} (listed from {})", api.first, api.last, api.listed_from),
         };
         let (key, name, gaps) = (api.key.as_i16(), api.key.name(), api.gaps.join("; "));
         let written = writeln!(table, "| {key} | {name} | {versions} | {gaps} |");

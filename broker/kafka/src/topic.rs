@@ -8,11 +8,8 @@ use weir_kafka_protocol::{ErrorCode, Uuid};
 use weir_model::ids::StreamId;
 
 /// The topics that hold a broker's own state; Kafka's list, not every name with two underscores.
-const INTERNAL_TOPICS: [&str; 3] = [
-    "__consumer_offsets",
-    "__transaction_state",
-    "__share_group_state",
-];
+const INTERNAL_TOPICS: [&str; 3] =
+    ["__consumer_offsets", "__transaction_state", "__share_group_state"];
 
 /// Whether clients may neither write to nor create a topic of this name.
 pub(crate) fn is_internal(name: &str) -> bool {
@@ -37,12 +34,12 @@ impl TopicRef<'_> {
     /// The topic, or the code that says that there is none.
     pub(crate) fn resolve(self, broker: &Broker) -> Result<Arc<Stream>, ErrorCode> {
         match self {
-            TopicRef::Name(name) => broker
-                .stream(name)
-                .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-            TopicRef::Id(Uuid(bytes)) => broker
-                .stream_by_id(StreamId::from_bytes(bytes))
-                .ok_or(ErrorCode::UNKNOWN_TOPIC_ID),
+            TopicRef::Name(name) => {
+                broker.stream(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+            }
+            TopicRef::Id(Uuid(bytes)) => {
+                broker.stream_by_id(StreamId::from_bytes(bytes)).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)
+            }
         }
     }
 }

@@ -39,10 +39,7 @@ impl Unanswered {
     pub(crate) async fn admit(self: &Arc<Unanswered>, frame_bytes: usize) -> UnansweredRequest {
         loop {
             if self.try_admit(frame_bytes) {
-                return UnansweredRequest {
-                    of: Arc::clone(self),
-                    frame_bytes,
-                };
+                return UnansweredRequest { of: Arc::clone(self), frame_bytes };
             }
             self.answered.notified().await;
         }

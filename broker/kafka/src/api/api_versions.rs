@@ -30,16 +30,10 @@ pub(crate) async fn handle(
         && is_software_name(&request.client_software_version);
     if context.version >= 3 && !names_its_software {
         let error_code = context.answer_code(ErrorCode::INVALID_REQUEST);
-        return Ok(ApiVersionsResponse {
-            error_code,
-            ..Default::default()
-        });
+        return Ok(ApiVersionsResponse { error_code, ..Default::default() });
     }
     let api_keys = SERVED.iter().map(listed).collect();
-    Ok(ApiVersionsResponse {
-        api_keys,
-        ..Default::default()
-    })
+    Ok(ApiVersionsResponse { api_keys, ..Default::default() })
 }
 
 /// Answers a version that is not served, in the one form that every client can read.
@@ -57,11 +51,7 @@ pub(crate) fn answer_unsupported_version(
 }
 
 fn listed(api: &ServedApi) -> ApiVersion {
-    ApiVersion {
-        api_key: api.key.as_i16(),
-        min_version: api.listed_from,
-        max_version: api.last,
-    }
+    ApiVersion { api_key: api.key.as_i16(), min_version: api.listed_from, max_version: api.last }
 }
 
 /// Kafka's `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?`.
@@ -69,9 +59,7 @@ fn is_software_name(text: &str) -> bool {
     let ends_well = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     ends_well(text.chars().next())
         && ends_well(text.chars().next_back())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
 }
 
 #[cfg(test)]

@@ -68,10 +68,7 @@ pub(crate) async fn handle(
             });
         }
     }
-    Ok(CreateTopicsResponse {
-        throttle_time_ms: 0,
-        topics,
-    })
+    Ok(CreateTopicsResponse { throttle_time_ms: 0, topics })
 }
 
 /// The topics by name; one that is named twice is refused.
@@ -107,13 +104,7 @@ fn new_stream(
         false => assigned_partitions(&topic, options.node_id)?,
     };
     let overrides = overrides(topic.configs)?;
-    Ok(NewStream {
-        name,
-        routing: Routing::ByPartition,
-        partitions,
-        overrides,
-        intent,
-    })
+    Ok(NewStream { name, routing: Routing::ByPartition, partitions, overrides, intent })
 }
 
 fn check_replication_factor(factor: i16) -> Result<(), Refusal> {
@@ -146,12 +137,7 @@ fn partition_count(wanted: i32, default: u32) -> Result<u32, Refusal> {
 
 /// The number of partitions that a manual assignment lists.
 fn assigned_partitions(topic: &CreatableTopic, node_id: i32) -> Result<u32, Refusal> {
-    let invalid = |text: String| {
-        Err(Refusal::because(
-            ErrorCode::INVALID_REPLICA_ASSIGNMENT,
-            text,
-        ))
-    };
+    let invalid = |text: String| Err(Refusal::because(ErrorCode::INVALID_REPLICA_ASSIGNMENT, text));
     if topic.num_partitions != BROKER_DEFAULT || i32::from(topic.replication_factor) != -1 {
         return Err(Refusal::because(
             ErrorCode::INVALID_REQUEST,
@@ -160,11 +146,7 @@ fn assigned_partitions(topic: &CreatableTopic, node_id: i32) -> Result<u32, Refu
         ));
     }
     let mut indexes = BTreeSet::new();
-    for CreatableReplicaAssignment {
-        partition_index,
-        broker_ids,
-    } in &topic.assignments
-    {
+    for CreatableReplicaAssignment { partition_index, broker_ids } in &topic.assignments {
         if broker_ids.as_slice() != [node_id] {
             return invalid(format!(
                 "The manual partition assignment includes brokers {broker_ids:?}, \
@@ -177,10 +159,7 @@ fn assigned_partitions(topic: &CreatableTopic, node_id: i32) -> Result<u32, Refu
             ));
         }
     }
-    match (0..)
-        .zip(&indexes)
-        .all(|(expected, index)| expected == *index)
-    {
+    match (0..).zip(&indexes).all(|(expected, index)| expected == *index) {
         true => Ok(u32::try_from(indexes.len()).unwrap_or(u32::MAX)),
         false => invalid("Partitions should be a consecutive 0-based integer sequence.".to_owned()),
     }
@@ -190,10 +169,7 @@ fn overrides(configs: Vec<CreatableTopicConfig>) -> Result<BTreeMap<String, Stri
     let mut overrides = BTreeMap::new();
     for CreatableTopicConfig { name, value } in configs {
         let Some(value) = value else {
-            let text = format!(
-                "Null value not supported for topic config {}",
-                ClientText(&name)
-            );
+            let text = format!("Null value not supported for topic config {}", ClientText(&name));
             return Err(Refusal::because(ErrorCode::INVALID_CONFIG, text));
         };
         overrides.insert(name, value);
@@ -224,18 +200,11 @@ fn configs(stream: &Stream) -> Vec<CreatableTopicConfigs> {
             name: name.to_owned(),
             value: Some(own.map_or(default, String::as_str).to_owned()),
             read_only: false,
-            config_source: if own.is_some() {
-                SOURCE_TOPIC
-            } else {
-                SOURCE_DEFAULT
-            },
+            config_source: if own.is_some() { SOURCE_TOPIC } else { SOURCE_DEFAULT },
             is_sensitive: false,
         }
     };
-    SETTINGS
-        .iter()
-        .map(|setting| describe(setting.name, setting.default))
-        .collect()
+    SETTINGS.iter().map(|setting| describe(setting.name, setting.default)).collect()
 }
 
 fn refused(context: &RequestContext, name: String, refusal: Refusal) -> CreatableTopicResult {

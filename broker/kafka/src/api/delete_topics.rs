@@ -25,10 +25,7 @@ pub(crate) async fn handle(
     context: RequestContext,
     request: DeleteTopicsRequest,
 ) -> Result<DeleteTopicsResponse, CloseReason> {
-    let named = |name| DeleteTopicState {
-        name: Some(name),
-        topic_id: Uuid::ZERO,
-    };
+    let named = |name| DeleteTopicState { name: Some(name), topic_id: Uuid::ZERO };
     let topics: Vec<DeleteTopicState> = match context.version >= STATES_FROM {
         true => request.topics,
         false => request.topic_names.into_iter().map(named).collect(),
@@ -37,10 +34,7 @@ pub(crate) async fn handle(
     for topic in topics {
         responses.push(delete(&context, topic).await);
     }
-    Ok(DeleteTopicsResponse {
-        throttle_time_ms: 0,
-        responses,
-    })
+    Ok(DeleteTopicsResponse { throttle_time_ms: 0, responses })
 }
 
 async fn delete(context: &RequestContext, topic: DeleteTopicState) -> DeletableTopicResult {
@@ -64,12 +58,7 @@ async fn delete(context: &RequestContext, topic: DeleteTopicState) -> DeletableT
     };
     let deleted = context.broker().delete_stream(stream.id).await;
     let outcome = deleted.map_err(|error| delete_refusal(&error, unknown));
-    result(
-        context,
-        Some(stream.name.to_string()),
-        topic_id(&stream),
-        outcome,
-    )
+    result(context, Some(stream.name.to_string()), topic_id(&stream), outcome)
 }
 
 fn result(
@@ -79,9 +68,7 @@ fn result(
     outcome: Result<(), Refusal>,
 ) -> DeletableTopicResult {
     let refusal = outcome.err();
-    let code = refusal
-        .as_ref()
-        .map_or(ErrorCode::NONE, |refusal| refusal.code);
+    let code = refusal.as_ref().map_or(ErrorCode::NONE, |refusal| refusal.code);
     DeletableTopicResult {
         name,
         topic_id,

@@ -34,11 +34,8 @@ use crate::errors::read_code;
 use crate::exchange::{Answer, Exchange, PendingAnswer, RequestContext, Started};
 use crate::topic::TopicRef;
 
-pub(crate) const GAPS: &[&str] = &[
-    "no fetch sessions (KIP-227)",
-    "no diverging epochs",
-    "no preferred read replica",
-];
+pub(crate) const GAPS: &[&str] =
+    &["no fetch sessions (KIP-227)", "no diverging epochs", "no preferred read replica"];
 
 /// First version that names topics by id.
 const TOPIC_IDS_FROM: i16 = 13;
@@ -74,10 +71,7 @@ async fn answer(exchange: Exchange, request: FetchRequest) -> Result<Option<Answ
     let context = &exchange.context;
     if !FULL_FETCH_EPOCHS.contains(&request.session_epoch) {
         let error_code = context.answer_code(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
-        let response = FetchResponse {
-            error_code,
-            ..Default::default()
-        };
+        let response = FetchResponse { error_code, ..Default::default() };
         return exchange.answer(&response, Vec::new()).map(Some);
     }
     let plan = plan(context, request);
@@ -132,26 +126,12 @@ fn plan(context: &RequestContext, request: FetchRequest) -> Plan {
                 }
             });
             let partition_index = wanted.partition;
-            partitions.push(PartitionData {
-                partition_index,
-                ..Default::default()
-            });
+            partitions.push(PartitionData { partition_index, ..Default::default() });
         }
         let (topic, topic_id) = (topic.topic, topic.topic_id);
-        topics.push((
-            FetchableTopicResponse {
-                topic,
-                topic_id,
-                partitions,
-            },
-            slots,
-        ));
+        topics.push((FetchableTopicResponse { topic, topic_id, partitions }, slots));
     }
-    Plan {
-        order,
-        topics,
-        is_read_committed: request.isolation_level == READ_COMMITTED,
-    }
+    Plan { order, topics, is_read_committed: request.isolation_level == READ_COMMITTED }
 }
 
 fn wanted_of(stream: &Arc<Stream>, wanted: &WantedPartition) -> Result<FetchPartition, ErrorCode> {
@@ -201,23 +181,14 @@ fn translate(
                     data.log_start_offset = ranges.watermarks.log_start.as_i64();
                     data.aborted_transactions = plan.is_read_committed.then(Vec::new);
                     let length = ranges.bytes;
-                    data.records = Some(RecordSet::External {
-                        index: extents.len(),
-                        length,
-                    });
+                    data.records = Some(RecordSet::External { index: extents.len(), length });
                     extents.push(ranges.extents);
                 }
             }
         }
         responses.push(topic);
     }
-    (
-        FetchResponse {
-            responses,
-            ..Default::default()
-        },
-        extents,
-    )
+    (FetchResponse { responses, ..Default::default() }, extents)
 }
 
 /// A number of bytes; what is negative counts as none.

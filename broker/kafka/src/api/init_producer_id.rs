@@ -2,6 +2,7 @@
 //!
 //! - Without transactional id: a new producer id with epoch 0, unique for the life of the data. An
 //!   id that the client sends along (3+) is not needed and not looked at, as in Kafka.
+//! - With an empty transactional id: INVALID_REQUEST.
 //! - With a transactional id: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, and one log line. Transactions
 //!   are not built, and this is the one code on which the Java client and librdkafka both fail at
 //!   once: they take most others for a coordinator that is not ready yet, and ask again for ever.
@@ -32,6 +33,9 @@ pub(crate) async fn handle(
         ..Default::default()
     };
     if let Some(transactional_id) = &request.transactional_id {
+        if transactional_id.is_empty() {
+            return Ok(refused(ErrorCode::INVALID_REQUEST));
+        }
         let peer = context.connection.ends.peer;
         let transactional_id = ClientText(transactional_id);
         warn!(%peer, %transactional_id, "refusing a transactional producer: not supported yet");

@@ -31,6 +31,9 @@ use crate::topic::TopicRef;
 
 pub(crate) const GAPS: &[&str] = &["the request's timeout (10+) is not used"];
 
+/// First version that answers with a leader epoch.
+const LEADER_EPOCH_FROM: i16 = 4;
+
 /// What a timestamp asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
@@ -55,15 +58,9 @@ pub(crate) async fn handle(
             };
             partitions.push(answer(&context, wanted.partition_index, found));
         }
-        topics.push(ListOffsetsTopicResponse {
-            name: topic.name.clone(),
-            partitions,
-        });
+        topics.push(ListOffsetsTopicResponse { name: topic.name.clone(), partitions });
     }
-    Ok(ListOffsetsResponse {
-        throttle_time_ms: 0,
-        topics,
-    })
+    Ok(ListOffsetsResponse { throttle_time_ms: 0, topics })
 }
 
 async fn find(
@@ -79,9 +76,7 @@ async fn find(
         .and_then(|index| stream.partition(index))
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let readers_epoch = Some(wanted.current_leader_epoch).filter(|epoch| *epoch >= 0);
-    broker
-        .check_epoch(readers_epoch)
-        .map_err(|error| read_code(&error))?;
+    broker.check_epoch(readers_epoch).map_err(|error| read_code(&error))?;
     match question {
         Question::NoSuchTier => Ok(None),
         Question::Start(at) => {
@@ -93,9 +88,7 @@ async fn find(
 
 fn question(version: i16, timestamp: i64) -> Result<Question, ErrorCode> {
     match timestamp {
-        0.. => Ok(Question::Start(StartAt::AtTime(Timestamp::from_millis(
-            timestamp,
-        )))),
+        0.. => Ok(Question::Start(StartAt::AtTime(Timestamp::from_millis(timestamp)))),
         -1 => Ok(Question::Start(StartAt::Latest)),
         -2 => Ok(Question::Start(StartAt::Earliest)),
         -3 if version >= 7 => Ok(Question::Start(StartAt::LargestTimestamp)),
@@ -119,20 +112,20 @@ fn answer(
         leader_epoch: -1,
     };
     match found {
-        Err(code) => ListOffsetsPartitionResponse {
-            error_code: context.answer_code(code),
-            ..nowhere
-        },
-        Ok(Some(FoundOffset {
-            offset: Some(offset),
-            timestamp,
-            epoch,
-        })) => ListOffsetsPartitionResponse {
-            offset: offset.as_i64(),
-            timestamp: timestamp.map_or(-1, Timestamp::as_millis),
-            leader_epoch: epoch.as_i32(),
-            ..nowhere
-        },
+        Err(code) => {
+            ListOffsetsPartitionResponse { error_code: context.answer_code(code), ..nowhere }
+        }
+        Ok(Some(FoundOffset { offset: Some(offset), timestamp, epoch })) => {
+            ListOffsetsPartitionResponse {
+                offset: offset.as_i64(),
+                timestamp: timestamp.map_or(-1, Timestamp::as_millis),
+                leader_epoch: match context.version >= LEADER_EPOCH_FROM {
+                    true => epoch.as_i32(),
+                    false => -1,
+                },
+                ..nowhere
+            }
+        }
         Ok(_) => nowhere,
     }
 }
@@ -159,11 +152,7 @@ mod tests {
                     true => meaning,
                     false => Err(ErrorCode::UNSUPPORTED_VERSION),
                 };
-                assert_eq!(
-                    question(version, timestamp),
-                    expected,
-                    "{timestamp} in {version}"
-                );
+                assert_eq!(question(version, timestamp), expected, "{timestamp} in {version}");
             }
         }
     }

@@ -51,12 +51,7 @@ pub(crate) async fn handle(
     };
     let asks_for_all = |topics: &Vec<_>| context.version == 0 && topics.is_empty();
     let mut topics = match request.topics.filter(|topics| !asks_for_all(topics)) {
-        None => context
-            .broker()
-            .streams()
-            .iter()
-            .map(|found| describe(&context, found))
-            .collect(),
+        None => context.broker().streams().iter().map(|found| describe(&context, found)).collect(),
         Some(topics) => look_up(&context, topics, request.allow_auto_topic_creation).await,
     };
     for topic in &mut topics {
@@ -64,10 +59,7 @@ pub(crate) async fn handle(
     }
     let options = context.broker().options();
     let ends = context.connection.ends;
-    let address = context
-        .service
-        .advertised()
-        .address_for(ends.peer, ends.local);
+    let address = context.service.advertised().address_for(ends.peer, ends.local);
     Ok(MetadataResponse {
         brokers: vec![MetadataResponseBroker {
             node_id: options.node_id,
@@ -183,10 +175,7 @@ fn describe(context: &RequestContext, stream: &Arc<Stream>) -> MetadataResponseT
         name: Some(stream.name.to_string()),
         topic_id: topic_id(stream),
         is_internal: is_internal(stream.name.as_str()),
-        partitions: partitions
-            .iter()
-            .map(|p| describe_partition(p.id.index.as_i32()))
-            .collect(),
+        partitions: partitions.iter().map(|p| describe_partition(p.id.index.as_i32())).collect(),
         topic_authorized_operations: OPERATIONS_NOT_ASKED,
     }
 }

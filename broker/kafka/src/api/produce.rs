@@ -85,33 +85,17 @@ async fn begin(mut exchange: Exchange) -> Result<PendingAnswer, CloseReason> {
             true => TopicRef::Name(&topic.name),
             false => TopicRef::Id(topic.topic_id),
         };
-        let stream = reference
-            .resolve(exchange.context.broker())
-            .map_err(Refusal::of);
+        let stream = reference.resolve(exchange.context.broker()).map_err(Refusal::of);
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
-            let target = may_append
-                .clone()
-                .and(stream.as_deref().map_err(Refusal::clone));
+            let target = may_append.clone().and(stream.as_deref().map_err(Refusal::clone));
             partitions.push(begin_partition(&exchange.context, target, data).await);
         }
         let (name, topic_id) = (topic.name, topic.topic_id);
-        let response = TopicProduceResponse {
-            name,
-            topic_id,
-            partition_responses: Vec::new(),
-        };
-        topics.push(BegunTopic {
-            response,
-            partitions,
-        });
+        let response = TopicProduceResponse { name, topic_id, partition_responses: Vec::new() };
+        topics.push(BegunTopic { response, partitions });
     }
-    Ok(Box::pin(finish(
-        exchange,
-        acks.unwrap_or(Acks::Settled),
-        timeout,
-        topics,
-    )))
+    Ok(Box::pin(finish(exchange, acks.unwrap_or(Acks::Settled), timeout, topics)))
 }
 
 async fn begin_partition(
@@ -130,11 +114,7 @@ async fn begin_partition(
             appended.map_err(|error| append_refusal(&error))
         }
     };
-    BegunPartition {
-        index,
-        record_count,
-        begun,
-    }
+    BegunPartition { index, record_count, begun }
 }
 
 /// Everything that can be said about a batch without asking the core. One pass over its bytes.
@@ -172,17 +152,8 @@ async fn finish(
     let mut responses = Vec::with_capacity(topics.len());
     let deadline = tokio::time::sleep(timeout);
     tokio::pin!(deadline);
-    for BegunTopic {
-        mut response,
-        partitions,
-    } in topics
-    {
-        for BegunPartition {
-            index,
-            record_count,
-            begun,
-        } in partitions
-        {
+    for BegunTopic { mut response, partitions } in topics {
+        for BegunPartition { index, record_count, begun } in partitions {
             let outcome = match begun {
                 Err(refusal) => Err(refusal),
                 // An append is decided by now; the deadline is only for what may take long.
@@ -195,9 +166,7 @@ async fn finish(
             if outcome.is_ok() {
                 exchange.context.metrics.records_in.add(record_count);
             }
-            response
-                .partition_responses
-                .push(answer_partition(&exchange.context, index, outcome));
+            response.partition_responses.push(answer_partition(&exchange.context, index, outcome));
         }
         responses.push(response);
     }
@@ -207,10 +176,7 @@ async fn finish(
             Some(code) => Err(CloseReason::FailedWithoutAcks(code)),
         };
     }
-    let response = ProduceResponse {
-        responses,
-        ..Default::default()
-    };
+    let response = ProduceResponse { responses, ..Default::default() };
     exchange.answer(&response, Vec::new()).map(Some)
 }
 
@@ -248,10 +214,6 @@ fn answer_partition(
 }
 
 fn first_error(responses: &[TopicProduceResponse]) -> Option<ErrorCode> {
-    let partitions = responses
-        .iter()
-        .flat_map(|topic| &topic.partition_responses);
-    partitions
-        .map(|partition| ErrorCode(partition.error_code))
-        .find(|code| !code.is_none())
+    let partitions = responses.iter().flat_map(|topic| &topic.partition_responses);
+    partitions.map(|partition| ErrorCode(partition.error_code)).find(|code| !code.is_none())
 }

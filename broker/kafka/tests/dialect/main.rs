@@ -1,0 +1,12 @@
+//! The dialect as a client sees it: frames over an in-memory stream, a whole broker on the in-memory
+//! log behind it, no network, no disk, no real time.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+
+mod client;
+mod connection;
+mod damage;
+mod fetch;
+mod metadata;
+mod produce;
+mod topics;

@@ -1,0 +1,205 @@
+//! CreateTopics and DeleteTopics.
+
+use weir_kafka_protocol::messages::create_topics::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreatableTopicResult,
+    CreateTopicsRequest,
+};
+use weir_kafka_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use weir_kafka_protocol::{ErrorCode, Uuid};
+
+use crate::client::{Client, Server, versions_of};
+
+fn topic(name: &str) -> CreatableTopic {
+    CreatableTopic {
+        name: name.to_owned(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    }
+}
+
+async fn create(client: &mut Client, topics: Vec<CreatableTopic>) -> Vec<CreatableTopicResult> {
+    let request = CreateTopicsRequest { topics, ..Default::default() };
+    client.call(7, &request).await.topics
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_version_creates_and_deletes() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    for version in versions_of::<CreateTopicsRequest>() {
+        let name = format!("orders-{version}");
+        let wanted = CreatableTopic { num_partitions: 3, ..topic(&name) };
+        let request = CreateTopicsRequest { topics: vec![wanted], ..Default::default() };
+        let result = client.call(version, &request).await.topics.remove(0);
+        assert_eq!((result.error_code, result.name.as_str()), (0, name.as_str()));
+        let stream = server.broker.stream(&name).expect("made");
+        assert_eq!(stream.partitions().len(), 3);
+        if version >= 5 {
+            assert_eq!((result.num_partitions, result.replication_factor), (3, 1));
+            let configs = result.configs.expect("described");
+            assert!(configs.iter().any(|config| config.name == "retention.ms"));
+        }
+        if version >= 7 {
+            assert_eq!(result.topic_id, Uuid(stream.id.to_bytes()));
+        }
+    }
+    for version in versions_of::<DeleteTopicsRequest>() {
+        let name = format!("orders-{}", version + 1);
+        let request = match version {
+            6 => DeleteTopicsRequest {
+                topics: vec![DeleteTopicState { name: Some(name.clone()), topic_id: Uuid::ZERO }],
+                ..Default::default()
+            },
+            _ => DeleteTopicsRequest { topic_names: vec![name.clone()], ..Default::default() },
+        };
+        for code in [ErrorCode::NONE, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION] {
+            // Version 1 names a topic that the loop above did not make.
+            let code = if version == 0 { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { code };
+            let result = client.call(version, &request).await.responses.remove(0);
+            assert_eq!(ErrorCode(result.error_code), code, "{version}");
+            assert_eq!(result.name.as_deref(), Some(name.as_str()));
+        }
+        assert!(server.broker.stream(&name).is_none());
+    }
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_that_cannot_be_are_refused_one_by_one_in_kafkas_words() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    create(&mut client, vec![topic("taken"), topic("with.dot")]).await;
+    let config = |name: &str, value: Option<&str>| {
+        let value = value.map(str::to_owned);
+        vec![CreatableTopicConfig { name: name.to_owned(), value }]
+    };
+    let assigned = |assignments: &[(i32, &[i32])]| {
+        let assign = |(partition_index, broker_ids): &(i32, &[i32])| CreatableReplicaAssignment {
+            partition_index: *partition_index,
+            broker_ids: broker_ids.to_vec(),
+        };
+        CreatableTopic {
+            num_partitions: -1,
+            replication_factor: -1,
+            assignments: assignments.iter().map(assign).collect(),
+            ..topic("t")
+        }
+    };
+    let t = || topic("t");
+    for (wanted, code, said) in [
+        (topic("taken"), ErrorCode::TOPIC_ALREADY_EXISTS, "Topic 'taken' already exists."),
+        (topic("with_dot"), ErrorCode::INVALID_TOPIC_EXCEPTION, "collides with existing topic"),
+        (topic(""), ErrorCode::INVALID_TOPIC_EXCEPTION, "the empty string is not allowed"),
+        (topic("."), ErrorCode::INVALID_TOPIC_EXCEPTION, "'.' is not allowed"),
+        (topic("a b"), ErrorCode::INVALID_TOPIC_EXCEPTION, "other than ASCII alphanumerics"),
+        (topic("__consumer_offsets"), ErrorCode::INVALID_TOPIC_EXCEPTION, "own state"),
+        (
+            CreatableTopic { num_partitions: 0, ..t() },
+            ErrorCode::INVALID_PARTITIONS,
+            "larger than 0",
+        ),
+        (
+            CreatableTopic { num_partitions: i32::MAX, ..t() },
+            ErrorCode::INVALID_PARTITIONS,
+            "at most 10000",
+        ),
+        (
+            CreatableTopic { replication_factor: 3, ..t() },
+            ErrorCode::INVALID_REPLICATION_FACTOR,
+            "target replication factor of 3 cannot be reached because only 1 broker(s)",
+        ),
+        (
+            CreatableTopic { replication_factor: 0, ..t() },
+            ErrorCode::INVALID_REPLICATION_FACTOR,
+            "must be larger than 0",
+        ),
+        (
+            CreatableTopic { configs: config("no.such", Some("1")), ..t() },
+            ErrorCode::INVALID_CONFIG,
+            "Unknown topic config name: no.such",
+        ),
+        (
+            CreatableTopic { configs: config("retention.ms", Some("soon")), ..t() },
+            ErrorCode::INVALID_CONFIG,
+            "Invalid value soon for configuration retention.ms",
+        ),
+        (
+            CreatableTopic { configs: config("retention.ms", None), ..t() },
+            ErrorCode::INVALID_CONFIG,
+            "Null value",
+        ),
+        (assigned(&[(0, &[2])]), ErrorCode::INVALID_REPLICA_ASSIGNMENT, "only broker 1"),
+        (assigned(&[(1, &[1])]), ErrorCode::INVALID_REPLICA_ASSIGNMENT, "consecutive"),
+        (assigned(&[(0, &[1]), (0, &[1])]), ErrorCode::INVALID_REPLICA_ASSIGNMENT, "multiple"),
+        (
+            CreatableTopic { num_partitions: 1, ..assigned(&[(0, &[1])]) },
+            ErrorCode::INVALID_REQUEST,
+            "numPartitions",
+        ),
+    ] {
+        let name = wanted.name.clone();
+        let result = create(&mut client, vec![wanted]).await.remove(0);
+        assert_eq!(ErrorCode(result.error_code), code, "{name}: {said}");
+        let message = result.error_message.expect("a sentence");
+        assert!(message.contains(said), "{message}");
+    }
+    assert!(server.broker.stream("t").is_none(), "nothing was made");
+    let result = create(&mut client, vec![assigned(&[(1, &[1]), (0, &[1])])]).await.remove(0);
+    assert_eq!((result.error_code, result.num_partitions), (0, 2));
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn good_and_bad_topics_of_one_request_do_not_touch_each_other() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    let topics = vec![topic("twice"), topic("good"), topic("twice"), topic("b/d"), topic("fine")];
+    let results = create(&mut client, topics).await;
+    let mut codes: Vec<_> =
+        results.iter().map(|result| (result.name.as_str(), ErrorCode(result.error_code))).collect();
+    codes.sort();
+    let expected = [
+        ("b/d", ErrorCode::INVALID_TOPIC_EXCEPTION),
+        ("fine", ErrorCode::NONE),
+        ("good", ErrorCode::NONE),
+        ("twice", ErrorCode::INVALID_REQUEST),
+    ];
+    assert_eq!(codes, expected);
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn validating_makes_nothing() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    let request = CreateTopicsRequest {
+        topics: vec![CreatableTopic { num_partitions: -1, ..topic("orders") }],
+        validate_only: true,
+        ..Default::default()
+    };
+    let result = client.call(7, &request).await.topics.remove(0);
+    assert_eq!((result.error_code, result.num_partitions, result.topic_id), (0, 1, Uuid::ZERO));
+    assert!(server.broker.stream("orders").is_none());
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_is_deleted_by_its_id_and_only_by_one_of_both() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    let topic_id = client.create_topic("orders", 1, &[]).await;
+    for (name, id, code) in [
+        (Some("orders"), topic_id, ErrorCode::INVALID_REQUEST),
+        (None, Uuid::ZERO, ErrorCode::INVALID_REQUEST),
+        (None, Uuid([9; 16]), ErrorCode::UNKNOWN_TOPIC_ID),
+        (None, topic_id, ErrorCode::NONE),
+        (None, topic_id, ErrorCode::UNKNOWN_TOPIC_ID),
+    ] {
+        let state = DeleteTopicState { name: name.map(str::to_owned), topic_id: id };
+        let request = DeleteTopicsRequest { topics: vec![state], ..Default::default() };
+        let result = client.call(6, &request).await.responses.remove(0);
+        assert_eq!(ErrorCode(result.error_code), code, "{name:?} {id}");
+    }
+    client.close().await;
+}
