@@ -82,6 +82,9 @@ pub struct ReadRecord {
     pub epoch: LogEpoch,
     /// Its timestamp, within 0 and now.
     pub timestamp: Timestamp,
+    /// Its timestamp as it is stored, which a producer's clock may have put into the future. It is
+    /// the same at each read, as what names the record must be.
+    pub stored_timestamp: Timestamp,
     /// Its key.
     pub key: Option<Bytes>,
     /// Its value.
@@ -324,6 +327,7 @@ mod tests {
             offset: Offset::ZERO,
             epoch: LogEpoch::ZERO,
             timestamp: Timestamp::default(),
+            stored_timestamp: Timestamp::default(),
             key: key.map(Bytes::copy_from_slice),
             value: None,
             headers: Headers::default(),
