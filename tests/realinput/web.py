@@ -10,6 +10,8 @@ import socket
 import subprocess
 import time
 
+from harness.ports import free_port
+
 PATHS = 200
 
 CONFIGURATION = """
@@ -54,12 +56,6 @@ function response()
     if answered >= lines + 100 then wrk.thread:stop() end
 end
 """
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class WebServer:

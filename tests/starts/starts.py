@@ -1,0 +1,132 @@
+"""Figures of a first run: time from exec to the first answers, memory at rest, and 200 topics in a row.
+
+    starts   median of N starts on an empty directory: exec to the first Metadata answer and to the first
+             ListStreams answer, each within 50 ms; RssAnon after ten seconds of rest at most 20 MB
+    topics   200 topics created and one acks=all record written to each, one after the other, at most
+             200 x (0.3 ms + 4 x the fdatasync that the same disk takes in this run)
+
+The figures are printed. They decide the result only with `--strict`, as a machine that does other work at
+the same time is slow for no fault of weir's; without it only a wrong answer fails.
+"""
+
+import argparse
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import wire
+from harness.ports import free_port
+from harness.weir_process import Weir, binary
+
+FIRST_ANSWER_MS_MAX = 50
+RSS_ANON_BYTES_MAX = 20_000_000
+TOPICS = 200
+CREATE_MS_MAX = 0.3
+FLUSHES_PER_TOPIC = 4
+
+
+def first_answers(root):
+    """One start on an empty directory; milliseconds from exec to each dialect's first answer.
+
+    The ports are chosen before, as waiting for the ready line would be no part of a client's wait.
+    """
+    kafka, kinesis = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    command = [
+        binary(), "serve", "--data-dir", root, "--kafka", kafka, "--kinesis", kinesis,
+        "--http", "off", "--log-format", "json",
+    ]  # fmt: skip
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        when_answered(lambda: first_metadata(kafka), process)
+        metadata_ms = (time.monotonic() - started) * 1000
+        when_answered(lambda: wire.list_streams(kinesis), process)
+        list_streams_ms = (time.monotonic() - started) * 1000
+    finally:
+        process.kill()
+        process.wait()
+    return metadata_ms, list_streams_ms
+
+
+def first_metadata(address):
+    with wire.connect(address) as connection:
+        wire.metadata(connection)
+
+
+def when_answered(ask, process):
+    """Asks until somebody listens."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return ask()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise RuntimeError("weir did not begin to listen") from None
+            time.sleep(0.0005)
+
+
+def fdatasync_ms(directory):
+    """Median of 100 flushes of 4 KiB appended to a file in `directory`."""
+    took = []
+    with tempfile.TemporaryFile(dir=directory) as file:
+        for _ in range(100):
+            os.write(file.fileno(), b"x" * 4096)
+            started = time.perf_counter()
+            os.fdatasync(file.fileno())
+            took.append((time.perf_counter() - started) * 1000)
+    return statistics.median(took)
+
+
+def create_topics_ms(weir):
+    batch = wire.batch_of_one(b"one record in each topic")
+    with wire.connect(weir.kafka) as connection:
+        started = time.perf_counter()
+        for number in range(TOPICS):
+            name = f"topic-{number:03}".encode()
+            wire.create_topic(connection, name)
+            wire.produce(connection, name, batch)
+        return (time.perf_counter() - started) * 1000
+
+
+def report(what, value, unit, limit):
+    within = value <= limit
+    print(f"{'ok  ' if within else 'over'} {what}: {value:.1f} {unit}, at most {limit:.1f}", flush=True)
+    return within
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--starts", type=int, default=20)
+    parser.add_argument("--rest-seconds", type=float, default=10)
+    parser.add_argument("--strict", action="store_true", help="fail when a figure is over its limit")
+    # The file system counts: /tmp may be another than the one that data will lie on.
+    parser.add_argument("--directory", default=pathlib.Path(__file__).resolve().parent.parent / ".cache")
+    options = parser.parse_args()
+    within = []
+    with tempfile.TemporaryDirectory(prefix="starts-", dir=options.directory) as scratch:
+        root = pathlib.Path(scratch)
+        answers = [first_answers(root / f"start-{number}") for number in range(options.starts)]
+        for index, what in enumerate(["first Metadata answer", "first ListStreams answer"]):
+            median = statistics.median(answer[index] for answer in answers)
+            what = f"{what} after exec, median of {options.starts}"
+            within.append(report(what, median, "ms", FIRST_ANSWER_MS_MAX))
+        with Weir(root / "data") as weir:
+            time.sleep(options.rest_seconds)
+            what = f"RssAnon after {options.rest_seconds:g} s at rest"
+            within.append(report(what, weir.rss_anon_bytes() / 1e6, "MB", RSS_ANON_BYTES_MAX / 1e6))
+            before = fdatasync_ms(root)
+            took = create_topics_ms(weir)
+            flush = max(before, fdatasync_ms(root))
+            what = f"{TOPICS} topics with a record each (a flush takes {flush:.3f} ms)"
+            within.append(report(what, took, "ms", TOPICS * (CREATE_MS_MAX + FLUSHES_PER_TOPIC * flush)))
+    sys.exit(1 if options.strict and not all(within) else 0)
+
+
+if __name__ == "__main__":
+    main()
