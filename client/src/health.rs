@@ -50,21 +50,14 @@ pub async fn wait_until_ready(
     loop {
         let left = wait.saturating_sub(clock.moment().since(start));
         // At the end of the wait, and without one, a live broker still gets time to answer.
-        let patience = if left.is_zero() {
-            ANSWER_WAIT_MAX
-        } else {
-            left.min(ANSWER_WAIT_MAX)
-        };
+        let patience = if left.is_zero() { ANSWER_WAIT_MAX } else { left.min(ANSWER_WAIT_MAX) };
         let why = match tokio::time::timeout(patience, http::get(url, "/readyz")).await {
             Ok(Ok(answer)) => {
                 let body = String::from_utf8_lossy(&answer.body).into_owned();
                 if answer.status.is_success() {
                     return Ok(body);
                 }
-                NotReady::Answered {
-                    status: answer.status.as_u16(),
-                    body,
-                }
+                NotReady::Answered { status: answer.status.as_u16(), body }
             }
             Ok(Err(error)) => NotReady::NoAnswer(error.to_string()),
             Err(_) => NotReady::NoAnswer(format!("nothing within {patience:?}")),

@@ -55,10 +55,7 @@ impl std::str::FromStr for Url {
         if host.is_empty() || port.parse::<u16>().is_err() {
             return Err(invalid());
         }
-        Ok(Url {
-            authority: format!("{host}:{port}"),
-            path: path.to_owned(),
-        })
+        Ok(Url { authority: format!("{host}:{port}"), path: path.to_owned() })
     }
 }
 
@@ -168,9 +165,7 @@ mod tests {
             ("http://localhost:99999", None),
         ] {
             let read: Option<Url> = text.parse().ok();
-            let read = read
-                .as_ref()
-                .map(|url| (url.authority.as_str(), url.path.as_str()));
+            let read = read.as_ref().map(|url| (url.authority.as_str(), url.path.as_str()));
             assert_eq!(read, expected, "{text}");
         }
     }

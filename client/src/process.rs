@@ -69,9 +69,7 @@ pub fn usage(pid: Pid) -> Option<Usage> {
 
 /// How many files and sockets the process has open.
 pub fn open_files(pid: Pid) -> Option<usize> {
-    fs::read_dir(format!("/proc/{pid}/fd"))
-        .ok()
-        .map(Iterator::count)
+    fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count)
 }
 
 fn parse_usage(stat: &str, status: &str, ticks_per_second: u64) -> Option<Usage> {
@@ -123,10 +121,8 @@ pub fn holder_of(address: SocketAddr) -> Option<Holder> {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
         has_open(&entry.path(), &socket).then(|| Holder {
             pid: Pid(pid),
-            program: fs::read_to_string(entry.path().join("comm")).map_or_else(
-                |_| "a process".to_owned(),
-                |name| name.trim_end().to_owned(),
-            ),
+            program: fs::read_to_string(entry.path().join("comm"))
+                .map_or_else(|_| "a process".to_owned(), |name| name.trim_end().to_owned()),
         })
     })
 }
@@ -191,10 +187,7 @@ mod tests {
         assert_eq!(usage.user, Duration::from_millis(2_500));
         assert_eq!(usage.system, Duration::from_millis(500));
         assert_eq!(usage.cpu(), Duration::from_secs(3));
-        assert_eq!(
-            (usage.anonymous_bytes, usage.resident_bytes),
-            (1 << 20, 2 << 20)
-        );
+        assert_eq!((usage.anonymous_bytes, usage.resident_bytes), (1 << 20, 2 << 20));
         assert_eq!(usage.threads, 3);
         assert_eq!(parse_usage("42 (x) S 1", status, 100), None, "cut short");
     }

@@ -16,11 +16,7 @@ pub(super) fn put_records(stream: &str, records: &[(String, Vec<u8>)]) -> Vec<u8
         out.map(2)?.str("StreamName")?.str(stream)?;
         out.str("Records")?.array(records.len() as u64)?;
         for (key, data) in records {
-            out.map(2)?
-                .str("PartitionKey")?
-                .str(key)?
-                .str("Data")?
-                .bytes(data)?;
+            out.map(2)?.str("PartitionKey")?.str(key)?.str("Data")?.bytes(data)?;
         }
         Ok(())
     })
@@ -29,11 +25,7 @@ pub(super) fn put_records(stream: &str, records: &[(String, Vec<u8>)]) -> Vec<u8
 /// The body of a GetRecords request.
 pub(super) fn get_records(iterator: &str, limit: u32) -> Vec<u8> {
     encode(|out| {
-        out.map(2)?
-            .str("ShardIterator")?
-            .str(iterator)?
-            .str("Limit")?
-            .u32(limit)?;
+        out.map(2)?.str("ShardIterator")?.str(iterator)?.str("Limit")?.u32(limit)?;
         Ok(())
     })
 }
@@ -147,10 +139,7 @@ fn text(decoder: &mut Decoder<'_>) -> Result<Option<String>, Error> {
     if decoder.datatype()? == Type::Null {
         return decoder.null().map(|()| None);
     }
-    decoder
-        .str_iter()?
-        .collect::<Result<String, Error>>()
-        .map(Some)
+    decoder.str_iter()?.collect::<Result<String, Error>>().map(Some)
 }
 
 #[cfg(test)]
@@ -160,36 +149,20 @@ mod tests {
     #[test]
     fn answers_are_read_in_definite_and_indefinite_lengths() {
         let definite = encode(|out| {
-            out.map(3)?
-                .str("FailedRecordCount")?
-                .u8(1)?
-                .str("EncryptionType")?
-                .null()?;
+            out.map(3)?.str("FailedRecordCount")?.u8(1)?.str("EncryptionType")?.null()?;
             out.str("Records")?.array(2)?;
-            out.map(2)?
-                .str("ShardId")?
-                .str("s")?
-                .str("SequenceNumber")?
-                .str("1")?;
+            out.map(2)?.str("ShardId")?.str("s")?.str("SequenceNumber")?.str("1")?;
             out.map(1)?.str("ErrorCode")?.str("X")?;
             Ok(())
         });
         let indefinite = encode(|out| {
             out.begin_map()?.str("Records")?.begin_array()?;
             out.begin_map()?.str("ErrorCode")?.null()?.end()?;
-            out.begin_map()?
-                .str("ErrorCode")?
-                .begin_str()?
-                .str("X")?
-                .end()?
-                .end()?;
+            out.begin_map()?.str("ErrorCode")?.begin_str()?.str("X")?.end()?.end()?;
             out.end()?.str("FailedRecordCount")?.u64(1)?.end()?;
             Ok(())
         });
-        let expected = PutRecordsAnswer {
-            failed: 1,
-            errors: vec![None, Some("X".to_owned())],
-        };
+        let expected = PutRecordsAnswer { failed: 1, errors: vec![None, Some("X".to_owned())] };
         assert_eq!(put_records_answer(&definite).expect("sound"), expected);
         assert_eq!(put_records_answer(&indefinite).expect("sound"), expected);
     }
@@ -197,18 +170,10 @@ mod tests {
     #[test]
     fn records_are_counted_with_their_bytes() {
         let body = encode(|out| {
-            out.map(3)?
-                .str("MillisBehindLatest")?
-                .u8(0)?
-                .str("NextShardIterator")?
-                .str("i")?;
+            out.map(3)?.str("MillisBehindLatest")?.u8(0)?.str("NextShardIterator")?.str("i")?;
             out.str("Records")?.array(1)?.map(3)?;
-            out.str("Data")?
-                .bytes(b"hello")?
-                .str("SequenceNumber")?
-                .str("49")?;
-            out.str("ApproximateArrivalTimestamp")?
-                .u64(1_700_000_000_000)?;
+            out.str("Data")?.bytes(b"hello")?.str("SequenceNumber")?.str("49")?;
+            out.str("ApproximateArrivalTimestamp")?.u64(1_700_000_000_000)?;
             Ok(())
         });
         let expected = GetRecordsAnswer {

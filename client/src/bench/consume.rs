@@ -40,8 +40,7 @@ impl Goal {
 
     /// Whether as many were read as were wanted; without a number there is no such point.
     pub(super) fn is_reached(&self) -> bool {
-        self.wanted
-            .is_some_and(|wanted| self.read.load(Ordering::Relaxed) >= wanted)
+        self.wanted.is_some_and(|wanted| self.read.load(Ordering::Relaxed) >= wanted)
     }
 
     /// Whether reading ends where the log ended at the start.
@@ -56,10 +55,7 @@ pub(super) async fn run(
     endpoint: &Endpoint,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Tally, Option<u64>), BenchError> {
-    let goal = Arc::new(Goal {
-        wanted: options.records,
-        read: AtomicU64::new(0),
-    });
+    let goal = Arc::new(Goal { wanted: options.records, read: AtomicU64::new(0) });
     match endpoint {
         Endpoint::Kafka(address) => run_kafka(options, address, &goal, clock).await,
         Endpoint::Kinesis(url) => {
@@ -89,13 +85,7 @@ pub(super) async fn run(
 fn shares<T: Clone>(all: &[T], connections: u32) -> Vec<Vec<T>> {
     let connections = connections as usize;
     (0..connections.min(all.len()))
-        .map(|first| {
-            all.iter()
-                .skip(first)
-                .step_by(connections)
-                .cloned()
-                .collect()
-        })
+        .map(|first| all.iter().skip(first).step_by(connections).cloned().collect())
         .collect()
 }
 
@@ -172,11 +162,7 @@ impl KafkaReader {
     }
 
     fn is_done(&self) -> bool {
-        let is_at_end = || {
-            self.cursors
-                .values()
-                .all(|cursor| cursor.next >= cursor.end)
-        };
+        let is_at_end = || self.cursors.values().all(|cursor| cursor.next >= cursor.end);
         self.goal.is_reached() || (self.goal.is_open_ended() && is_at_end())
     }
 
@@ -226,11 +212,7 @@ impl KafkaReader {
             return Err(BenchError::Refused(kafka::name(response.error_code)));
         }
         let read_before = self.tally.records;
-        for partition in response
-            .responses
-            .into_iter()
-            .flat_map(|topic| topic.partitions)
-        {
+        for partition in response.responses.into_iter().flat_map(|topic| topic.partitions) {
             if partition.error_code != 0 {
                 self.tally.failed(kafka::name(partition.error_code), 1);
                 return Err(BenchError::Refused(format!(
@@ -240,12 +222,9 @@ impl KafkaReader {
                 )));
             }
             let records = partition.records.as_ref().and_then(RecordSet::as_bytes);
-            let cursor = self
-                .cursors
-                .get_mut(&partition.partition_index)
-                .ok_or_else(|| {
-                    BenchError::Protocol(format!("partition {} unasked", partition.partition_index))
-                })?;
+            let cursor = self.cursors.get_mut(&partition.partition_index).ok_or_else(|| {
+                BenchError::Protocol(format!("partition {} unasked", partition.partition_index))
+            })?;
             if let Some(records) = records {
                 let counted = read_batches(records, cursor, self.options.verify)?;
                 self.tally.records += counted.records;
@@ -286,9 +265,7 @@ fn read_batches(records: &Bytes, cursor: &mut Cursor, verify: bool) -> Result<Co
         let batch_bytes = header.batch_bytes();
         if verify {
             let batch = records.slice(at..at + batch_bytes);
-            RecordBatch::parse(batch)
-                .and_then(|batch| batch.verify_crc())
-                .map_err(malformed)?;
+            RecordBatch::parse(batch).and_then(|batch| batch.verify_crc()).map_err(malformed)?;
         }
         at += batch_bytes;
         if header.last_offset() < cursor.next {
@@ -340,14 +317,8 @@ mod tests {
     }
 
     fn read(bytes: Vec<u8>, next: i64) -> (Result<Counted, BenchError>, i64) {
-        let mut cursor = Cursor {
-            next,
-            end: i64::MAX,
-        };
-        (
-            read_batches(&Bytes::from(bytes), &mut cursor, true),
-            cursor.next,
-        )
+        let mut cursor = Cursor { next, end: i64::MAX };
+        (read_batches(&Bytes::from(bytes), &mut cursor, true), cursor.next)
     }
 
     #[test]

@@ -68,12 +68,7 @@ impl KafkaConnection {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (received, clock) = (BytesMut::new(), Arc::clone(clock));
-        Ok(KafkaConnection {
-            stream,
-            received,
-            correlation_id: 0,
-            clock,
-        })
+        Ok(KafkaConnection { stream, received, correlation_id: 0, clock })
     }
 
     /// Sends a request and waits for its answer; nothing else may be in flight.
@@ -109,9 +104,7 @@ impl KafkaConnection {
         match tokio::time::timeout(ANSWER_WAIT_MAX, write).await {
             Ok(written) => written?,
             Err(_) => {
-                return Err(BenchError::NoAnswer(
-                    "the broker stopped reading".to_owned(),
-                ));
+                return Err(BenchError::NoAnswer("the broker stopped reading".to_owned()));
             }
         }
         Ok(id)
@@ -127,17 +120,12 @@ impl KafkaConnection {
             Ok(frame) => frame?,
             Err(_) => {
                 let name = R::API_KEY.name();
-                return Err(BenchError::NoAnswer(format!(
-                    "{name} after {ANSWER_WAIT_MAX:?}"
-                )));
+                return Err(BenchError::NoAnswer(format!("{name} after {ANSWER_WAIT_MAX:?}")));
             }
         };
         let mut reader = Reader::new(frame);
         let malformed = |error: DecodeError| {
-            BenchError::Protocol(format!(
-                "malformed answer to {}: {error}",
-                R::API_KEY.name()
-            ))
+            BenchError::Protocol(format!("malformed answer to {}: {error}", R::API_KEY.name()))
         };
         let id =
             frame::decode_response_header(&mut reader, R::API_KEY, version).map_err(malformed)?;
@@ -160,8 +148,7 @@ impl KafkaConnection {
             .ok()
             .filter(|length| *length <= FRAME_BYTES_MAX)
             .ok_or_else(|| BenchError::Protocol(format!("a frame of {length} bytes")))?;
-        self.received
-            .reserve(length.saturating_sub(self.received.len()));
+        self.received.reserve(length.saturating_sub(self.received.len()));
         while self.received.len() < length {
             self.receive_more().await?;
         }
@@ -193,13 +180,8 @@ impl KafkaConnection {
                 .into_iter()
                 .next()
                 .ok_or_else(|| BenchError::Protocol("metadata without the topic".to_owned()))?;
-            let errors = found
-                .partitions
-                .iter()
-                .map(|partition| partition.error_code);
-            let error = std::iter::once(found.error_code)
-                .chain(errors)
-                .find(|code| *code != 0);
+            let errors = found.partitions.iter().map(|partition| partition.error_code);
+            let error = std::iter::once(found.error_code).chain(errors).find(|code| *code != 0);
             match error {
                 None => {
                     let mut indexes: Vec<i32> = found
@@ -216,10 +198,7 @@ impl KafkaConnection {
                     tokio::time::sleep(LEADER_PAUSE).await;
                 }
                 Some(code) => {
-                    return Err(BenchError::Refused(format!(
-                        "topic {topic}: {}",
-                        name(code)
-                    )));
+                    return Err(BenchError::Refused(format!("topic {topic}: {}", name(code))));
                 }
             }
         }
@@ -248,23 +227,16 @@ impl KafkaConnection {
             ..Default::default()
         };
         let response = self.call(LIST_OFFSETS_VERSION, &request).await?;
-        let answered: Vec<_> = response
-            .topics
-            .into_iter()
-            .flat_map(|topic| topic.partitions)
-            .collect();
+        let answered: Vec<_> =
+            response.topics.into_iter().flat_map(|topic| topic.partitions).collect();
         partitions
             .iter()
             .map(|index| {
-                let found = answered
-                    .iter()
-                    .find(|found| found.partition_index == *index);
+                let found = answered.iter().find(|found| found.partition_index == *index);
                 match found {
                     Some(found) if found.error_code == 0 => Ok(found.offset),
                     Some(found) => Err(BenchError::Refused(name(found.error_code))),
-                    None => Err(BenchError::Protocol(format!(
-                        "no offset of partition {index}"
-                    ))),
+                    None => Err(BenchError::Protocol(format!("no offset of partition {index}"))),
                 }
             })
             .collect()
@@ -272,20 +244,15 @@ impl KafkaConnection {
 
     /// An identity for an idempotent producer.
     pub(super) async fn producer(&mut self) -> Result<Producer, BenchError> {
-        let request = InitProducerIdRequest {
-            transaction_timeout_ms: 60_000,
-            ..Default::default()
-        };
+        let request =
+            InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() };
         let response = self.call(INIT_PRODUCER_ID_VERSION, &request).await?;
         if response.error_code != 0 {
             return Err(BenchError::Refused(name(response.error_code)));
         }
         let id = ProducerId::new(response.producer_id)
             .ok_or_else(|| BenchError::Protocol(format!("producer id {}", response.producer_id)))?;
-        Ok(Producer {
-            id,
-            epoch: response.producer_epoch,
-        })
+        Ok(Producer { id, epoch: response.producer_epoch })
     }
 }
 

@@ -49,9 +49,8 @@ impl PutRecordsTemplate {
                 "--batch {records} is not between 1 and {RECORDS_PER_PUT_MAX}, as PutRecords needs"
             )));
         }
-        let records_to_put: Vec<(String, Vec<u8>)> = (0..records)
-            .map(|_| (payload::key(random), payload::value(random, size)))
-            .collect();
+        let records_to_put: Vec<(String, Vec<u8>)> =
+            (0..records).map(|_| (payload::key(random), payload::value(random, size))).collect();
         let body = match encoding {
             Encoding::Json => {
                 let entries: Vec<_> = records_to_put
@@ -66,10 +65,7 @@ impl PutRecordsTemplate {
             }
             Encoding::Cbor => cbor::put_records(stream, &records_to_put),
         };
-        Ok(PutRecordsTemplate {
-            body: Bytes::from(body),
-            records,
-        })
+        Ok(PutRecordsTemplate { body: Bytes::from(body), records })
     }
 }
 
@@ -111,12 +107,7 @@ impl KinesisConnection {
         clock: &Arc<dyn Clock>,
     ) -> Result<KinesisConnection, BenchError> {
         let connection = Connection::open(url).await?;
-        Ok(KinesisConnection {
-            connection,
-            url: url.clone(),
-            encoding,
-            clock: Arc::clone(clock),
-        })
+        Ok(KinesisConnection { connection, url: url.clone(), encoding, clock: Arc::clone(clock) })
     }
 
     /// Sends the template's records and counts the answer's errors but not its records.
@@ -126,16 +117,11 @@ impl KinesisConnection {
         tally: &mut Tally,
     ) -> Result<Put, BenchError> {
         let sent = self.clock.moment();
-        let answer = self
-            .ask("PutRecords", self.encoding, template.body.clone())
-            .await?;
+        let answer = self.ask("PutRecords", self.encoding, template.body.clone()).await?;
         let answer = match (answer, self.encoding) {
             (Asked::Throttled, _) => {
                 tally.answered(sent, self.clock.moment());
-                return Ok(Put {
-                    acknowledged: 0,
-                    throttled: u64::from(template.records),
-                });
+                return Ok(Put { acknowledged: 0, throttled: u64::from(template.records) });
             }
             (Asked::Answer(body), Encoding::Json) => json::put_records(&body)?,
             (Asked::Answer(body), Encoding::Cbor) => cbor::put_records_answer(&body)?,
@@ -209,11 +195,7 @@ impl KinesisConnection {
                 .into_bytes(),
             Encoding::Cbor => cbor::get_records(iterator, limit),
         };
-        match (
-            self.ask("GetRecords", self.encoding, Bytes::from(body))
-                .await?,
-            self.encoding,
-        ) {
+        match (self.ask("GetRecords", self.encoding, Bytes::from(body)).await?, self.encoding) {
             (Asked::Throttled, _) => Ok(None),
             (Asked::Answer(body), Encoding::Json) => json::get_records(&body).map(Some),
             (Asked::Answer(body), Encoding::Cbor) => cbor::get_records_answer(&body).map(Some),
@@ -248,9 +230,7 @@ impl KinesisConnection {
         {
             Ok(answer) => answer?,
             Err(_) => {
-                return Err(BenchError::NoAnswer(format!(
-                    "{action} after {ANSWER_WAIT_MAX:?}"
-                )));
+                return Err(BenchError::NoAnswer(format!("{action} after {ANSWER_WAIT_MAX:?}")));
             }
         };
         if answer.status.is_success() {
@@ -321,11 +301,7 @@ fn basic_date(now: Timestamp) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
@@ -361,9 +337,7 @@ pub(super) async fn read_shard(
         for number in answer.sequence_numbers.iter().map(String::as_str) {
             // Without leading zeros, the longer number is the greater one.
             if (number.len(), number) <= (last.len(), last.as_str()) {
-                return Err(BenchError::Protocol(format!(
-                    "{number} follows {last} in {shard}"
-                )));
+                return Err(BenchError::Protocol(format!("{number} follows {last} in {shard}")));
             }
             number.clone_into(&mut last);
         }
@@ -429,15 +403,8 @@ mod json {
 
     pub(super) fn put_records(body: &[u8]) -> Result<PutRecordsAnswer, BenchError> {
         let answer: PutRecords = parse("PutRecords", body)?;
-        let errors = answer
-            .records
-            .into_iter()
-            .map(|record| record.error_code)
-            .collect();
-        Ok(PutRecordsAnswer {
-            failed: answer.failed_record_count,
-            errors,
-        })
+        let errors = answer.records.into_iter().map(|record| record.error_code).collect();
+        Ok(PutRecordsAnswer { failed: answer.failed_record_count, errors })
     }
 
     pub(super) fn get_records(body: &[u8]) -> Result<GetRecordsAnswer, BenchError> {
@@ -482,10 +449,8 @@ mod tests {
         let json = br#"{"FailedRecordCount":1,"EncryptionType":"NONE","Records":[
             {"SequenceNumber":"1","ShardId":"shardId-000000000000"},
             {"ErrorCode":"InternalFailure","ErrorMessage":"x"}]}"#;
-        let expected = PutRecordsAnswer {
-            failed: 1,
-            errors: vec![None, Some("InternalFailure".to_owned())],
-        };
+        let expected =
+            PutRecordsAnswer { failed: 1, errors: vec![None, Some("InternalFailure".to_owned())] };
         assert_eq!(json::put_records(json).expect("sound"), expected);
 
         let json = br#"{"Records":[{"SequenceNumber":"49","Data":"aGVsbG8=","PartitionKey":"k",

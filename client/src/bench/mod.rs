@@ -66,12 +66,7 @@ pub struct Target {
     pub kinesis: Option<Url>,
 
     /// Topic or stream; a topic is created on first use if the broker does that
-    #[arg(
-        long,
-        visible_alias = "stream",
-        value_name = "NAME",
-        default_value = "bench"
-    )]
+    #[arg(long, visible_alias = "stream", value_name = "NAME", default_value = "bench")]
     pub topic: String,
 
     /// Connections, each with its own closed loop
@@ -282,9 +277,7 @@ impl Target {
             return self.flush.clone();
         }
         let answer = http::get(&self.http, "/readyz").await.ok()?;
-        serde_json::from_slice(&answer.body)
-            .ok()
-            .map(|ready: Ready| ready.flush)
+        serde_json::from_slice(&answer.body).ok().map(|ready: Ready| ready.flush)
     }
 }
 
@@ -294,31 +287,21 @@ impl Bench {
     pub async fn run(&self, clock: Arc<dyn Clock>) -> Result<Report, BenchError> {
         let target = self.target();
         if target.connections == 0 {
-            return Err(BenchError::Options(
-                "--connections must be at least 1".to_owned(),
-            ));
+            return Err(BenchError::Options("--connections must be at least 1".to_owned()));
         }
         let endpoint = target.endpoint();
         let pid = target.process(&endpoint).await;
         let flush_policy = target.flush_policy().await;
         let before = pid.and_then(process::usage);
         let (tally, records_expected) = match self {
-            Bench::Produce(options) => (
-                produce::run(options, &endpoint, &clock).await?,
-                Some(options.records),
-            ),
+            Bench::Produce(options) => {
+                (produce::run(options, &endpoint, &clock).await?, Some(options.records))
+            }
             Bench::Consume(options) => consume::run(options, &endpoint, &clock).await?,
         };
         let after = pid.and_then(process::usage);
         let broker = pid.zip(before.zip(after));
-        Ok(Report::new(
-            self,
-            &endpoint,
-            records_expected,
-            tally,
-            flush_policy,
-            broker,
-        ))
+        Ok(Report::new(self, &endpoint, records_expected, tally, flush_policy, broker))
     }
 
     /// How the result is to be printed.

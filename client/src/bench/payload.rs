@@ -52,18 +52,13 @@ impl BatchTemplate {
         records: u32,
         size: usize,
     ) -> Result<BatchTemplate, BenchError> {
-        let bytes = usize::try_from(records)
-            .unwrap_or(usize::MAX)
-            .saturating_mul(size);
+        let bytes = usize::try_from(records).unwrap_or(usize::MAX).saturating_mul(size);
         if records == 0 || bytes > BATCH_BYTES_MAX {
             return Err(BenchError::Options(format!(
                 "--batch {records} of --size {size} is not between one record and 8 MiB"
             )));
         }
-        let options = BatchOptions {
-            codec,
-            ..BatchOptions::default()
-        };
+        let options = BatchOptions { codec, ..BatchOptions::default() };
         let mut builder = BatchBuilder::new(options);
         for _ in 0..records {
             let (key, value) = (key(random), value(random, size));
@@ -89,42 +84,28 @@ impl BatchTemplate {
     /// Gives all records this timestamp and the batch this producer, and computes its CRC again.
     pub(super) fn stamp(&mut self, now: Timestamp, producer: Option<ProducerStamp>) {
         let at = |place: usize| place..;
-        let mut field = self
-            .bytes
-            .get_mut(at(TIMESTAMPS_AT))
-            .expect("a batch has a header");
+        let mut field = self.bytes.get_mut(at(TIMESTAMPS_AT)).expect("a batch has a header");
         field.put_i64(now.as_millis());
         field.put_i64(now.as_millis());
-        let mut field = self
-            .bytes
-            .get_mut(at(PRODUCER_AT))
-            .expect("a batch has a header");
+        let mut field = self.bytes.get_mut(at(PRODUCER_AT)).expect("a batch has a header");
         field.put_i64(producer.map_or(-1, |producer| producer.id.as_i64()));
         field.put_i16(producer.map_or(-1, |producer| producer.epoch));
         field.put_i32(producer.map_or(-1, |producer| producer.base_sequence));
         let crc = crc32c_of_batch(&self.bytes);
-        let mut field = self
-            .bytes
-            .get_mut(at(CRC_AT))
-            .expect("a batch has a header");
+        let mut field = self.bytes.get_mut(at(CRC_AT)).expect("a batch has a header");
         field.put_u32(crc);
     }
 
     /// Lends the batch's bytes out without a copy; [`BatchTemplate::take_back`] needs them again.
     pub(super) fn lend(&mut self) -> bytes::Bytes {
-        assert!(
-            self.bytes.len() >= HEADER_BYTES,
-            "the batch was lent out and not given back"
-        );
+        assert!(self.bytes.len() >= HEADER_BYTES, "the batch was lent out and not given back");
         std::mem::take(&mut self.bytes).freeze()
     }
 
     /// Takes the bytes back once they are on the wire and nobody else holds them.
     pub(super) fn take_back(&mut self, bytes: bytes::Bytes) {
         // Should somebody hold a part still, a copy is slower but as right.
-        self.bytes = bytes
-            .try_into_mut()
-            .unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+        self.bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
     }
 }
 
@@ -141,11 +122,7 @@ mod tests {
             let mut template = BatchTemplate::build(&random, codec, 10, 100).expect("small");
             for sequence in [0, 10] {
                 let id = ProducerId::new(77).expect("not negative");
-                let producer = ProducerStamp {
-                    id,
-                    epoch: 3,
-                    base_sequence: sequence,
-                };
+                let producer = ProducerStamp { id, epoch: 3, base_sequence: sequence };
                 let now = Timestamp::from_millis(1_800_000_000_000);
                 template.stamp(now, Some(producer));
                 let bytes = template.lend();

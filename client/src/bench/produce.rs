@@ -103,9 +103,7 @@ impl<'a> KafkaWriter<'a> {
             ));
         }
         if options.idempotent && options.acks != Acks::All {
-            return Err(BenchError::Options(
-                "--idempotent needs --acks all".to_owned(),
-            ));
+            return Err(BenchError::Options("--idempotent needs --acks all".to_owned()));
         }
         let mut connection = KafkaConnection::open(address, clock).await?;
         let partitions = connection.partitions(&options.target.topic).await?;
@@ -123,10 +121,7 @@ impl<'a> KafkaWriter<'a> {
             connection,
             producer,
             turn: index as usize,
-            partitions: partitions
-                .into_iter()
-                .map(|partition| (partition, 0))
-                .collect(),
+            partitions: partitions.into_iter().map(|partition| (partition, 0)).collect(),
             template,
             in_flight: VecDeque::new(),
             tally: Tally::new(),
@@ -159,10 +154,8 @@ impl<'a> KafkaWriter<'a> {
             self.template = BatchTemplate::build(&random, codec, taken, self.options.size)?;
         }
         let count = self.partitions.len();
-        let (partition, sequence) = self
-            .partitions
-            .get_mut(self.turn % count)
-            .expect("every topic has a partition");
+        let (partition, sequence) =
+            self.partitions.get_mut(self.turn % count).expect("every topic has a partition");
         let stamp = self.producer.map(|producer| ProducerStamp {
             id: producer.id,
             epoch: producer.epoch,
@@ -193,11 +186,7 @@ impl<'a> KafkaWriter<'a> {
         let correlation_id = self.connection.send(PRODUCE_VERSION, &request).await?;
         drop(request);
         self.template.take_back(batch);
-        self.in_flight.push_back(InFlight {
-            correlation_id,
-            sent,
-            records: taken,
-        });
+        self.in_flight.push_back(InFlight { correlation_id, sent, records: taken });
         Ok(())
     }
 
@@ -207,14 +196,10 @@ impl<'a> KafkaWriter<'a> {
             .receive::<ProduceRequest>(PRODUCE_VERSION, request.correlation_id)
             .await?;
         self.tally.answered(request.sent, self.clock.moment());
-        let mut partitions = response
-            .responses
-            .iter()
-            .flat_map(|topic| topic.partition_responses.iter());
+        let mut partitions =
+            response.responses.iter().flat_map(|topic| topic.partition_responses.iter());
         let (Some(partition), None) = (partitions.next(), partitions.next()) else {
-            return Err(BenchError::Protocol(
-                "an answer for other partitions".to_owned(),
-            ));
+            return Err(BenchError::Protocol("an answer for other partitions".to_owned()));
         };
         if partition.error_code == 0 {
             self.tally.records += u64::from(request.records);
@@ -248,13 +233,7 @@ async fn write_kinesis(
     let random = SeededRandom::new(u64::from(index));
     let build = |records: u32| {
         let encoding = options.target.encoding;
-        PutRecordsTemplate::build(
-            &random,
-            encoding,
-            &options.target.topic,
-            records,
-            options.size,
-        )
+        PutRecordsTemplate::build(&random, encoding, &options.target.topic, records, options.size)
     };
     let mut template = build(batch_records)?;
     loop {

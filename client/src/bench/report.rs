@@ -130,10 +130,7 @@ impl Report {
 
     /// Whether all records that were to be written or read were, without an error.
     pub fn is_success(&self) -> bool {
-        self.errors.is_empty()
-            && self
-                .records_expected
-                .is_none_or(|wanted| self.records >= wanted)
+        self.errors.is_empty() && self.records_expected.is_none_or(|wanted| self.records >= wanted)
     }
 
     /// The report as one line of JSON.
@@ -173,9 +170,7 @@ fn options_text(bench: &Bench, endpoint: &Endpoint) -> String {
         (Bench::Produce(options), Endpoint::Kafka(_)) => format!(
             "{connections}, {} in flight, {} records of {} bytes a batch, acks {}, codec {}{}",
             options.in_flight,
-            options
-                .batch
-                .map_or_else(|| "64".to_owned(), |records| records.to_string()),
+            options.batch.map_or_else(|| "64".to_owned(), |records| records.to_string()),
             options.size,
             match options.acks {
                 Acks::All => "all",
@@ -188,17 +183,11 @@ fn options_text(bench: &Bench, endpoint: &Endpoint) -> String {
                 CodecName::Lz4 => "lz4",
                 CodecName::Zstd => "zstd",
             },
-            if options.idempotent {
-                ", idempotent"
-            } else {
-                ""
-            },
+            if options.idempotent { ", idempotent" } else { "" },
         ),
         (Bench::Produce(options), Endpoint::Kinesis(_)) => format!(
             "{connections}, {} records of {} bytes a request, {encoding}",
-            options
-                .batch
-                .map_or_else(|| "100".to_owned(), |records| records.to_string()),
+            options.batch.map_or_else(|| "100".to_owned(), |records| records.to_string()),
             options.size,
         ),
         (Bench::Consume(options), Endpoint::Kafka(_)) => format!(
@@ -207,24 +196,14 @@ fn options_text(bench: &Bench, endpoint: &Endpoint) -> String {
             if options.verify { ", CRCs checked" } else { "" },
         ),
         (Bench::Consume(options), Endpoint::Kinesis(_)) => {
-            format!(
-                "{connections}, up to {} records a call, {encoding}",
-                options.limit
-            )
+            format!("{connections}, up to {} records a call, {encoding}", options.limit)
         }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report {
-            bench,
-            dialect,
-            endpoint,
-            topic,
-            options,
-            ..
-        } = self;
+        let Report { bench, dialect, endpoint, topic, options, .. } = self;
         writeln!(out, "{bench}  {dialect} {endpoint}, {topic}")?;
         writeln!(out, "         {options}")?;
         let flush = self.flush.as_deref().unwrap_or("unknown");
@@ -244,23 +223,14 @@ impl fmt::Display for Report {
             "rate     {:.1} MB/s, {:.0} records/s",
             self.mb_per_second, self.records_per_second
         )?;
-        let Latency {
-            p50,
-            p90,
-            p99,
-            p999,
-            max,
-        } = self.latency_ms;
+        let Latency { p50, p90, p99, p999, max } = self.latency_ms;
         writeln!(
             out,
             "latency  p50 {p50:.2}  p90 {p90:.2}  p99 {p99:.2}  p99.9 {p999:.2}  max {max:.2} ms"
         )?;
         match &self.broker {
             Some(broker) => write!(out, "{broker}")?,
-            None => writeln!(
-                out,
-                "broker   not on this machine, or not visible: see --pid"
-            )?,
+            None => writeln!(out, "broker   not on this machine, or not visible: see --pid")?,
         }
         if self.throttled > 0 {
             writeln!(out, "quota    {} refused and sent again", self.throttled)?;
@@ -303,9 +273,7 @@ mod tests {
     }
 
     fn report(arguments: &[&str], records: u64, errors: u64) -> Report {
-        let bench = Cli::try_parse_from(arguments)
-            .expect("legal arguments")
-            .bench;
+        let bench = Cli::try_parse_from(arguments).expect("legal arguments").bench;
         let mut tally = Tally::new();
         let at = |millis| Moment::from_start(Duration::from_millis(millis));
         tally.answered(at(0), at(2_000));
@@ -321,19 +289,9 @@ mod tests {
             resident_bytes: anonymous_bytes,
             threads: 3,
         };
-        let broker = Some((
-            Pid::new(7),
-            (usage(100, 1_000_000), usage(1_100, 2_000_000)),
-        ));
+        let broker = Some((Pid::new(7), (usage(100, 1_000_000), usage(1_100, 2_000_000))));
         let endpoint = bench.target().endpoint();
-        Report::new(
-            &bench,
-            &endpoint,
-            Some(1_000_000),
-            tally,
-            Some("group".to_owned()),
-            broker,
-        )
+        Report::new(&bench, &endpoint, Some(1_000_000), tally, Some("group".to_owned()), broker)
     }
 
     #[test]
@@ -344,10 +302,7 @@ mod tests {
         assert!((report.records_per_second - 500_000.0).abs() < 1e-6);
         let text = report.to_string();
         assert!(text.contains("1.00 CPU s/GB (1.00 s user"), "{text}");
-        assert!(
-            text.contains("RssAnon 1.0 MB before, 2.0 MB after"),
-            "{text}"
-        );
+        assert!(text.contains("RssAnon 1.0 MB before, 2.0 MB after"), "{text}");
         assert!(text.contains("flush policy: group"), "{text}");
         let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
         assert_eq!(json["broker"]["cpu_seconds_per_gb"], 1.0);

@@ -66,9 +66,7 @@ impl Tally {
         for (error, count) in &other.errors {
             self.failed(error.clone(), *count);
         }
-        self.latency_micros
-            .add(&other.latency_micros)
-            .expect("all tallies have the same range");
+        self.latency_micros.add(&other.latency_micros).expect("all tallies have the same range");
         if let Some((first, last)) = other.span {
             self.extend_span(first, last);
         }
@@ -76,8 +74,7 @@ impl Tally {
 
     /// Time from the first request sent to the last answer.
     pub(super) fn elapsed(&self) -> Duration {
-        self.span
-            .map_or(Duration::ZERO, |(first, last)| last.since(first))
+        self.span.map_or(Duration::ZERO, |(first, last)| last.since(first))
     }
 
     fn extend_span(&mut self, sent: Moment, now: Moment) {
@@ -101,10 +98,7 @@ impl Budget {
         loop {
             let taken = left.min(wanted);
             let rest = left - taken;
-            match self
-                .0
-                .compare_exchange_weak(left, rest, Ordering::Relaxed, Ordering::Relaxed)
-            {
+            match self.0.compare_exchange_weak(left, rest, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return taken,
                 Err(now) => left = now,
             }

@@ -1,0 +1,211 @@
+//! What the broker prints when it is ready: a few lines for people, or one JSON line for programs.
+//!
+//! The JSON line is a contract: programs that start weir on port 0 wait for it on standard output
+//! and read the addresses that were really bound. Fields are added to it, never changed.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+/// The broker as it stands when it is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ready {
+    /// Always `ready`: tells the line from log lines.
+    pub event: &'static str,
+    /// weir's version.
+    pub version: &'static str,
+    /// This process.
+    pub pid: u32,
+    /// From the start of the process to now, in milliseconds.
+    pub startup_ms: u64,
+    /// The default flush policy.
+    pub flush: &'static str,
+    /// Where the data lies.
+    pub data_dir: PathBuf,
+    /// Whether the data goes when the broker does.
+    pub ephemeral: bool,
+    /// Kafka addresses, all that were bound.
+    pub kafka: Vec<SocketAddr>,
+    /// Kinesis addresses.
+    pub kinesis: Vec<SocketAddr>,
+    /// Addresses of health and metrics.
+    pub http: Vec<SocketAddr>,
+}
+
+impl Ready {
+    /// The line for programs.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("plain fields always serialise")
+    }
+
+    /// The lines for people.
+    pub fn to_text(&self, colours: Colours) -> String {
+        let mut out = String::new();
+        let (name, faint, end) = (colours.name(), colours.faint(), colours.end());
+        let mut line = |text: std::fmt::Arguments<'_>| {
+            out.write_fmt(text).expect("a string takes whatever is written");
+            out.push('\n');
+        };
+        line(format_args!(""));
+        line(format_args!(
+            "  {name}weir{end} {}  {faint}ready in {} ms, process {}{end}",
+            self.version, self.startup_ms, self.pid
+        ));
+        line(format_args!(""));
+        for (label, addresses, prefix, what) in [
+            ("Kafka", &self.kafka, "", "bootstrap.servers of any Kafka client"),
+            (
+                "Kinesis",
+                &self.kinesis,
+                "http://",
+                "endpoint of any AWS SDK: AWS_ENDPOINT_URL_KINESIS",
+            ),
+            ("HTTP", &self.http, "http://", "/metrics  /livez  /readyz"),
+        ] {
+            let place = match address_to_show(addresses) {
+                Some(address) => format!("{prefix}{address}"),
+                None => "off".to_owned(),
+            };
+            let what = if addresses.is_empty() { "" } else { what };
+            line(format_args!("  {label:<9}{place:<24}{faint}{what}{end}"));
+        }
+        let data = match self.ephemeral {
+            true => format!("{}, gone at exit", self.data_dir.display()),
+            false => self.data_dir.display().to_string(),
+        };
+        line(format_args!("  {:<9}{data}", "Data"));
+        let meaning = flush_meaning(self.flush);
+        line(format_args!("  {:<9}{:<24}{faint}{meaning}{end}", "Flush", self.flush));
+        line(format_args!(""));
+        for (label, command) in [("try", self.kafka_hint()), ("", self.kinesis_hint())] {
+            if let Some(command) = command {
+                line(format_args!("  {faint}{label:<9}{end}{command}"));
+            }
+        }
+        line(format_args!("  {faint}{:<9}Ctrl-C{end}", "stop"));
+        line(format_args!(""));
+        out
+    }
+
+    fn kafka_hint(&self) -> Option<String> {
+        let address = address_to_show(&self.kafka)?;
+        Some(format!("echo hello | kcat -P -b {address} -t greetings"))
+    }
+
+    fn kinesis_hint(&self) -> Option<String> {
+        let address = address_to_show(&self.kinesis)?;
+        Some(format!("aws kinesis list-streams --endpoint-url http://{address}"))
+    }
+}
+
+/// The line that tells what a flush costs here, printed once it was measured.
+pub fn flush_text(flush: Duration, colours: Colours) -> String {
+    let (faint, end) = (colours.faint(), colours.end());
+    let millis = flush.as_secs_f64() * 1e3;
+    format!("  {faint}a flush of 4 KiB to this disk takes {millis:.2} ms{end}\n")
+}
+
+fn flush_meaning(policy: &str) -> &'static str {
+    match policy {
+        "group" => "an acknowledged record is on disk",
+        "interval" => "an acknowledged record is on disk within 50 ms",
+        _ => "an acknowledged record survives this process, not a power cut",
+    }
+}
+
+/// The shortest way to write where we listen: `localhost` where that leads there.
+fn address_to_show(addresses: &[SocketAddr]) -> Option<String> {
+    let first = addresses.first()?;
+    let leads_from_localhost = first.ip().is_loopback() || first.ip().is_unspecified();
+    match leads_from_localhost {
+        true => Some(format!("localhost:{}", first.port())),
+        false => Some(first.to_string()),
+    }
+}
+
+/// Whether the text for people is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    /// It goes to a terminal.
+    On,
+    /// It goes elsewhere, or the user wants none (NO_COLOR).
+    Off,
+}
+
+impl Colours {
+    fn style(self, style: Style) -> String {
+        match self {
+            Colours::On => style.render().to_string(),
+            Colours::Off => String::new(),
+        }
+    }
+
+    fn name(self) -> String {
+        self.style(AnsiColor::Cyan.on_default().bold())
+    }
+
+    fn faint(self) -> String {
+        self.style(Style::new().dimmed())
+    }
+
+    fn end(self) -> &'static str {
+        match self {
+            Colours::On => "\u{1b}[0m",
+            Colours::Off => "",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready() -> Ready {
+        let address = |text: &str| text.parse().expect("an address");
+        Ready {
+            event: "ready",
+            version: "1.2.3",
+            pid: 42,
+            startup_ms: 7,
+            flush: "group",
+            data_dir: "./weir-data".into(),
+            ephemeral: false,
+            kafka: vec![address("127.0.0.1:9092"), address("[::1]:9092")],
+            kinesis: Vec::new(),
+            http: vec![address("192.0.2.1:8080")],
+        }
+    }
+
+    #[test]
+    fn the_ready_line_keeps_its_form() {
+        assert_eq!(
+            ready().to_json(),
+            r#"{"event":"ready","version":"1.2.3","pid":42,"startup_ms":7,"flush":"group","#
+                .to_owned()
+                + r#""data_dir":"./weir-data","ephemeral":false,"#
+                + r#""kafka":["127.0.0.1:9092","[::1]:9092"],"kinesis":[],"#
+                + r#""http":["192.0.2.1:8080"]}"#
+        );
+    }
+
+    #[test]
+    fn the_banner_shows_addresses_that_can_be_copied() {
+        let text = ready().to_text(Colours::Off);
+        for part in [
+            "weir 1.2.3  ready in 7 ms, process 42",
+            "Kafka    localhost:9092 ",
+            "Kinesis  off",
+            "HTTP     http://192.0.2.1:8080 ",
+            "kcat -P -b localhost:9092 -t greetings",
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+        assert!(!text.contains("aws kinesis"), "no hint for a dialect that is off");
+        assert!(!text.contains('\u{1b}'), "no colours asked for");
+        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+    }
+}

@@ -1,0 +1,214 @@
+//! What was written: by flags, in the environment, in the file. Nothing is interpreted yet.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+/// The settings as one source wrote them; absent ones are left to the next source.
+///
+/// This one struct is the list of all settings: its fields are the flags, the environment variables
+/// and the file's keys, and its field comments are the help text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RawConfig {
+    /// Kafka protocol; `off`, or port 0 for a free one [default: localhost:9092]
+    #[arg(long, value_name = "ADDR")]
+    pub kafka: Option<String>,
+
+    /// What clients are told to connect to, for all peers or those of a network; repeatable
+    #[arg(long, value_name = "[PEER-CIDR=]HOST:PORT")]
+    pub kafka_advertised: Option<Vec<String>>,
+
+    /// Kinesis API over HTTP without TLS [default: localhost:4566]
+    #[arg(long, value_name = "ADDR")]
+    pub kinesis: Option<String>,
+
+    /// `/metrics`, `/livez`, `/readyz` [default: localhost:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+
+    /// Everything that must last [default: ./weir-data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// When an acknowledged record counts as kept: `group`, `interval` or `os` [default: group]
+    #[arg(long, value_name = "POLICY")]
+    pub flush: Option<String>,
+
+    /// Shard quotas: `aws`, `off`, or a factor of AWS's [default: aws]
+    #[arg(long, value_name = "QUOTAS")]
+    pub quotas: Option<String>,
+
+    /// Kafka topic to create if missing; repeatable
+    #[arg(long, value_name = "NAME[:PARTITIONS]")]
+    pub topic: Option<Vec<String>>,
+
+    /// Kinesis stream to create if missing; repeatable
+    #[arg(long, value_name = "NAME[:SHARDS]")]
+    pub stream: Option<Vec<String>>,
+
+    /// Temporary data, gone at exit, with the `os` flush policy
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_name = "BOOL")]
+    pub ephemeral: Option<bool>,
+
+    /// `text`, or `json`: one ready line, then one object per log line [default: by terminal]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+
+    /// Settings file [default: ./weir.toml if there]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+}
+
+/// Where a setting was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WrittenIn {
+    /// On the command line.
+    Flag,
+    /// In an environment variable.
+    Environment,
+    /// In this file.
+    File(PathBuf),
+}
+
+impl WrittenIn {
+    /// How a person finds the setting: `--data-dir`, `WEIR_DATA_DIR`, or `data-dir in weir.toml`.
+    pub fn name_of(&self, key: &str) -> String {
+        match self {
+            WrittenIn::Flag => format!("--{key}"),
+            WrittenIn::Environment => variable(key),
+            WrittenIn::File(path) => format!("{key} in {}", path.display()),
+        }
+    }
+}
+
+/// The environment variable of a setting.
+fn variable(key: &str) -> String {
+    format!("WEIR_{}", key.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// Why a source could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableSource(pub String);
+
+impl fmt::Display for UnreadableSource {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl RawConfig {
+    /// Reads the variables that are set. Lists are separated by commas; an empty variable is as if
+    /// it were not set. Other names that begin with `WEIR_` are not errors, because Kubernetes makes
+    /// up such names for every service called `weir`.
+    pub fn from_environment(
+        look_up: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<RawConfig, UnreadableSource> {
+        let set = |key: &str| look_up(&variable(key)).filter(|value| !value.is_empty());
+        let text = |key: &str| match set(key).map(OsString::into_string) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text)),
+            Some(Err(_)) => Err(UnreadableSource(format!("{} is not UTF-8", variable(key)))),
+        };
+        let list = |key: &str| {
+            let split = |text: String| text.split(',').map(|item| item.trim().to_owned()).collect();
+            text(key).map(|text| text.map(split))
+        };
+        let ephemeral = match text("ephemeral")?.as_deref() {
+            None => None,
+            Some("true" | "1") => Some(true),
+            Some("false" | "0") => Some(false),
+            Some(other) => {
+                let name = variable("ephemeral");
+                return Err(UnreadableSource(format!("{name} is `{other}`, not true or false")));
+            }
+        };
+        Ok(RawConfig {
+            kafka: text("kafka")?,
+            kafka_advertised: list("kafka-advertised")?,
+            kinesis: text("kinesis")?,
+            http: text("http")?,
+            data_dir: set("data-dir").map(PathBuf::from),
+            flush: text("flush")?,
+            quotas: text("quotas")?,
+            topic: list("topic")?,
+            stream: list("stream")?,
+            ephemeral,
+            log_format: text("log-format")?,
+            config: set("config").map(PathBuf::from),
+        })
+    }
+
+    /// Reads the file's text; an error names the line.
+    pub fn from_file(path: &Path, text: &str) -> Result<RawConfig, UnreadableSource> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let message = error.message().trim().replace('\n', " ");
+            UnreadableSource(format!("{}, line {line}: {message}", path.display()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Result<RawConfig, UnreadableSource> {
+        RawConfig::from_environment(|name| {
+            let found = pairs.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[test]
+    fn variables_are_named_after_the_flags() {
+        let read = environment(&[
+            ("WEIR_KAFKA", "localhost:19092"),
+            ("WEIR_DATA_DIR", "/data"),
+            ("WEIR_TOPIC", "a:3, b"),
+            ("WEIR_EPHEMERAL", "1"),
+            ("WEIR_HTTP", ""),
+            ("WEIR_SERVICE_HOST", "10.0.0.1"),
+        ]);
+        let expected = RawConfig {
+            kafka: Some("localhost:19092".to_owned()),
+            data_dir: Some(PathBuf::from("/data")),
+            topic: Some(vec!["a:3".to_owned(), "b".to_owned()]),
+            ephemeral: Some(true),
+            ..RawConfig::default()
+        };
+        assert_eq!(read, Ok(expected));
+        let error = environment(&[("WEIR_EPHEMERAL", "maybe")]).expect_err("not a boolean");
+        assert_eq!(error.0, "WEIR_EPHEMERAL is `maybe`, not true or false");
+    }
+
+    #[test]
+    fn the_file_has_the_flags_names_and_no_others() {
+        let path = Path::new("weir.toml");
+        let text = "kafka = \"off\"\ndata-dir = \"/data\"\ntopic = [\"a:3\"]\nephemeral = false\n";
+        let expected = RawConfig {
+            kafka: Some("off".to_owned()),
+            data_dir: Some(PathBuf::from("/data")),
+            topic: Some(vec!["a:3".to_owned()]),
+            ephemeral: Some(false),
+            ..RawConfig::default()
+        };
+        assert_eq!(RawConfig::from_file(path, text), Ok(expected));
+        for (text, line, what) in [
+            ("kafka = \"off\"\nkafak = \"x\"\n", 2, "unknown field `kafak`"),
+            ("\n\nflush = 3\n", 3, "expected a string"),
+            ("config = \"x\"\n", 1, "unknown field `config`"),
+            ("kafka = \n", 1, ""),
+        ] {
+            let error = RawConfig::from_file(path, text).expect_err(text).0;
+            assert!(error.starts_with(&format!("weir.toml, line {line}: ")), "{error}");
+            assert!(error.contains(what), "{error}");
+        }
+    }
+}

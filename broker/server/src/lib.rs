@@ -1,0 +1,37 @@
+//! The weir broker as a library: the `weir` binary is this crate and a command line.
+//!
+//! A program or a test that wants a broker inside its own process starts one on free ports:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let clock = std::sync::Arc::new(weir_model::time::SystemClock::new());
+//! let server = weir::Server::start(weir::Config::ephemeral(), clock).await?;
+//! println!("bootstrap.servers={}", server.addresses().kafka[0]);
+//! server.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | [`config`] | what was written, and what we run with |
+//! | [`listen`] | addresses and ports |
+//! | [`serve`] | the order in which a broker starts and stops |
+//! | [`http`], [`metrics`] | `/livez`, `/readyz`, `/metrics` |
+//! | [`banner`] | what is printed when it is ready |
+//! | [`shutdown`] | signals |
+
+#![forbid(unsafe_code)]
+
+pub mod banner;
+pub mod config;
+pub mod flush_probe;
+mod http;
+pub mod listen;
+pub mod logging;
+mod metrics;
+pub mod serve;
+pub mod shutdown;
+
+pub use config::Config;
+pub use serve::{Addresses, Server};

@@ -1,0 +1,306 @@
+//! The order in which a broker starts and stops.
+//!
+//! ```text
+//!   start   data directory ─> log and metadata ─> core ─> first streams ─> listeners ─> ready
+//!   stop    accept no more ─> answer what waits ─> flush ─> mark the stop as clean
+//! ```
+//!
+//! Ports are bound last, so whoever connects is served at once, and a failed start has taken no
+//! port. Nothing slow (a probe of the disk, say) stands before the ready line.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+use weir_core::MetaError;
+use weir_core::broker::{AutoCreate, Broker, BrokerOptions};
+use weir_core::error::CreateStreamError;
+use weir_core::stream::config::Overrides;
+use weir_core::stream::stream::{Intent, NewStream, Routing};
+use weir_kafka::{Advertised, KafkaService};
+use weir_model::time::Clock;
+
+use crate::banner::Ready;
+use crate::config::{Config, DataLocation, InitialStream};
+use crate::http::{self, HttpService};
+use crate::listen::{self, ListenError};
+
+/// How long connections may answer what they have read before they are cut.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long the last flush may take; with the wait above it stays below five seconds.
+const FLUSH_WAIT_MAX: Duration = Duration::from_millis(2_500);
+
+const _: () = assert!(
+    ANSWER_WAIT_MAX.as_millis() + FLUSH_WAIT_MAX.as_millis() < 5_000,
+    "a stop takes at most five seconds"
+);
+
+/// The addresses that were really bound; a dialect that is off has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// Kafka protocol.
+    pub kafka: Vec<SocketAddr>,
+    /// Kinesis API.
+    pub kinesis: Vec<SocketAddr>,
+    /// Health and metrics.
+    pub http: Vec<SocketAddr>,
+}
+
+/// Why a broker did not start, in one sentence.
+#[derive(Debug)]
+pub enum StartError {
+    /// A directory could not be made.
+    Directory(PathBuf, std::io::Error),
+    /// The data cannot be used.
+    Data(PathBuf, String),
+    /// The metadata could not be read.
+    Meta(MetaError),
+    /// A stream that was to be there at start could not be made.
+    Stream(String, CreateStreamError),
+    /// An address could not be bound.
+    Listen(ListenError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Directory(path, error) => {
+                write!(out, "cannot make the directory {}: {error}", path.display())
+            }
+            StartError::Data(path, why) => write!(out, "cannot use {}: {why}", path.display()),
+            StartError::Meta(error) => write!(out, "cannot read the metadata: {error:?}"),
+            StartError::Stream(name, error) => write!(out, "cannot create {name}: {error:?}"),
+            StartError::Listen(error) => error.fmt(out),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<ListenError> for StartError {
+    fn from(error: ListenError) -> StartError {
+        StartError::Listen(error)
+    }
+}
+
+/// Why a stop was not clean; what was acknowledged is safe all the same.
+#[derive(Debug)]
+pub enum StopError {
+    /// The last flush failed.
+    Log(MetaError),
+    /// The last flush took longer than a stop may take.
+    TimedOut,
+    /// The temporary data could not be removed.
+    Temporary(std::io::Error),
+}
+
+impl fmt::Display for StopError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StopError::Log(error) => write!(out, "the last flush failed: {error:?}"),
+            StopError::TimedOut => write!(out, "the last flush took over {FLUSH_WAIT_MAX:?}"),
+            StopError::Temporary(error) => {
+                write!(out, "cannot remove the temporary data: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StopError {}
+
+/// A running broker. Dropping it stops it in no order; [`Server::stop`] is the right way.
+#[derive(Debug)]
+pub struct Server {
+    broker: Arc<Broker>,
+    addresses: Addresses,
+    data: DataDirectory,
+    stop: watch::Sender<bool>,
+    listeners: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts a broker; when this returns, every listener takes connections. Must be called inside
+    /// a tokio runtime of several threads.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Server, StartError> {
+        let data = DataDirectory::make(&config.data)?;
+        let broker = open_broker(&config, &data, clock).await?;
+        match Server::start_on(&config, Arc::clone(&broker), data).await {
+            Ok(server) => Ok(server),
+            Err(error) => {
+                // Whoever asked for a port that is taken should not find an unclean directory.
+                if let Err(error) = broker.close().await {
+                    warn!(?error, "cannot close the log");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_on(
+        config: &Config,
+        broker: Arc<Broker>,
+        data: DataDirectory,
+    ) -> Result<Server, StartError> {
+        create_missing(&broker, config).await?;
+        let kafka = listen::bind(&config.kafka, "--kafka").await?;
+        let kinesis = listen::bind(&config.kinesis, "--kinesis").await?;
+        let http = listen::bind(&config.http, "--http").await?;
+        let addresses = Addresses {
+            kafka: local_addresses(&kafka),
+            kinesis: local_addresses(&kinesis),
+            http: local_addresses(&http),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let mut listeners = JoinSet::new();
+        let advertised = Advertised {
+            rules: config.kafka_advertised.clone(),
+            gateways: weir_kafka::default_gateways(),
+        };
+        let service = KafkaService::new(Arc::clone(&broker), advertised);
+        for listener in kafka {
+            listeners.spawn(weir_kafka::serve(listener, Arc::clone(&service), stopped.clone()));
+        }
+        let service = HttpService::new(Arc::clone(&broker), addresses.clone(), stopped);
+        for listener in http {
+            listeners.spawn(http::serve(listener, Arc::clone(&service)));
+        }
+        Ok(Server { broker, addresses, data, stop, listeners })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Its core.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// What is to be said of it, `startup` after the start of the process.
+    pub fn ready(&self, startup: Duration) -> Ready {
+        Ready {
+            event: "ready",
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            startup_ms: u64::try_from(startup.as_millis()).unwrap_or(u64::MAX),
+            flush: self.broker.options().default_flush.name(),
+            data_dir: self.data.path().to_owned(),
+            ephemeral: matches!(self.data, DataDirectory::Temporary(_)),
+            kafka: self.addresses.kafka.clone(),
+            kinesis: self.addresses.kinesis.clone(),
+            http: self.addresses.http.clone(),
+        }
+    }
+
+    /// Stops: no more connections, what waits is answered, everything flushed, the stop marked as
+    /// clean. Takes less than five seconds.
+    pub async fn stop(self) -> Result<(), StopError> {
+        let Server { broker, data, stop, mut listeners, .. } = self;
+        stop.send_replace(true);
+        let answered = async { while listeners.join_next().await.is_some() {} };
+        if tokio::time::timeout(ANSWER_WAIT_MAX, answered).await.is_err() {
+            info!("cutting connections that still wait for something");
+            listeners.shutdown().await;
+        }
+        match tokio::time::timeout(FLUSH_WAIT_MAX, broker.close()).await {
+            Ok(closed) => closed.map_err(StopError::Log)?,
+            Err(_) => return Err(StopError::TimedOut),
+        }
+        drop(broker);
+        data.remove_if_temporary().map_err(StopError::Temporary)
+    }
+}
+
+fn local_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    let address =
+        |listener: &TcpListener| listener.local_addr().expect("a listening socket has an address");
+    listeners.iter().map(address).collect()
+}
+
+/// The data directory: one that lasts, or one that goes with the broker.
+#[derive(Debug)]
+enum DataDirectory {
+    Lasting(PathBuf),
+    Temporary(TempDir),
+}
+
+impl DataDirectory {
+    fn make(location: &DataLocation) -> Result<DataDirectory, StartError> {
+        match location {
+            DataLocation::Directory(path) => std::fs::create_dir_all(path)
+                .map(|()| DataDirectory::Lasting(path.clone()))
+                .map_err(|error| StartError::Directory(path.clone(), error)),
+            DataLocation::Temporary => tempfile::Builder::new()
+                .prefix("weir-")
+                .tempdir()
+                .map(DataDirectory::Temporary)
+                .map_err(|error| StartError::Directory(std::env::temp_dir(), error)),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            DataDirectory::Lasting(path) => path,
+            DataDirectory::Temporary(directory) => directory.path(),
+        }
+    }
+
+    fn remove_if_temporary(self) -> std::io::Result<()> {
+        match self {
+            DataDirectory::Lasting(_) => Ok(()),
+            DataDirectory::Temporary(directory) => directory.close(),
+        }
+    }
+}
+
+async fn open_broker(
+    config: &Config,
+    _data: &DataDirectory,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<Broker>, StartError> {
+    let options = BrokerOptions {
+        node_id: 1,
+        cluster_id: "weir".to_owned(),
+        account_id: "000000000000".to_owned(),
+        auto_create: AutoCreate::On,
+        default_partitions: 1,
+        default_flush: config.flush,
+        quotas: config.quotas,
+    };
+    let random = Arc::new(weir_model::random::SystemRandom);
+    weir_core::in_memory::open(clock, random, options).await.map_err(StartError::Meta)
+}
+
+/// Makes the streams that `--topic` and `--stream` name, all in one commit; what is there already
+/// stays as it is.
+async fn create_missing(broker: &Broker, config: &Config) -> Result<(), StartError> {
+    let new = |routing: Routing| {
+        move |stream: &InitialStream| NewStream {
+            name: stream.name.clone(),
+            routing,
+            partitions: stream.partitions,
+            overrides: Overrides::new(),
+            intent: Intent::Make,
+        }
+    };
+    let topics = config.topics.iter().map(new(Routing::ByPartition));
+    let streams = config.streams.iter().map(new(Routing::ByHash));
+    let all: Vec<NewStream> = topics.chain(streams).collect();
+    let names: Vec<String> = all.iter().map(|stream| stream.name.to_string()).collect();
+    for (name, made) in names.into_iter().zip(broker.create_streams(all).await) {
+        match made {
+            Ok(_) | Err(CreateStreamError::AlreadyExists) => {}
+            Err(error) => return Err(StartError::Stream(name, error)),
+        }
+    }
+    Ok(())
+}
