@@ -12,6 +12,7 @@
 
 pub mod broker;
 pub mod error;
+pub mod group;
 pub mod housekeeping;
 pub mod in_memory;
 pub mod metrics;

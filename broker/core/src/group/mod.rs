@@ -26,3 +26,4 @@ pub mod internal_log;
 pub mod offsets;
 pub mod records;
 pub mod state;
+mod timers;

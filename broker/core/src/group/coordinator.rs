@@ -1,0 +1,672 @@
+//! The shell around the pure groups: finds them, logs what they decide, wakes them, and lets
+//! clients wait.
+//!
+//! ```text
+//!   request ── lock the group ── step ──┬─ replies ──> who waits, then the log must be kept that far
+//!                                       ├─ writes ───> internal log ──> writer task ──> step(Written)
+//!                                       └─ wake_by ──> timer task ────> step(TimePassed)
+//! ```
+//!
+//! Nothing happens before the first request about a group: then the log is read (and made, if this
+//! is the first group ever) and the two tasks start. Until the groups are loaded, requests wait.
+//!
+//! Invariants: a group's records are submitted under its lock, so the log has them in the order of
+//! its steps; [`Event::Written`] comes back in that order. `kept_to` of a group is one past its last
+//! applied record; an answer leaves only after the log is kept that far.
+//!
+//! Locks: the table of groups, then one group, then the internal log. None across an await.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+use weir_model::ids::{PartitionIndex, StreamName};
+use weir_model::offset::Offset;
+use weir_model::random::Random;
+use weir_model::record::Record;
+use weir_model::time::{Clock, Moment, Timestamp};
+use weir_storage::config::FlushPolicy;
+use weir_storage::log::Log;
+
+use crate::error::CreateStreamError;
+use crate::group::classic::{Join, Joined, Leaving, Sync, Synced};
+use crate::group::error::{CommitError, GroupError, JoinRefused};
+use crate::group::identity::{Claim, GroupId};
+use crate::group::internal_log::{InternalLog, Submitted};
+use crate::group::offsets::{CommittedOffset, PartitionName};
+use crate::group::records::{self, GroupRecord};
+use crate::group::state::{
+    Commit, Effects, Event, Group, GroupLimits, NotWritten, Now, Reply, RequestId, Then,
+};
+use crate::group::timers::Timers;
+use crate::stream::registry::Registry;
+use crate::stream::stream::{Intent, NewStream, Routing, Stream};
+
+/// The stream that holds the groups' state, in Kafka's own record formats.
+pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
+
+/// What the coordinator is told when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupOptions {
+    /// What all groups share.
+    pub limits: GroupLimits,
+    /// Most groups that the broker keeps.
+    pub groups_max: usize,
+    /// How the groups' log is flushed: `group`, but for a broker whose data need not last.
+    pub flush: FlushPolicy,
+}
+
+impl Default for GroupOptions {
+    fn default() -> GroupOptions {
+        GroupOptions {
+            limits: GroupLimits::default(),
+            groups_max: 100_000,
+            flush: FlushPolicy::Group,
+        }
+    }
+}
+
+/// An offset to be kept for one partition.
+#[derive(Clone, Debug)]
+pub struct OffsetToCommit {
+    /// The stream.
+    pub stream: Arc<Stream>,
+    /// Its partition.
+    pub partition: PartitionIndex,
+    /// The next record to read.
+    pub offset: Offset,
+    /// The log epoch of the last record that was read, if the client says so.
+    pub leader_epoch: Option<i32>,
+    /// Text to keep beside it.
+    pub metadata: Arc<str>,
+    /// When it may be forgotten, if the client asks for a time of its own.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// All groups of the broker.
+#[derive(Debug)]
+pub struct GroupCoordinator {
+    shared: Arc<Shared>,
+    /// The two tasks, once they run.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    registry: Arc<Registry>,
+    log: Arc<Log>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    options: GroupOptions,
+    /// Set once the groups are loaded.
+    ready: OnceCell<Ready>,
+    /// A sync lock: held for a look-up or a change of the table, never across an await.
+    groups: RwLock<HashMap<GroupId, Arc<Slot>>>,
+    timers: Timers<Weak<Slot>>,
+    requests: AtomicU64,
+    is_stopping: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Ready {
+    log: InternalLog,
+    /// To the writer task. Not bounded by itself, but by what waits for it: requests in flight,
+    /// which the connections bound, and one write per group and wake-up.
+    writes: mpsc::UnboundedSender<Pending>,
+}
+
+/// A write whose outcome the group waits for.
+#[derive(Debug)]
+struct Pending {
+    slot: Arc<Slot>,
+    submitted: Submitted,
+    then: Then,
+}
+
+/// One group and who waits for it.
+#[derive(Debug)]
+struct Slot {
+    id: GroupId,
+    /// A sync lock: held for one step, never across an await.
+    state: Mutex<SlotState>,
+}
+
+#[derive(Debug)]
+struct SlotState {
+    group: Group,
+    waiting: HashMap<RequestId, oneshot::Sender<Answer>>,
+    /// One past the last record of this group that was applied.
+    kept_to: Offset,
+    /// When the timer task looks at the group next.
+    wakes_at: Option<Moment>,
+    /// The slot is no longer in the table: whoever holds it looks the group up again.
+    is_removed: bool,
+}
+
+/// A reply, and how far the log must be kept before anyone may see it.
+#[derive(Debug)]
+struct Answer {
+    reply: Reply,
+    kept_to: Offset,
+}
+
+/// Whether a request makes the group that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IfAbsent {
+    Make,
+    Leave,
+}
+
+impl GroupCoordinator {
+    /// A coordinator that has not looked at anything yet: no I/O and no task before the first
+    /// request about a group, which must be made inside a tokio runtime.
+    pub fn new(
+        registry: Arc<Registry>,
+        log: Arc<Log>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        options: GroupOptions,
+    ) -> GroupCoordinator {
+        let shared = Shared {
+            registry,
+            log,
+            clock,
+            random,
+            options,
+            ready: OnceCell::new(),
+            groups: RwLock::default(),
+            timers: Timers::default(),
+            requests: AtomicU64::new(0),
+            is_stopping: AtomicBool::new(false),
+        };
+        GroupCoordinator { shared: Arc::new(shared), tasks: Mutex::default() }
+    }
+
+    /// Chance, for the ids of members that have none.
+    pub fn random(&self) -> &dyn Random {
+        &*self.shared.random
+    }
+
+    /// Joins a group and waits for the generation to begin: up to the rebalance timeout.
+    pub async fn join(&self, group: &GroupId, join: Join) -> Result<Joined, JoinRefused> {
+        let member = join.member.clone();
+        let refused = |error| JoinRefused { error, member: member.clone() };
+        let if_absent = if member.is_none() { IfAbsent::Make } else { IfAbsent::Leave };
+        let asked = self.ask_member(group, if_absent, |request| Event::Join(request, join)).await;
+        match asked.map_err(refused)? {
+            Some(Reply::Join(result)) => result,
+            None => Err(refused(GroupError::UnknownMember)),
+            Some(other) => unreachable!("a join was answered by {other:?}"),
+        }
+    }
+
+    /// Asks for a member's assignment and waits for the leader's: up to the rebalance timeout.
+    pub async fn sync(&self, group: &GroupId, sync: Sync) -> Result<Synced, GroupError> {
+        let event = |request| Event::Sync(request, sync);
+        match self.ask_member(group, IfAbsent::Leave, event).await? {
+            Some(Reply::Sync(result)) => result,
+            None => Err(GroupError::UnknownMember),
+            Some(other) => unreachable!("a sync was answered by {other:?}"),
+        }
+    }
+
+    /// Says that a member lives, and learns whether it has to join again.
+    pub async fn heartbeat(&self, group: &GroupId, claim: Claim) -> Result<(), GroupError> {
+        let event = |request| Event::Heartbeat(request, claim);
+        match self.ask_member(group, IfAbsent::Leave, event).await? {
+            Some(Reply::Heartbeat(result)) => result,
+            None => Err(GroupError::UnknownMember),
+            Some(other) => unreachable!("a heartbeat was answered by {other:?}"),
+        }
+    }
+
+    /// Takes members out of a group; the results are in the order given.
+    pub async fn leave(
+        &self,
+        group: &GroupId,
+        leaving: Vec<Leaving>,
+    ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
+        let count = leaving.len();
+        let event = |request| Event::Leave(request, leaving);
+        match self.ask_member(group, IfAbsent::Leave, event).await? {
+            Some(Reply::Leave(results)) => Ok(results),
+            None => Ok(vec![Err(GroupError::UnknownMember); count]),
+            Some(other) => unreachable!("a leave was answered by {other:?}"),
+        }
+    }
+
+    /// Keeps offsets; the results are in the order given. Without a generation in the claim the
+    /// group may be new.
+    pub async fn commit_offsets(
+        &self,
+        group: &GroupId,
+        claim: Claim,
+        offsets: Vec<OffsetToCommit>,
+    ) -> Result<Vec<Result<(), CommitError>>, GroupError> {
+        let if_absent = match claim.generation {
+            None => IfAbsent::Make,
+            Some(_) => IfAbsent::Leave,
+        };
+        self.ready().await?.log.wait_for_room().await;
+        let committed_at = self.shared.clock.now();
+        let mut exists = Vec::with_capacity(offsets.len());
+        // Under the group's lock, because a deletion marks the stream first and then asks each
+        // group for tombstones: a commit is seen by it or sees it.
+        let event = |request| {
+            let mut kept = Vec::with_capacity(offsets.len());
+            for offset in offsets {
+                let lives = !offset.stream.is_deleted();
+                exists.push(lives && offset.stream.partition(offset.partition).is_some());
+                if exists.last() == Some(&true) {
+                    kept.push(committed(offset, committed_at));
+                }
+            }
+            Event::Commit(request, Commit { claim, offsets: kept })
+        };
+        let results = match self.ask(group, if_absent, event).await? {
+            Some(Reply::Commit(result)) => result?,
+            None => return Err(GroupError::GroupNotFound),
+            Some(other) => unreachable!("a commit was answered by {other:?}"),
+        };
+        let mut results = results.into_iter();
+        let result_of = |exists| match exists {
+            true => results.next().expect("each offset that was handed on has a result"),
+            false => Err(CommitError::UnknownPartition),
+        };
+        Ok(exists.into_iter().map(result_of).collect())
+    }
+
+    /// What a group has committed for these partitions, in the order given.
+    pub async fn fetch_offsets(
+        &self,
+        group: &GroupId,
+        wanted: &[(Arc<Stream>, PartitionIndex)],
+    ) -> Result<Vec<Option<CommittedOffset>>, GroupError> {
+        let found = self.read(group, |group| {
+            let find = |(stream, partition): &(Arc<Stream>, PartitionIndex)| {
+                let committed = group.offsets().get(&stream.name, *partition)?;
+                belongs_to(committed, stream).then(|| committed.clone())
+            };
+            wanted.iter().map(find).collect()
+        });
+        Ok(found.await?.unwrap_or_else(|| vec![None; wanted.len()]))
+    }
+
+    /// Everything that a group has committed, by stream name and partition.
+    pub async fn fetch_all_offsets(
+        &self,
+        group: &GroupId,
+    ) -> Result<Vec<(Arc<Stream>, PartitionIndex, CommittedOffset)>, GroupError> {
+        let found = self.read(group, |group| {
+            let all = group.offsets().iter();
+            let owned = all.map(|(stream, partition, committed)| {
+                (stream.clone(), partition, committed.clone())
+            });
+            owned.collect::<Vec<_>>()
+        });
+        let mut living = Vec::new();
+        for (name, partition, committed) in found.await?.unwrap_or_default() {
+            match self.shared.registry.by_name(name.as_str()) {
+                Some(stream) if belongs_to(&committed, &stream) => {
+                    living.push((stream, partition, committed));
+                }
+                _ => {}
+            }
+        }
+        Ok(living)
+    }
+
+    /// Forgets all offsets of a stream that is being deleted: returns when their tombstones are
+    /// kept. The stream must be marked as deleted before.
+    pub async fn stream_deleted(&self, stream: &StreamName) -> Result<(), GroupError> {
+        if self.shared.registry.by_name(CONSUMER_OFFSETS).is_none() {
+            // No group has ever been here; making the log now would wait for the deletion itself.
+            return Ok(());
+        }
+        self.ready().await?;
+        let groups: Vec<GroupId> = self.shared.groups.read().keys().cloned().collect();
+        let mut first_error = Ok(());
+        for group in groups {
+            let event = |request| Event::ForgetStream(request, stream.clone());
+            let result = match self.ask(&group, IfAbsent::Leave, event).await {
+                Ok(Some(Reply::Forgotten(result))) => result,
+                Ok(None) => Ok(()),
+                Ok(Some(other)) => unreachable!("a deletion was answered by {other:?}"),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                warn!(group = group.as_str(), %stream, ?error, "offsets of a deleted stream not removed");
+                first_error = first_error.and(Err(error));
+            }
+        }
+        first_error
+    }
+
+    /// Answers everyone who waits and takes no more requests.
+    pub fn shut_down(&self) {
+        self.shared.is_stopping.store(true, Ordering::SeqCst);
+        for slot in self.shared.groups.read().values() {
+            // A sender that is dropped tells its request that the broker is stopping.
+            slot.state.lock().waiting.clear();
+        }
+    }
+
+    async fn ask_member(
+        &self,
+        group: &GroupId,
+        if_absent: IfAbsent,
+        event: impl FnOnce(RequestId) -> Event,
+    ) -> Result<Option<Reply>, GroupError> {
+        if group.is_empty() {
+            return Err(GroupError::InvalidGroupId);
+        }
+        self.ask(group, if_absent, event).await
+    }
+
+    /// Steps a group with a request and waits for its answer; none if there is no such group.
+    async fn ask(
+        &self,
+        group: &GroupId,
+        if_absent: IfAbsent,
+        event: impl FnOnce(RequestId) -> Event,
+    ) -> Result<Option<Reply>, GroupError> {
+        let ready = self.ready().await?;
+        let request = RequestId(self.shared.requests.fetch_add(1, Ordering::Relaxed));
+        let (sender, receiver) = oneshot::channel();
+        let stepped = self.shared.with_group(group, if_absent, |slot, state| {
+            if !self.shared.is_stopping.load(Ordering::SeqCst) {
+                state.waiting.insert(request, sender);
+                self.shared.step(ready, slot, state, event(request));
+            }
+        })?;
+        if stepped.is_none() {
+            return Ok(None);
+        }
+        let answer = receiver.await.map_err(|_| GroupError::ShuttingDown)?;
+        let kept = ready.log.settled(answer.kept_to).await;
+        kept.map_err(|_| GroupError::NotAvailable)?;
+        Ok(Some(answer.reply))
+    }
+
+    /// Looks at a group, and returns what was seen once the log is kept that far.
+    async fn read<T>(
+        &self,
+        group: &GroupId,
+        look: impl FnOnce(&Group) -> T,
+    ) -> Result<Option<T>, GroupError> {
+        let ready = self.ready().await?;
+        let seen = self
+            .shared
+            .with_group(group, IfAbsent::Leave, |_, state| (look(&state.group), state.kept_to))?;
+        let Some((seen, kept_to)) = seen else { return Ok(None) };
+        ready.log.settled(kept_to).await.map_err(|_| GroupError::NotAvailable)?;
+        Ok(Some(seen))
+    }
+
+    /// Loads the groups, the first time.
+    async fn ready(&self) -> Result<&Ready, GroupError> {
+        if self.shared.is_stopping.load(Ordering::SeqCst) {
+            return Err(GroupError::ShuttingDown);
+        }
+        self.shared.ready.get_or_try_init(|| self.load()).await
+    }
+
+    async fn load(&self) -> Result<Ready, GroupError> {
+        let started = self.shared.clock.moment();
+        let log = self.shared.open_log().await?;
+        let groups = self.shared.read_groups(&log).await?;
+        let took = self.shared.clock.moment().since(started);
+        info!(groups = groups.len(), took_ms = took.as_millis(), "consumer groups loaded");
+        *self.shared.groups.write() = groups;
+        let (writes, pending) = mpsc::unbounded_channel();
+        *self.tasks.lock() = vec![
+            tokio::spawn(apply_writes(Arc::clone(&self.shared), pending)),
+            tokio::spawn(wake_groups(Arc::clone(&self.shared))),
+        ];
+        Ok(Ready { log, writes })
+    }
+}
+
+impl Drop for GroupCoordinator {
+    fn drop(&mut self) {
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl Shared {
+    fn now(&self) -> Now {
+        Now { moment: self.clock.moment(), date: self.clock.now() }
+    }
+
+    /// Finds the groups' log, or makes it when the first group of all comes.
+    async fn open_log(&self) -> Result<InternalLog, GroupError> {
+        let stream = match self.registry.by_name(CONSUMER_OFFSETS) {
+            Some(stream) => stream,
+            None => self.make_log().await?,
+        };
+        let partition = stream.partition(PartitionIndex::ZERO).ok_or(GroupError::NotAvailable)?;
+        InternalLog::new(Arc::clone(&self.log), partition.id).map_err(|error| {
+            error!(?error, "the log of the consumer groups cannot be opened");
+            GroupError::NotAvailable
+        })
+    }
+
+    async fn make_log(&self) -> Result<Arc<Stream>, GroupError> {
+        // What compaction keeps must not be removed by age or size, whatever the defaults are.
+        let overrides = [
+            ("cleanup.policy", "compact"),
+            ("retention.ms", "-1"),
+            ("retention.bytes", "-1"),
+            ("weir.flush", self.options.flush.name()),
+        ];
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let new = NewStream {
+            name: StreamName::new(CONSUMER_OFFSETS).expect("the name is legal"),
+            routing: Routing::ByPartition,
+            partitions: 1,
+            overrides: overrides.into_iter().map(own).collect(),
+            intent: Intent::Make,
+        };
+        match self.registry.create(vec![new]).await.pop() {
+            Some(Ok(stream)) => Ok(stream),
+            Some(Err(CreateStreamError::AlreadyExists)) => {
+                self.registry.by_name(CONSUMER_OFFSETS).ok_or(GroupError::NotAvailable)
+            }
+            failed => {
+                error!(?failed, "the log of the consumer groups cannot be made");
+                Err(GroupError::NotAvailable)
+            }
+        }
+    }
+
+    /// Rebuilds all groups from the log.
+    async fn read_groups(
+        &self,
+        log: &InternalLog,
+    ) -> Result<HashMap<GroupId, Arc<Slot>>, GroupError> {
+        let mut groups: HashMap<GroupId, Group> = HashMap::new();
+        let read = log.read_all(|record| {
+            if let Some((id, change)) = readable(record) {
+                let group = groups.entry(id).or_insert_with(|| Group::new(self.options.limits));
+                group.replay(change);
+            }
+        });
+        let kept_to = read.await.map_err(|error| {
+            error!(?error, "the log of the consumer groups cannot be read");
+            GroupError::NotAvailable
+        })?;
+        let mut slots = HashMap::with_capacity(groups.len());
+        for (id, mut group) in groups {
+            // Offsets of a stream that a crash kept from being forgotten.
+            group.retain_offsets(|name, committed| {
+                let stream = self.registry.by_name(name.as_str());
+                stream.is_some_and(|stream| belongs_to(committed, &stream))
+            });
+            let effects = group.step(Event::Loaded, self.now());
+            if group.is_vacant() {
+                continue;
+            }
+            let slot = Slot::new(id.clone(), group, kept_to);
+            self.schedule(&slot, &mut slot.state.lock(), effects.wake_by);
+            slots.insert(id, slot);
+        }
+        Ok(slots)
+    }
+
+    /// Finds a group, or makes it, and does something under its lock.
+    fn with_group<T>(
+        &self,
+        id: &GroupId,
+        if_absent: IfAbsent,
+        act: impl FnOnce(&Arc<Slot>, &mut SlotState) -> T,
+    ) -> Result<Option<T>, GroupError> {
+        loop {
+            let found = self.groups.read().get(id).cloned();
+            let slot = match (found, if_absent) {
+                (Some(slot), _) => slot,
+                (None, IfAbsent::Leave) => return Ok(None),
+                (None, IfAbsent::Make) => self.make_group(id)?,
+            };
+            let mut state = slot.state.lock();
+            if state.is_removed {
+                continue;
+            }
+            let result = act(&slot, &mut state);
+            self.unlock(&slot, state);
+            return Ok(Some(result));
+        }
+    }
+
+    fn make_group(&self, id: &GroupId) -> Result<Arc<Slot>, GroupError> {
+        let mut groups = self.groups.write();
+        if groups.len() >= self.options.groups_max && !groups.contains_key(id) {
+            return Err(GroupError::TooManyGroups);
+        }
+        let fresh = || Slot::new(id.clone(), Group::new(self.options.limits), Offset::ZERO);
+        Ok(Arc::clone(groups.entry(id.clone()).or_insert_with(fresh)))
+    }
+
+    /// Lets go of a group, and forgets it if it is one that a refused or abandoned request has made.
+    fn unlock(&self, slot: &Arc<Slot>, state: MutexGuard<'_, SlotState>) {
+        let is_vacant = state.group.is_vacant();
+        drop(state);
+        if !is_vacant {
+            return;
+        }
+        // Taken anew, because the table comes first in the order of locks.
+        let mut groups = self.groups.write();
+        let mut state = slot.state.lock();
+        if state.group.is_vacant() && !state.is_removed {
+            state.is_removed = true;
+            groups.remove(&slot.id);
+        }
+    }
+
+    /// Steps a group and carries out what it wants done.
+    fn step(&self, ready: &Ready, slot: &Arc<Slot>, state: &mut SlotState, event: Event) {
+        let now = self.now();
+        let Effects { replies, writes, wake_by } = state.group.step(event, now);
+        for write in writes {
+            let encode = |record: &GroupRecord| records::encode(&slot.id, record);
+            let encoded: Vec<_> = write.records.iter().map(encode).collect();
+            let submitted = ready.log.append(&encoded, now.date);
+            let pending = Pending { slot: Arc::clone(slot), submitted, then: write.then };
+            if ready.writes.send(pending).is_err() {
+                // The writer task ends with the coordinator only; whoever waits is told so.
+                state.waiting.clear();
+            }
+        }
+        for (request, reply) in replies {
+            // Who gave up waiting has dropped its receiver.
+            if let Some(sender) = state.waiting.remove(&request) {
+                drop(sender.send(Answer { reply, kept_to: state.kept_to }));
+            }
+        }
+        self.schedule(slot, state, wake_by);
+    }
+
+    fn schedule(&self, slot: &Arc<Slot>, state: &mut SlotState, wake_by: Option<Moment>) {
+        let Some(at) = wake_by else { return };
+        if state.wakes_at.is_none_or(|planned| at < planned) {
+            state.wakes_at = Some(at);
+            self.timers.push(at, Arc::downgrade(slot));
+        }
+    }
+}
+
+impl Slot {
+    fn new(id: GroupId, group: Group, kept_to: Offset) -> Arc<Slot> {
+        let state = SlotState {
+            group,
+            waiting: HashMap::new(),
+            kept_to,
+            wakes_at: None,
+            is_removed: false,
+        };
+        Arc::new(Slot { id, state: Mutex::new(state) })
+    }
+}
+
+/// The writer task: tells each group, in the log's order, what became of its writes.
+async fn apply_writes(shared: Arc<Shared>, mut pending: mpsc::UnboundedReceiver<Pending>) {
+    while let Some(Pending { slot, submitted, then }) = pending.recv().await {
+        let Some(ready) = shared.ready.get() else { return };
+        let placed = ready.log.placed(submitted).await;
+        let mut state = slot.state.lock();
+        if let Ok(end) = placed {
+            state.kept_to = state.kept_to.max(end);
+        }
+        let outcome = placed.map(|_| ()).map_err(|_| NotWritten);
+        shared.step(ready, &slot, &mut state, Event::Written(then, outcome));
+        shared.unlock(&slot, state);
+    }
+}
+
+/// The timer task: wakes each group when it wanted to be woken.
+async fn wake_groups(shared: Arc<Shared>) {
+    loop {
+        let (at, slot) = shared.timers.next(&*shared.clock).await;
+        let (Some(slot), Some(ready)) = (slot.upgrade(), shared.ready.get()) else { continue };
+        let mut state = slot.state.lock();
+        if state.wakes_at != Some(at) {
+            continue; // An earlier wake-up has replaced this one.
+        }
+        state.wakes_at = None;
+        shared.step(ready, &slot, &mut state, Event::TimePassed);
+        shared.unlock(&slot, state);
+    }
+}
+
+fn readable(record: &Record) -> Option<(GroupId, GroupRecord)> {
+    let Some(key) = &record.key else {
+        warn!("a record without a key in the log of the consumer groups is skipped");
+        return None;
+    };
+    records::decode(key, record.value.as_ref()).unwrap_or_else(|error| {
+        warn!(why = error.0, "a record in the log of the consumer groups is skipped");
+        None
+    })
+}
+
+/// Whether an offset was committed for this stream, not for one that had its name before.
+fn belongs_to(committed: &CommittedOffset, stream: &Stream) -> bool {
+    committed.stream.is_none_or(|id| id == stream.id)
+}
+
+fn committed(offset: OffsetToCommit, committed_at: Timestamp) -> (PartitionName, CommittedOffset) {
+    let committed = CommittedOffset {
+        stream: Some(offset.stream.id),
+        offset: offset.offset,
+        leader_epoch: offset.leader_epoch,
+        metadata: offset.metadata,
+        committed_at,
+        expires_at: offset.expires_at,
+    };
+    ((offset.stream.name.clone(), offset.partition), committed)
+}

@@ -1,0 +1,340 @@
+//! One group as a pure state machine: an [`Event`] goes in, [`Effects`] come out.
+//!
+//! Nothing here does I/O, asks for the time or waits. An event that changes what a restart must
+//! know only **decides**: it returns a [`Write`] whose records the coordinator appends to the log,
+//! and the change is **applied** when the coordinator comes back with [`Event::Written`]. Between
+//! the two other events may come in, so every `Written` looks again at what it finds.
+//!
+//! ```text
+//!   step(Commit)  ──> Write { records, then }      the table still shows the old offset
+//!        … the log places the records …
+//!   step(Written) ──> reply to the commit          the table shows the new offset
+//! ```
+//!
+//! A restart calls [`Group::replay`] with the same records in the same order and then steps
+//! [`Event::Loaded`], which starts the members' session clocks.
+//!
+//! Every request that comes in with a [`RequestId`] is answered exactly once, in this step or a
+//! later one. Read [`super::classic`] for who is a member and when.
+
+use std::time::Duration;
+
+use weir_model::ids::StreamName;
+use weir_model::time::{Moment, Timestamp};
+
+use crate::group::classic::{Classic, Join, Joined, Leaving, Sync, Synced};
+use crate::group::error::{CommitError, GroupError, JoinRefused};
+use crate::group::identity::{Claim, MemberId};
+use crate::group::offsets::{CommittedOffset, OFFSET_METADATA_BYTES_MAX, Offsets, PartitionName};
+use crate::group::records::{GroupImage, GroupRecord};
+
+/// The bounds that all groups of a broker share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupLimits {
+    /// Most members of one group (Kafka's `group.max.size`).
+    pub members_max: usize,
+    /// Shortest session timeout that a member may ask for (`group.min.session.timeout.ms`).
+    pub session_timeout_min: Duration,
+    /// Longest session timeout that a member may ask for (`group.max.session.timeout.ms`).
+    pub session_timeout_max: Duration,
+    /// How long an empty group waits for more members before its first generation
+    /// (`group.initial.rebalance.delay.ms`). Zero: a first poll has its records at once.
+    pub initial_rebalance_delay: Duration,
+}
+
+impl Default for GroupLimits {
+    /// Kafka's bounds, except that a group of one starts without Kafka's three seconds of waiting.
+    fn default() -> GroupLimits {
+        GroupLimits {
+            members_max: 1_000,
+            session_timeout_min: Duration::from_secs(6),
+            session_timeout_max: Duration::from_secs(30 * 60),
+            initial_rebalance_delay: Duration::ZERO,
+        }
+    }
+}
+
+/// The time of a step: a moment for deadlines, a date for what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// For deadlines.
+    pub moment: Moment,
+    /// For records.
+    pub date: Timestamp,
+}
+
+/// Names a request until it is answered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RequestId(pub u64);
+
+/// Something that happened to a group.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A client wants to be a member of the next generation.
+    Join(RequestId, Join),
+    /// A member asks for its assignment; the leader brings everybody's.
+    Sync(RequestId, Sync),
+    /// A member says that it lives.
+    Heartbeat(RequestId, Claim),
+    /// Members go, by their own wish or an administrator's.
+    Leave(RequestId, Vec<Leaving>),
+    /// Offsets are to be kept.
+    Commit(RequestId, Commit),
+    /// A stream is being deleted, and its offsets with it.
+    ForgetStream(RequestId, StreamName),
+    /// The log has answered an earlier [`Write`].
+    Written(Then, Result<(), NotWritten>),
+    /// Time went by; deadlines may have passed.
+    TimePassed,
+    /// The group was rebuilt from the log.
+    Loaded,
+}
+
+/// Offsets that a client wants kept.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// Who commits.
+    pub claim: Claim,
+    /// What, in the client's order.
+    pub offsets: Vec<(PartitionName, CommittedOffset)>,
+}
+
+/// The log did not take a write, or nobody knows whether it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotWritten;
+
+/// What a group wants done after a step.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Answers to requests, of this step's event or of earlier ones.
+    pub replies: Vec<(RequestId, Reply)>,
+    /// Records to be logged, in this order.
+    pub writes: Vec<Write>,
+    /// The group wants [`Event::TimePassed`] no later than this.
+    pub wake_by: Option<Moment>,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// To [`Event::Join`].
+    Join(Result<Joined, JoinRefused>),
+    /// To [`Event::Sync`].
+    Sync(Result<Synced, GroupError>),
+    /// To [`Event::Heartbeat`].
+    Heartbeat(Result<(), GroupError>),
+    /// To [`Event::Leave`], in the order of the request.
+    Leave(Vec<Result<(), GroupError>>),
+    /// To [`Event::Commit`], in the order of the request.
+    Commit(Result<Vec<Result<(), CommitError>>, GroupError>),
+    /// To [`Event::ForgetStream`].
+    Forgotten(Result<(), GroupError>),
+}
+
+/// Records to be logged together, and what they are for.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The records, at least one.
+    pub records: Vec<GroupRecord>,
+    /// Comes back in [`Event::Written`].
+    pub then: Then,
+}
+
+/// What a write was for, so that its outcome can be applied.
+#[derive(Clone, Debug)]
+pub enum Then {
+    /// The leader's assignments for a generation.
+    Assign(crate::group::classic::Assignments),
+    /// A static member came back under a new id; its join waits.
+    Replace(crate::group::classic::Replacement),
+    /// The last member went. Nobody waits.
+    Emptied,
+    /// Offsets; the request, the answer per partition, and what to apply.
+    Commit {
+        /// Who waits.
+        request: RequestId,
+        /// The answer if the write succeeds.
+        results: Vec<Result<(), CommitError>>,
+        /// What the table takes.
+        offsets: Vec<(PartitionName, CommittedOffset)>,
+    },
+    /// Tombstones for a deleted stream's offsets.
+    Forget {
+        /// Who waits.
+        request: RequestId,
+        /// What the table loses.
+        partitions: Vec<PartitionName>,
+    },
+}
+
+/// A step in the making: when it happens, and what it has led to so far.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) now: Now,
+    pub(crate) effects: Effects,
+}
+
+impl Step {
+    pub(crate) fn reply(&mut self, request: RequestId, reply: Reply) {
+        self.effects.replies.push((request, reply));
+    }
+
+    pub(crate) fn write(&mut self, records: Vec<GroupRecord>, then: Then) {
+        self.effects.writes.push(Write { records, then });
+    }
+
+    /// The moment this long after the step, at which the group is to be woken.
+    pub(crate) fn deadline_in(&mut self, delay: Duration) -> Moment {
+        let deadline = self.now.moment.plus(delay);
+        self.wake_by(deadline);
+        deadline
+    }
+
+    pub(crate) fn wake_by(&mut self, deadline: Moment) {
+        let earliest = self.effects.wake_by.map_or(deadline, |other| other.min(deadline));
+        self.effects.wake_by = Some(earliest);
+    }
+}
+
+/// A group: who its members are and how far it has read.
+#[derive(Debug)]
+pub struct Group {
+    classic: Classic,
+    offsets: Offsets,
+}
+
+impl Group {
+    /// A group that nobody has joined and that has no offsets.
+    pub fn new(limits: GroupLimits) -> Group {
+        Group { classic: Classic::new(limits), offsets: Offsets::default() }
+    }
+
+    /// Takes one event and says what is to be done about it.
+    pub fn step(&mut self, event: Event, now: Now) -> Effects {
+        let mut step = Step { now, effects: Effects::default() };
+        match event {
+            Event::Join(request, join) => self.classic.join(request, join, &mut step),
+            Event::Sync(request, sync) => self.classic.sync(request, sync, &mut step),
+            Event::Heartbeat(request, claim) => {
+                let result = self.classic.heartbeat(&claim, &mut step);
+                step.reply(request, Reply::Heartbeat(result));
+            }
+            Event::Leave(request, leaving) => {
+                let results = self.classic.leave(&leaving, &mut step);
+                step.reply(request, Reply::Leave(results));
+            }
+            Event::Commit(request, commit) => self.commit(request, commit, &mut step),
+            Event::ForgetStream(request, stream) => self.forget(request, &stream, &mut step),
+            Event::Written(then, outcome) => self.written(then, outcome, &mut step),
+            Event::TimePassed => self.classic.time_passed(&mut step),
+            Event::Loaded => self.classic.loaded(&mut step),
+        }
+        step.effects
+    }
+
+    /// Takes a record that the log holds. Only while the group is rebuilt, in log order.
+    pub fn replay(&mut self, record: GroupRecord) {
+        match record {
+            GroupRecord::Members(image) => self.classic.replay(image),
+            GroupRecord::Offset(partition, committed) => self.offsets.apply(partition, committed),
+        }
+    }
+
+    /// What the group has committed.
+    pub fn offsets(&self) -> &Offsets {
+        &self.offsets
+    }
+
+    /// What a restart would find of the group's members if it were logged now.
+    pub fn image(&self, date: Timestamp) -> GroupImage {
+        self.classic.image(date)
+    }
+
+    /// Who the members are and in which generation.
+    pub fn classic(&self) -> &Classic {
+        &self.classic
+    }
+
+    /// Forgets offsets that `lives` does not accept. Only while the group is rebuilt.
+    pub fn retain_offsets(&mut self, lives: impl FnMut(&StreamName, &CommittedOffset) -> bool) {
+        self.offsets.retain(lives);
+    }
+
+    /// Whether nothing would be lost with the group: no member, no offset, no trace in the log.
+    pub fn is_vacant(&self) -> bool {
+        self.classic.is_vacant() && self.offsets.is_empty()
+    }
+
+    fn commit(&mut self, request: RequestId, commit: Commit, step: &mut Step) {
+        if let Err(error) = self.classic.check_commit(&commit.claim, step) {
+            return step.reply(request, Reply::Commit(Err(error)));
+        }
+        let mut results = Vec::with_capacity(commit.offsets.len());
+        let mut offsets = Vec::with_capacity(commit.offsets.len());
+        for (partition, committed) in commit.offsets {
+            if committed.metadata.len() > OFFSET_METADATA_BYTES_MAX {
+                results.push(Err(CommitError::MetadataTooLarge));
+            } else {
+                results.push(Ok(()));
+                offsets.push((partition, committed));
+            }
+        }
+        if offsets.is_empty() {
+            return step.reply(request, Reply::Commit(Ok(results)));
+        }
+        let record = |(partition, committed): &(PartitionName, CommittedOffset)| {
+            GroupRecord::Offset(partition.clone(), Some(committed.clone()))
+        };
+        let records = offsets.iter().map(record).collect();
+        for (partition, _) in &offsets {
+            self.offsets.submitted(partition);
+        }
+        step.write(records, Then::Commit { request, results, offsets });
+    }
+
+    /// Commits on their way to the log are covered too: their tombstones stand behind them.
+    fn forget(&mut self, request: RequestId, stream: &StreamName, step: &mut Step) {
+        let partitions = self.offsets.partitions_of(stream);
+        if partitions.is_empty() {
+            return step.reply(request, Reply::Forgotten(Ok(())));
+        }
+        let tombstone = |partition: &PartitionName| GroupRecord::Offset(partition.clone(), None);
+        let records = partitions.iter().map(tombstone).collect();
+        step.write(records, Then::Forget { request, partitions });
+    }
+
+    fn written(&mut self, then: Then, outcome: Result<(), NotWritten>, step: &mut Step) {
+        match then {
+            Then::Assign(assignments) => self.classic.assigned(assignments, outcome, step),
+            Then::Replace(replacement) => self.classic.replaced(replacement, outcome, step),
+            // The members are gone whatever the log says; a restart that finds them in it again
+            // expires them by their session timeouts.
+            Then::Emptied => {}
+            Then::Commit { request, results, offsets } => {
+                for (partition, committed) in offsets {
+                    self.offsets.answered(&partition);
+                    if outcome.is_ok() {
+                        self.offsets.apply(partition, Some(committed));
+                    }
+                }
+                let reply =
+                    outcome.map(|()| results).map_err(|NotWritten| GroupError::NotAvailable);
+                step.reply(request, Reply::Commit(reply));
+            }
+            Then::Forget { request, partitions } => {
+                if outcome.is_ok() {
+                    for partition in partitions {
+                        self.offsets.apply(partition, None);
+                    }
+                }
+                let reply = outcome.map_err(|NotWritten| GroupError::NotAvailable);
+                step.reply(request, Reply::Forgotten(reply));
+            }
+        }
+    }
+}
+
+/// Refuses a join.
+pub(crate) fn refuse_join(error: GroupError, member: Option<MemberId>) -> Reply {
+    Reply::Join(Err(JoinRefused { error, member }))
+}
