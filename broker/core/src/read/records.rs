@@ -286,6 +286,8 @@ impl Reading<'_> {
                 offset,
                 epoch,
                 timestamp: record.timestamp.clamp(Timestamp::from_millis(0), self.now),
+                stored_timestamp: record.timestamp,
+                stored_timestamp: record.timestamp,
                 key: record.key,
                 value: record.value,
                 headers: record.headers,
