@@ -287,7 +287,6 @@ impl Reading<'_> {
                 epoch,
                 timestamp: record.timestamp.clamp(Timestamp::from_millis(0), self.now),
                 stored_timestamp: record.timestamp,
-                stored_timestamp: record.timestamp,
                 key: record.key,
                 value: record.value,
                 headers: record.headers,
