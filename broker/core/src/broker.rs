@@ -18,6 +18,7 @@ use weir_storage::log::Log;
 use weir_storage::meta::{Expect, MetaChange, MetaStore};
 
 use crate::error::{CreateStreamError, DeleteStreamError};
+use crate::group::coordinator::{GroupCoordinator, GroupOptions};
 use crate::housekeeping;
 use crate::metrics::Metrics;
 use crate::partition::partition::Partition;
@@ -44,6 +45,8 @@ pub struct BrokerOptions {
     pub default_flush: FlushPolicy,
     /// The server's stance on shard quotas.
     pub quotas: QuotaPolicy,
+    /// What the consumer groups are told.
+    pub groups: GroupOptions,
 }
 
 /// Whether topics are made on first use.
@@ -73,7 +76,8 @@ pub struct Foundations {
 pub struct Broker {
     foundations: Foundations,
     options: BrokerOptions,
-    registry: Registry,
+    registry: Arc<Registry>,
+    groups: GroupCoordinator,
     producer_ids: ProducerIds,
     metrics: Metrics,
     sealing_key: [u8; 32],
@@ -91,25 +95,38 @@ impl Broker {
     ) -> Result<Arc<Broker>, MetaError> {
         let Foundations { log, meta, clock, random } = foundations.clone();
         let sealing_key = sealing_key(&*meta, &*random).await?;
-        let registry = Registry::open(
+        let (registry, deleting) = Registry::open(
             Arc::clone(&log),
             Arc::clone(&meta),
-            clock,
-            random,
+            Arc::clone(&clock),
+            Arc::clone(&random),
             options.default_flush,
         )
         .await?;
-        Ok(Arc::new(Broker {
+        let registry = Arc::new(registry);
+        let groups = GroupCoordinator::new(
+            Arc::clone(&registry),
+            Arc::clone(&log),
+            clock,
+            random,
+            options.groups,
+        );
+        let broker = Broker {
             foundations,
             options,
             registry,
+            groups,
             producer_ids: ProducerIds::new(meta),
             metrics: Metrics::default(),
             sealing_key,
             decoded: DecodedBatches::default(),
             turns: AtomicUsize::new(0),
             housekeeping: tokio::spawn(housekeeping::run(log)),
-        }))
+        };
+        for stream in deleting {
+            broker.remove_deleted(&stream).await?;
+        }
+        Ok(Arc::new(broker))
     }
 
     /// What the broker was told.
@@ -168,7 +185,26 @@ impl Broker {
 
     /// Deletes a stream in all dialects. Its name is free when this returns.
     pub async fn delete_stream(&self, id: StreamId) -> Result<(), DeleteStreamError> {
-        self.registry.delete(id, async {}).await
+        let stream = self.registry.begin_deletion(id).await?;
+        self.remove_deleted(&stream).await.map_err(DeleteStreamError::Meta)
+    }
+
+    /// Removes what hangs on a deleted stream (committed offsets), its records and its row. Where the
+    /// offsets cannot be removed the records go all the same, for a full disk may be the reason; the
+    /// row stays, and the next start finishes.
+    async fn remove_deleted(&self, stream: &Stream) -> Result<(), MetaError> {
+        match self.groups.stream_deleted(&stream.name).await {
+            Ok(()) => self.registry.finish_deletion(stream).await,
+            Err(error) => {
+                self.registry.remove_records(stream).await?;
+                Err(MetaError::Failed(format!("committed offsets not removed: {error:?}")))
+            }
+        }
+    }
+
+    /// The consumer groups.
+    pub fn groups(&self) -> &GroupCoordinator {
+        &self.groups
     }
 
     /// A number for a new idempotent producer.
@@ -178,6 +214,7 @@ impl Broker {
 
     /// Stops serving: flushes all logs and marks the stop as clean.
     pub async fn close(&self) -> Result<(), MetaError> {
+        self.groups.shut_down();
         self.housekeeping.abort();
         self.log().close().await
     }

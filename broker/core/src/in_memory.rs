@@ -12,6 +12,7 @@ use weir_storage::memory::MemoryLog;
 use weir_storage::meta::memory::MemoryMeta;
 
 use crate::broker::{AutoCreate, Broker, BrokerOptions, Foundations};
+use crate::group::coordinator::GroupOptions;
 use crate::quota::limits::QuotaPolicy;
 
 /// The options of a fresh `weir serve`.
@@ -24,6 +25,7 @@ pub fn default_options() -> BrokerOptions {
         default_partitions: 1,
         default_flush: FlushPolicy::Group,
         quotas: QuotaPolicy::Aws,
+        groups: GroupOptions::default(),
     }
 }
 

@@ -51,14 +51,15 @@ struct Tables {
 }
 
 impl Registry {
-    /// Reads all streams from the metadata and finishes the deletions that a crash interrupted.
+    /// Reads all streams from the metadata. Returns the registry and the streams whose deletion a crash
+    /// interrupted; they do not live any more and want [`Registry::finish_deletion`].
     pub async fn open(
         log: Arc<Log>,
         meta: Arc<dyn MetaStore>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         default_flush: FlushPolicy,
-    ) -> Result<Registry, MetaError> {
+    ) -> Result<(Registry, Vec<Arc<Stream>>), MetaError> {
         let rows = meta.scan(Bytes::from_static(&[row::STREAM_KEY])).await?;
         let registry = Registry {
             log,
@@ -69,6 +70,7 @@ impl Registry {
             tables: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
         };
+        let mut deleting = Vec::new();
         for (key, value) in rows {
             let (stream, life) = row::decode(&key, &value.value, default_flush)
                 .map_err(|why| MetaError::Failed(format!("damaged stream row: {why}")))?;
@@ -76,10 +78,13 @@ impl Registry {
             registry.declare(&stream)?;
             match life {
                 Life::Lives => registry.insert(&stream),
-                Life::Deleting => registry.finish_deletion(&stream).await?,
+                Life::Deleting => {
+                    stream.mark_deleted();
+                    deleting.push(stream);
+                }
             }
         }
-        Ok(registry)
+        Ok((registry, deleting))
     }
 
     /// The stream with this name.
@@ -121,15 +126,9 @@ impl Registry {
         results
     }
 
-    /// Deletes a stream: its name is free when this returns, and nothing of it comes back.
-    ///
-    /// `before_removal` runs between the decision and the removal of the records, for what hangs on
-    /// the stream elsewhere (committed group offsets).
-    pub async fn delete(
-        &self,
-        id: StreamId,
-        before_removal: impl Future<Output = ()>,
-    ) -> Result<(), DeleteStreamError> {
+    /// Decides that a stream is deleted: its name is free when this returns, and nothing of it comes
+    /// back. What is left of it goes by [`Registry::finish_deletion`].
+    pub async fn begin_deletion(&self, id: StreamId) -> Result<Arc<Stream>, DeleteStreamError> {
         let _one_at_a_time = self.changing.lock().await;
         let stream = self.by_id(id).ok_or(DeleteStreamError::Unknown)?;
         if stream.name.is_internal() {
@@ -139,15 +138,29 @@ impl Registry {
         let change = MetaChange { key: row::key(id), expect: Expect::Anything, value };
         self.meta.commit(vec![change]).await.map_err(DeleteStreamError::Meta)?;
         stream.mark_deleted();
-        {
-            let mut tables = self.tables.write();
-            tables.by_name.remove(&stream.name);
-            tables.by_id.remove(&id);
-        }
-        before_removal.await;
-        self.finish_deletion(&stream).await.map_err(DeleteStreamError::Meta)?;
+        let mut tables = self.tables.write();
+        tables.by_name.remove(&stream.name);
+        tables.by_id.remove(&id);
+        Ok(Arc::clone(&stream))
+    }
+
+    /// Removes the records of a stream whose deletion was decided, and then its row.
+    pub async fn finish_deletion(&self, stream: &Stream) -> Result<(), MetaError> {
+        self.remove_records(stream).await?;
+        let gone = MetaChange { key: row::key(stream.id), expect: Expect::Anything, value: None };
+        self.meta.commit(vec![gone]).await?;
         info!(stream = %stream.name, id = %stream.id, "stream deleted");
         Ok(())
+    }
+
+    /// Removes the records only; the row stays, so that the next start finishes the rest.
+    pub async fn remove_records(&self, stream: &Stream) -> Result<(), MetaError> {
+        let ids: Vec<_> = stream.partitions().iter().map(|partition| partition.id).collect();
+        let removed = self.log.delete(&ids).await;
+        if let Err(error) = &removed {
+            warn!(stream = %stream.name, ?error, "records not removed, retried at the next start");
+        }
+        removed
     }
 
     fn build(
@@ -227,16 +240,6 @@ impl Registry {
         let mut tables = self.tables.write();
         tables.by_name.insert(stream.name.clone(), Arc::clone(stream));
         tables.by_id.insert(stream.id, Arc::clone(stream));
-    }
-
-    async fn finish_deletion(&self, stream: &Stream) -> Result<(), MetaError> {
-        let ids: Vec<_> = stream.partitions().iter().map(|partition| partition.id).collect();
-        if let Err(error) = self.log.delete(&ids).await {
-            warn!(stream = %stream.name, ?error, "records not removed, retried at the next start");
-            return Err(error);
-        }
-        let gone = MetaChange { key: row::key(stream.id), expect: Expect::Anything, value: None };
-        self.meta.commit(vec![gone]).await
     }
 }
 
