@@ -16,6 +16,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,9 +58,16 @@ pub struct Ends {
 pub(crate) struct ConnectionInfo {
     pub(crate) ends: Ends,
     closing: watch::Receiver<bool>,
+    /// Whether this client has got past its bootstrap; see `bootstrap`.
+    is_past_bootstrap: AtomicBool,
 }
 
 impl ConnectionInfo {
+    /// Notes that the client got past its bootstrap. True the first time.
+    pub(crate) fn pass_bootstrap(&self) -> bool {
+        !self.is_past_bootstrap.swap(true, Ordering::Relaxed)
+    }
+
     /// Returns when the connection is about to end: who waits for something should answer now.
     pub(crate) async fn closing(&self) {
         // An error means that the connection is gone already.
@@ -91,7 +99,11 @@ pub async fn serve_connection<R, W>(
 {
     let _counted = service.broker().metrics().connection(Dialect::Kafka);
     let (closing, is_closing) = watch::channel(false);
-    let info = Arc::new(ConnectionInfo { ends, closing: is_closing });
+    let info = Arc::new(ConnectionInfo {
+        ends,
+        closing: is_closing,
+        is_past_bootstrap: AtomicBool::new(false),
+    });
     let (queue, queued) = mpsc::channel(CONNECTION_UNANSWERED_REQUESTS_MAX);
     let requests = Requests {
         frames: FrameReader::new(reader),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use weir_kafka_protocol::{ApiKey, Reader, RequestHeader};
 
 use crate::api;
+use crate::bootstrap::is_past_bootstrap;
 use crate::close::{CloseReason, Closed, RequestName};
 use crate::connection::ConnectionInfo;
 use crate::exchange::{Exchange, PendingAnswer, RequestContext, Started};
@@ -100,6 +101,9 @@ pub(crate) async fn begin(
     let Some(served) = SERVED.iter().find(|api| api.key == header.api_key) else {
         return Err(CloseReason::UnservedApi.of(name));
     };
+    if is_past_bootstrap(header.api_key) && connection.pass_bootstrap() {
+        service.bootstraps().followed(connection.ends.peer.ip());
+    }
     let metrics = service.metrics_of(served);
     metrics.requests.add(1);
     metrics.bytes_in.add(frame_bytes as u64);

@@ -28,6 +28,9 @@ const LENGTH_BYTES: usize = size_of::<i32>();
 /// Read-ahead of an idle connection. Small, since ten thousand connections may idle.
 const READ_AHEAD_BYTES: usize = 8 << 10;
 
+/// Room that a read must find, else the read-ahead gets a new buffer.
+const READ_BYTES_MIN: usize = 1 << 10;
+
 /// Memory that a body gets on the word of its length alone.
 const BODY_BYTES_FIRST: usize = MIB;
 
@@ -119,7 +122,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     async fn read_ahead(&mut self) -> io::Result<usize> {
-        self.ahead.reserve(READ_AHEAD_BYTES);
+        // Frames that are still in use share the buffer, so this is a new one more often than not.
+        if self.ahead.capacity() - self.ahead.len() < READ_BYTES_MIN {
+            self.ahead.reserve(READ_AHEAD_BYTES);
+        }
         self.stream.read_buf(&mut self.ahead).await
     }
 }

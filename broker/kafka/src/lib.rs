@@ -20,6 +20,7 @@
 mod advertised;
 mod answer_writer;
 mod api;
+mod bootstrap;
 mod budget;
 mod client_text;
 mod close;

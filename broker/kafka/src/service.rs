@@ -7,6 +7,7 @@ use weir_core::broker::Broker;
 use weir_core::metrics::{Dialect, RequestMetrics};
 
 use crate::advertised::Advertised;
+use crate::bootstrap::Bootstraps;
 use crate::budget::RequestBudget;
 use crate::dispatch::{SERVED, ServedApi};
 
@@ -18,6 +19,7 @@ const CONNECTIONS_MAX: usize = 10_000;
 pub struct KafkaService {
     broker: Arc<Broker>,
     advertised: Advertised,
+    bootstraps: Bootstraps,
     budget: RequestBudget,
     connections: Arc<Semaphore>,
     /// One for each line of [`SERVED`], in its order.
@@ -34,6 +36,7 @@ impl KafkaService {
         Arc::new(KafkaService {
             broker,
             advertised,
+            bootstraps: Bootstraps::default(),
             budget: RequestBudget::new(),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             metrics,
@@ -46,6 +49,10 @@ impl KafkaService {
 
     pub(crate) fn advertised(&self) -> &Advertised {
         &self.advertised
+    }
+
+    pub(crate) fn bootstraps(&self) -> &Bootstraps {
+        &self.bootstraps
     }
 
     pub(crate) fn budget(&self) -> &RequestBudget {

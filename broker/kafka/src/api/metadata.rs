@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tracing::info;
+use tracing::{info, warn};
 use weir_core::broker::AutoCreate;
 use weir_core::error::CreateStreamError;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
@@ -25,7 +25,9 @@ use weir_kafka_protocol::messages::metadata::{
 use weir_kafka_protocol::{ErrorCode, Uuid};
 use weir_model::ids::StreamName;
 
+use crate::advertised::HostPort;
 use crate::close::CloseReason;
+use crate::connection::Ends;
 use crate::errors::create_refusal;
 use crate::exchange::RequestContext;
 use crate::topic::{TopicRef, is_internal, topic_id};
@@ -58,8 +60,7 @@ pub(crate) async fn handle(
         topic.topic_authorized_operations = topic_operations;
     }
     let options = context.broker().options();
-    let ends = context.connection.ends;
-    let address = context.service.advertised().address_for(ends.peer, ends.local);
+    let address = advertised_address(&context);
     Ok(MetadataResponse {
         brokers: vec![MetadataResponseBroker {
             node_id: options.node_id,
@@ -76,6 +77,22 @@ pub(crate) async fn handle(
         },
         ..Default::default()
     })
+}
+
+/// Where this client is told to connect; a client that never does is named in the log.
+fn advertised_address(context: &RequestContext) -> HostPort {
+    let Ends { peer, local } = context.connection.ends;
+    let address = context.service.advertised().address_for(peer, local);
+    let now = context.broker().clock().moment();
+    if context.service.bootstraps().asked(peer.ip(), now) {
+        warn!(
+            %peer,
+            advertised = %address,
+            "client asks for metadata but never connects to the address that it is told; \
+             if it cannot reach that address, set --kafka-advertised"
+        );
+    }
+    address
 }
 
 /// The topics asked for, made where they are missing and may be made.

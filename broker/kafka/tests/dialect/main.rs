@@ -9,4 +9,5 @@ mod damage;
 mod fetch;
 mod metadata;
 mod produce;
+mod support;
 mod topics;
