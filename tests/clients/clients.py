@@ -1,8 +1,9 @@
 """Runs the stock clients, one small program each, and says which of them pass.
 
-Against a weir of its own, with the shard quotas of AWS, or against the servers that `--bootstrap` and
-`--endpoint` name (the reference servers of `../reference/run`, on which the programs were proven). Two
-programs run at a time. Each prints one line of JSON; it is printed here behind PASS or FAIL.
+Against a weir of its own, with the shard quotas of AWS, or against the servers that `--bootstrap`
+and `--endpoint` name (the reference servers of `../reference/run`, on which the programs were
+proven). Two programs run at a time. Each prints one line of JSON; it is printed here behind PASS
+or FAIL.
 """
 
 import argparse
@@ -94,15 +95,23 @@ def own_weir():
 def main():
     names = [*KAFKA, *KINESIS]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--bootstrap", metavar="HOST:PORT", help="a Kafka broker instead of an own weir")
-    parser.add_argument("--endpoint", metavar="URL", help="a Kinesis endpoint instead of an own weir")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; all by default")
+    parser.add_argument(
+        "--bootstrap", metavar="HOST:PORT", help="a Kafka broker instead of an own weir"
+    )
+    parser.add_argument(
+        "--endpoint", metavar="URL", help="a Kinesis endpoint instead of an own weir"
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; all by default"
+    )
     options = parser.parse_args()
     if unknown := set(options.names) - set(names):
         parser.error(f"no such client: {', '.join(unknown)}")
     chosen = options.names or names
     if options.bootstrap or options.endpoint:
-        chosen = [name for name in chosen if (options.bootstrap if name in KAFKA else options.endpoint)]
+        chosen = [
+            name for name in chosen if (options.bootstrap if name in KAFKA else options.endpoint)
+        ]
         servers = contextlib.nullcontext(External(options.bootstrap, options.endpoint))
     else:
         servers = own_weir()

@@ -1,4 +1,6 @@
-"""Credentials for AWS SDKs on a local endpoint, and a boto3 client with a test's own number of attempts."""
+"""Credentials for AWS SDKs on a local endpoint, and a boto3 client with a test's own number of
+attempts.
+"""
 
 import os
 

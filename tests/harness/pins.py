@@ -1,4 +1,5 @@
-"""The pins of `tests/versions.toml`: prints one (`pins.py kafka.version`), or checks that the lock files
+"""The pins of `tests/versions.toml`: prints one (`pins.py kafka.version`), or checks that the
+lock files
 repeat them (`pins.py --check`)."""
 
 import json
@@ -30,7 +31,9 @@ def disagreements(pins):
             yield f"go.mod does not have {name} {version}"
     packages = tomllib.loads((clients / "rust-kinesis/Cargo.lock").read_text())["package"]
     for name, version in pins["rust"].items():
-        if not any(package["name"] == name and package["version"] == version for package in packages):
+        if not any(
+            package["name"] == name and package["version"] == version for package in packages
+        ):
             yield f"rust-kinesis/Cargo.lock does not have {name} {version}"
 
 

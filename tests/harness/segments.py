@@ -1,9 +1,11 @@
-"""Reads weir's segment files as Kafka batches of format 2, for tests that look at what lies on disk.
+"""Reads weir's segment files as Kafka batches of format 2, for tests that look at what lies on
+disk.
 
 Only the header of each batch, the 61 bytes before its records:
 
-    base offset 8 | length 4 | leader epoch 4 | magic 1 | CRC 4 | attributes 2 | last offset delta 4 |
-    base timestamp 8 | max timestamp 8 | producer id 8 | producer epoch 2 | base sequence 4 | count 4
+    base offset 8 | length 4 | leader epoch 4 | magic 1 | CRC 4 | attributes 2 | last offset delta
+    4 | base timestamp 8 | max timestamp 8 | producer id 8 | producer epoch 2 | base sequence 4 |
+    count 4
 """
 
 import base64
@@ -29,7 +31,9 @@ def stream_directory(data_dir, topic_id):
     for directory in (data_dir / "logs").iterdir():
         if directory.name.replace("-", "").lower() == wanted:
             return directory
-    raise FileNotFoundError(f"no directory for topic id {topic_id} ({wanted}) under {data_dir}/logs")
+    raise FileNotFoundError(
+        f"no directory for topic id {topic_id} ({wanted}) under {data_dir}/logs"
+    )
 
 
 def batches(data_dir, topic_id):
@@ -47,6 +51,8 @@ def batches_of_segment(partition, data):
         if length == 0:
             return  # space reserved behind the last batch of an active segment
         if magic != 2:
-            raise ValueError(f"magic {magic} at byte {position} of a segment of partition {partition}")
+            raise ValueError(
+                f"magic {magic} at byte {position} of a segment of partition {partition}"
+            )
         yield Batch(partition, base_offset, CODECS[attributes & 7], fields[9], fields[12])
         position += 12 + length

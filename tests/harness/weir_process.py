@@ -1,8 +1,9 @@
-"""One `weir serve` process for a test: starts it, reads its ready line, kills or stops it, starts it again.
+"""One `weir serve` process for a test: starts it, reads its ready line, kills or stops it, starts
+it again.
 
-Every test that runs weir does it through this module, so what the ready line looks like stands here only.
-A second start uses the addresses that the first one got, as a service does that comes back after a crash.
-The log of all starts goes to one file beside the data directory.
+Every test that runs weir does it through this module, so what the ready line looks like stands
+here only. A second start uses the addresses that the first one got, as a service does that comes
+back after a crash. The log of all starts goes to one file beside the data directory.
 """
 
 import json
@@ -53,7 +54,9 @@ class Weir:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(self.command(), stdout=subprocess.PIPE, stderr=log)
         ready = threading.Event()
-        threading.Thread(target=self._read_output, args=(self.process.stdout, ready), daemon=True).start()
+        threading.Thread(
+            target=self._read_output, args=(self.process.stdout, ready), daemon=True
+        ).start()
         if not ready.wait(READY_TIMEOUT_S) or self.ready is None:
             self.kill()
             raise RuntimeError(f"weir did not become ready; its log ends so:\n{self.log_tail()}")
@@ -63,7 +66,9 @@ class Weir:
         return self
 
     def _read_output(self, output, ready):
-        """Takes the ready line; what follows goes to the log. The end of the output wakes `start` too."""
+        """Takes the ready line; what follows goes to the log. The end of the output wakes `start`
+        too.
+        """
         self.ready = None
         with self.log_path.open("ab", buffering=0) as log:
             for line in output:

@@ -1,4 +1,5 @@
-"""kill -9 under load: nothing that was answered is lost, and idempotent producers leave no duplicate.
+"""kill -9 under load: nothing that was answered is lost, and idempotent producers leave no
+duplicate.
 
 Four writers run without a pause while weir is killed and started again on its directory:
 
@@ -6,11 +7,11 @@ Four writers run without a pause while weir is killed and started again on its d
     leader       librdkafka, acks=1       every answered value
     PutRecords   boto3, two of them       every answered value, at the sequence number of its answer
 
-A kill comes a moment after all four have been answered since the last start. After each start the log has
-to reach beyond every answered offset; at the end everything is read, by Kafka from the beginning of each
-partition and by GetRecords from TRIM_HORIZON, and each answer is held against what lies there. A kill
-loses no page of the operating system, so this holds for all three flush policies; what a power cut does is
-the simulator's business (`sim_disk`).
+A kill comes a moment after all four have been answered since the last start. After each start the
+log has to reach beyond every answered offset; at the end everything is read, by Kafka from the
+beginning of each partition and by GetRecords from TRIM_HORIZON, and each answer is held against
+what lies there. A kill loses no page of the operating system, so this holds for all three flush
+policies; what a power cut does is the simulator's business (`sim_disk`).
 """
 
 import argparse
@@ -40,12 +41,15 @@ PARTITIONS = 4
 SHARDS = 2
 KEYS = 64
 TIMEOUT_S = 120
-# librdkafka waits up to ten seconds for a broker that comes back; with a kill a second that is too long.
+# librdkafka waits up to ten seconds for a broker that comes back; with a kill a second that is too
+# long.
 RECONNECT = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "log_level": 2}
 
 
 class Writer(threading.Thread):
-    """Writes numbered values until it is told to stop; `answered` maps a number to where its value lies."""
+    """Writes numbered values until it is told to stop; `answered` maps a number to where its
+    value lies.
+    """
 
     def __init__(self, name):
         super().__init__(daemon=True, name=name)
@@ -58,7 +62,9 @@ class Writer(threading.Thread):
         return f"{self.name} {number:08} ".encode() + b"." * 200
 
     def numbers(self):
-        """The next number each time, until the end; at most 5,000 a second, to bound what a test remembers."""
+        """The next number each time, until the end; at most 5,000 a second, to bound what a test
+        remembers.
+        """
         while not self.stopping.is_set():
             if self.written % 100 == 0:
                 time.sleep(0.02)
@@ -89,7 +95,9 @@ class Producer(Writer):
             producer.produce(TOPIC, key=key, value=self.value(number), on_delivery=self.delivered)
             producer.poll(0)
         if producer.flush(TIMEOUT_S):
-            raise RuntimeError(f"{self.name}: values without an answer {TIMEOUT_S} s after the last start")
+            raise RuntimeError(
+                f"{self.name}: values without an answer {TIMEOUT_S} s after the last start"
+            )
 
     def delivered(self, error, message):
         self.room.release()
@@ -101,7 +109,9 @@ class Producer(Writer):
 
 
 class PutRecords(Writer):
-    """boto3, a hundred values a request; a request without an answer is given up, not sent again."""
+    """boto3, a hundred values a request; a request without an answer is given up, not sent
+    again.
+    """
 
     def __init__(self, name, endpoint):
         super().__init__(name)
@@ -110,7 +120,10 @@ class PutRecords(Writer):
     def write_all(self):
         numbers = self.numbers()
         while chunk := list(itertools.islice(numbers, 100)):
-            records = [{"Data": self.value(number), "PartitionKey": f"key-{number % KEYS}"} for number in chunk]
+            records = [
+                {"Data": self.value(number), "PartitionKey": f"key-{number % KEYS}"}
+                for number in chunk
+            ]
             try:
                 answer = self.kinesis.put_records(StreamName=STREAM, Records=records)
             except (BotoCoreError, ClientError):
@@ -151,11 +164,15 @@ def wait_for_answers(writers):
 
 def check_log_ends(weir, answered_ends):
     """Each partition reaches beyond every offset that had been answered before the kill."""
-    consumer = confluent_kafka.Consumer({"bootstrap.servers": weir.kafka, "group.id": "ends"} | RECONNECT)
+    consumer = confluent_kafka.Consumer(
+        {"bootstrap.servers": weir.kafka, "group.id": "ends"} | RECONNECT
+    )
     for partition, end in answered_ends.items():
         place = confluent_kafka.TopicPartition(TOPIC, partition)
         _, high = consumer.get_watermark_offsets(place, timeout=30)
-        assert high >= end, f"partition {partition} ends at {high}, but offset {end - 1} was answered"
+        assert high >= end, (
+            f"partition {partition} ends at {high}, but offset {end - 1} was answered"
+        )
     consumer.close()
 
 
@@ -171,10 +188,15 @@ def answered_ends(writers):
 def read_topic(weir):
     """Every value of the topic by its place, from the beginning of each partition."""
     consumer = confluent_kafka.Consumer(
-        {"bootstrap.servers": weir.kafka, "group.id": "reader", "enable.auto.commit": False} | RECONNECT
+        {"bootstrap.servers": weir.kafka, "group.id": "reader", "enable.auto.commit": False}
+        | RECONNECT
     )
-    places = [confluent_kafka.TopicPartition(TOPIC, partition, 0) for partition in range(PARTITIONS)]
-    left = {place.partition: consumer.get_watermark_offsets(place, timeout=30)[1] for place in places}
+    places = [
+        confluent_kafka.TopicPartition(TOPIC, partition, 0) for partition in range(PARTITIONS)
+    ]
+    left = {
+        place.partition: consumer.get_watermark_offsets(place, timeout=30)[1] for place in places
+    }
     left = {partition: end for partition, end in left.items() if end > 0}
     consumer.assign(places)
     values = {}
@@ -216,11 +238,17 @@ def check_everything(weir, writers):
         log = topic if isinstance(writer, Producer) else stream
         for number, place in writer.answered.items():
             there = log.get(place)
-            assert there == writer.value(number), f"{writer.name}: {number} was answered at {place}, there is {there!r}"
+            assert there == writer.value(number), (
+                f"{writer.name}: {number} was answered at {place}, there is {there!r}"
+            )
     idempotent = writers[0]
     values = [value for value in topic.values() if value.startswith(b"idempotent ")]
-    assert len(values) == len(set(values)), f"{len(values) - len(set(values))} duplicates of the idempotent producer"
-    assert len(values) == idempotent.written, f"{len(values)} values of {idempotent.written} that were written"
+    assert len(values) == len(set(values)), (
+        f"{len(values) - len(set(values))} duplicates of the idempotent producer"
+    )
+    assert len(values) == idempotent.written, (
+        f"{len(values)} values of {idempotent.written} that were written"
+    )
     return len(topic), len(stream)
 
 
@@ -231,7 +259,9 @@ def run_policy(policy, kills, chance, root):
         admin.create_topics([NewTopic(TOPIC, PARTITIONS)])[TOPIC].result(30)
         kinesis = aws.kinesis(weir.endpoint)
         kinesis.create_stream(StreamName=STREAM, ShardCount=SHARDS)
-        kinesis.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+        kinesis.get_waiter("stream_exists").wait(
+            StreamName=STREAM, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+        )
         writers = start_writers(weir)
         for _ in range(kills):
             wait_for_answers(writers)
@@ -262,7 +292,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=20, help="in all, spread over the policies")
     parser.add_argument("--policies", default=",".join(POLICIES))
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of the moments of the kills")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(2**32), help="of the moments of the kills"
+    )
     options = parser.parse_args()
     policies = options.policies.split(",")
     chance = random.Random(options.seed)
@@ -274,7 +306,11 @@ def main():
             figures = run_policy(policy, kills, chance, root)
         except Exception as failure:
             failed += 1
-            print(f"FAIL {policy}: {type(failure).__name__}: {failure}; seed {options.seed}; kept: {root}", flush=True)
+            print(
+                f"FAIL {policy}: {type(failure).__name__}: {failure};"
+                f" seed {options.seed}; kept: {root}",
+                flush=True,
+            )
             continue
         shutil.rmtree(root)
         print(f"PASS {policy}: {json.dumps(figures)}", flush=True)

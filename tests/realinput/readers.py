@@ -1,7 +1,9 @@
-"""The two readers of the real input: a group of three Kafka consumers, and GetRecords over all shards.
+"""The two readers of the real input: a group of three Kafka consumers, and GetRecords over all
+shards.
 
-Both note for each record its partition, its position there (offset or sequence number), key and line.
-They read while the writers write; `finish`, called when these are done, waits for the end of the log.
+Both note for each record its partition, its position there (offset or sequence number), key and
+line. They read while the writers write; `finish`, called when these are done, waits for the end
+of the log.
 """
 
 import threading
@@ -52,12 +54,15 @@ class Reader:
         for thread in self.threads:
             thread.join(max(0, deadline - time.monotonic()))
             if thread.is_alive():
-                raise RuntimeError(f"the {self.name} had not read all after {timeout_s} s: {len(self.records)} records")
+                raise RuntimeError(
+                    f"the {self.name} was not done after {timeout_s} s: {len(self.records)} records"
+                )
         if self.failure is not None:
             raise self.failure
 
     def positions_once(self, repeats_allowed):
-        """What was read, each position once. After a crash a group goes on from its last commit and so may
+        """What was read, each position once. After a crash a group goes on from its last commit
+        and so may
         read a position again, as any group does; what it reads there has to be the same."""
         at = {}
         for record in self.records:
@@ -65,7 +70,9 @@ class Reader:
             if before is record:
                 continue
             if before != record:
-                raise AssertionError(f"{self.name}: two records at one position: {before} and {record}")
+                raise AssertionError(
+                    f"{self.name}: two records at one position: {before} and {record}"
+                )
             if not repeats_allowed:
                 raise AssertionError(f"{self.name}: read one position twice: {record}")
         return [at[place] for place in sorted(at)]
@@ -98,7 +105,9 @@ class GroupReader(Reader):
             if self.failure is not None:
                 raise self.failure
             if time.monotonic() > deadline:
-                raise RuntimeError(f"the group's members did not all get partitions: {self.assigned}")
+                raise RuntimeError(
+                    f"the group's members did not all get partitions: {self.assigned}"
+                )
             time.sleep(0.05)
 
     def read(self, index):
@@ -107,7 +116,9 @@ class GroupReader(Reader):
         def note(_, partitions):
             self.assigned[index] = {partition.partition for partition in partitions}
 
-        consumer.subscribe([self.topic], on_assign=note, on_revoke=lambda *_: self.assigned[index].clear())
+        consumer.subscribe(
+            [self.topic], on_assign=note, on_revoke=lambda *_: self.assigned[index].clear()
+        )
         while not self.complete.is_set():
             message = consumer.poll(0.2)
             if message is None or self.is_passing(message.error()):
@@ -119,7 +130,9 @@ class GroupReader(Reader):
 
     @staticmethod
     def is_passing(error):
-        """Whether this is no message but a broken connection, which librdkafka makes good by itself."""
+        """Whether this is no message but a broken connection, which librdkafka makes good by
+        itself.
+        """
         if error is None:
             return False
         if error.fatal():
@@ -129,14 +142,18 @@ class GroupReader(Reader):
     def finish(self, timeout_s):
         ask = confluent_kafka.Consumer(self.settings | {"group.id": f"{self.topic}-ends"})
         ends = {
-            number: ask.get_watermark_offsets(confluent_kafka.TopicPartition(self.topic, number), 10)[1]
+            number: ask.get_watermark_offsets(
+                confluent_kafka.TopicPartition(self.topic, number), 10
+            )[1]
             for number in range(self.partitions)
         }
         ask.close()
         deadline = time.monotonic() + timeout_s
         while self.next_offset != ends and self.failure is None:
             if time.monotonic() > deadline:
-                raise RuntimeError(f"the {self.name} stands at {self.next_offset}, the log ends at {ends}")
+                raise RuntimeError(
+                    f"the {self.name} stands at {self.next_offset}, the log ends at {ends}"
+                )
             time.sleep(0.05)
         self.complete.set()
         self.join(30)
@@ -176,7 +193,9 @@ class GetRecordsReader(Reader):
                 continue
             for record in answer["Records"]:
                 last = record["SequenceNumber"]
-                self.records.append(Read(index, int(last), record["PartitionKey"].encode(), record["Data"]))
+                self.records.append(
+                    Read(index, int(last), record["PartitionKey"].encode(), record["Data"])
+                )
             iterator = answer["NextShardIterator"]
             if not answer["Records"]:
                 if complete and answer["MillisBehindLatest"] == 0:
@@ -188,7 +207,9 @@ class GetRecordsReader(Reader):
             start = {"ShardIteratorType": "TRIM_HORIZON"}
         else:
             start = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": last}
-        return kinesis.get_shard_iterator(StreamName=self.stream, ShardId=shard, **start)["ShardIterator"]
+        return kinesis.get_shard_iterator(StreamName=self.stream, ShardId=shard, **start)[
+            "ShardIterator"
+        ]
 
     def finish(self, timeout_s):
         self.complete.set()

@@ -1,13 +1,14 @@
 """The real input: every line of a web server's log goes in by one dialect and comes out of both.
 
-In each form nginx serves LINES requests. As it writes its log, the lines of one half (odd or even request
-numbers) go in by librdkafka and the others by boto3 PutRecords, while a group of three Kafka consumers and
-GetRecords over all shards read. Then each reader has to have every line once, byte for byte, under its
-path as key, in the order of the log per writer and path, at the place that the acknowledgement named.
+In each form nginx serves LINES requests. As it writes its log, the lines of one half (odd or even
+request numbers) go in by librdkafka and the others by boto3 PutRecords, while a group of three
+Kafka consumers and GetRecords over all shards read. Then each reader has to have every line once,
+byte for byte, under its path as key, in the order of the log per writer and path, at the place
+that the acknowledgement named.
 
-In the forms with a kill, weir is ended by kill -9 when half of the lines are acknowledged, and started
-again on its directory. Then a line may be there twice if, and only if, some attempt of its PutRecords got
-no answer.
+In the forms with a kill, weir is ended by kill -9 when half of the lines are acknowledged, and
+started again on its directory. Then a line may be there twice if, and only if, some attempt of
+its PutRecords got no answer.
 """
 
 import argparse
@@ -64,7 +65,9 @@ def create(form, weir, name):
     else:
         kinesis = aws.kinesis(weir.endpoint)
         kinesis.create_stream(StreamName=name, ShardCount=PARTITIONS)
-        kinesis.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+        kinesis.get_waiter("stream_exists").wait(
+            StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+        )
     topics = confluent_kafka.TopicCollection([name])
     description = admin.describe_topics(topics)[name].result(30)
     assert len(description.partitions) == PARTITIONS, description
@@ -72,21 +75,28 @@ def create(form, weir, name):
 
 
 def check_reader(reader, by_kafka, by_kinesis, form):
-    """Every line once (after a kill: see above), byte for byte, under its path, in order. Returns how many
+    """Every line once (after a kill: see above), byte for byte, under its path, in order. Returns
+    how many
     lines are there twice."""
     records = reader.positions_once(repeats_allowed=form.kill)
     places = {}
     for record in records:
-        assert record.key == path_of(record.line), f"{reader.name}: key {record.key!r} of {record.line!r}"
+        assert record.key == path_of(record.line), (
+            f"{reader.name}: key {record.key!r} of {record.line!r}"
+        )
         places.setdefault(record.line, []).append(record)
     written = set(by_kafka.lines) | set(by_kinesis.lines)
     strange = places.keys() - written
-    assert not strange, f"{reader.name}: {len(strange)} lines that nobody wrote: {next(iter(strange))!r}"
+    assert not strange, (
+        f"{reader.name}: {len(strange)} lines that nobody wrote: {next(iter(strange))!r}"
+    )
     missing = written - places.keys()
     assert not missing, f"{reader.name}: {len(missing)} lines are missing: {next(iter(missing))!r}"
     twice = {line for line, at in places.items() if len(at) > 1}
     wrong = twice - by_kinesis.unanswered
-    assert not wrong, f"{reader.name}: {len(wrong)} lines twice though answered: {places[next(iter(wrong))]}"
+    assert not wrong, (
+        f"{reader.name}: {len(wrong)} lines twice though answered: {places[next(iter(wrong))]}"
+    )
     assert form.kill or not twice, f"{reader.name}: lines twice without a kill"
     check_order(reader, records, by_kafka.lines)
     check_order(reader, records, by_kinesis.lines)
@@ -94,7 +104,9 @@ def check_reader(reader, by_kafka, by_kinesis, form):
 
 
 def check_order(reader, records, lines):
-    """The lines of one writer and path stand in the order of the log; a second copy of a line is passed over."""
+    """The lines of one writer and path stand in the order of the log; a second copy of a line is
+    passed over.
+    """
     position_in_log = {line: position for position, line in enumerate(lines)}
     last = {}
     seen = set()
@@ -110,7 +122,9 @@ def check_order(reader, records, lines):
     for record in records:
         if record.line in position_in_log:
             partition = partitions.setdefault(record.key, record.partition)
-            assert partition == record.partition, f"{reader.name}: a writer's path lies in two partitions: {record}"
+            assert partition == record.partition, (
+                f"{reader.name}: a writer's path lies in two partitions: {record}"
+            )
 
 
 def check_places(reader, acknowledged):
@@ -118,11 +132,14 @@ def check_places(reader, acknowledged):
     lines_at = {(record.partition, record.position): record.line for record in reader.records}
     for line, (partition, position) in acknowledged.items():
         there = lines_at.get((partition, int(position)))
-        assert there == line, f"{reader.name}: {there!r} at {partition}/{position}, acknowledged as {line!r}"
+        assert there == line, (
+            f"{reader.name}: {there!r} at {partition}/{position}, acknowledged as {line!r}"
+        )
 
 
 def check_codecs(form, data_dir, topic_id):
-    """The codec bits of what lies on disk. librdkafka leaves a batch as it is when it would grow, which is
+    """The codec bits of what lies on disk. librdkafka leaves a batch as it is when it would grow,
+    which is
     so for a line or two; batches written through Kinesis have no producer id and no codec."""
     counts = {}
     for batch in segments.batches(data_dir, topic_id):
@@ -133,12 +150,16 @@ def check_codecs(form, data_dir, topic_id):
         if writer == "PutRecords":
             wanted = {"none"}
         assert batch.codec in wanted, f"a batch of {writer} is {batch.codec}: {batch}"
-    assert counts.get(("librdkafka", form.codec)), f"no batch of librdkafka is {form.codec}: {counts}"
+    assert counts.get(("librdkafka", form.codec)), (
+        f"no batch of librdkafka is {form.codec}: {counts}"
+    )
     return {f"{writer} {codec}": count for (writer, codec), count in sorted(counts.items())}
 
 
 def kill_in_the_middle(weir, writers, lines):
-    """kill -9 when half of the lines are acknowledged, then a start on the same directory and ports."""
+    """kill -9 when half of the lines are acknowledged, then a start on the same directory and
+    ports.
+    """
     deadline = time.monotonic() + TIMEOUT_S
     while sum(len(writer.acknowledged) for writer in writers) < lines // 2:
         assert time.monotonic() < deadline, "half of the lines were not acknowledged in time"
@@ -175,9 +196,13 @@ def run_form(form, lines, root):
         group.finish(TIMEOUT_S)
         get_records.finish(TIMEOUT_S)
         assert len(by_kafka.lines) + len(by_kinesis.lines) == lines
-        assert {number_of(line) for line in by_kafka.lines + by_kinesis.lines} == set(range(1, lines + 1))
+        assert {number_of(line) for line in by_kafka.lines + by_kinesis.lines} == set(
+            range(1, lines + 1)
+        )
         for writer in (by_kafka, by_kinesis):
-            assert writer.acknowledged.keys() == set(writer.lines), f"{type(writer).__name__} lacks acknowledgements"
+            assert writer.acknowledged.keys() == set(writer.lines), (
+                f"{type(writer).__name__} lacks acknowledgements"
+            )
         figures = {
             "form": form.name,
             "lines": lines,
@@ -186,12 +211,15 @@ def run_form(form, lines, root):
             "put_records_attempts": by_kinesis.attempts,
             "lines_of_unanswered_attempts": len(by_kinesis.unanswered),
             "lines_twice": {
-                reader.name: check_reader(reader, by_kafka, by_kinesis, form) for reader in (group, get_records)
+                reader.name: check_reader(reader, by_kafka, by_kinesis, form)
+                for reader in (group, get_records)
             },
         }
         check_places(group, by_kafka.acknowledged)
         check_places(get_records, by_kinesis.acknowledged)
-        assert len(group.positions_once(form.kill)) == len(get_records.records), "the readers differ in number"
+        assert len(group.positions_once(form.kill)) == len(get_records.records), (
+            "the readers differ in number"
+        )
         figures["batches"] = check_codecs(form, root / "data", topic_id)
         figures["seconds"] = round(time.monotonic() - started, 1)
         return figures
@@ -201,7 +229,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--lines", type=int, default=50_000)
     names = [form.name for form in FORMS]
-    parser.add_argument("forms", nargs="*", metavar="FORM", help=f"of {', '.join(names)}; all by default")
+    parser.add_argument(
+        "forms", nargs="*", metavar="FORM", help=f"of {', '.join(names)}; all by default"
+    )
     options = parser.parse_args()
     if unknown := set(options.forms) - set(names):
         parser.error(f"no such form: {', '.join(unknown)}")
@@ -220,8 +250,8 @@ def main():
             continue
         shutil.rmtree(root)
         print(
-            f"PASS {form.name}: {figures['lines']} lines, {figures['by_librdkafka']} by librdkafka and"
-            f" {figures['by_put_records']} by PutRecords, each once in both readers"
+            f"PASS {form.name}: {figures['lines']} lines,"
+            f" {figures['by_librdkafka']} by librdkafka and {figures['by_put_records']} by PutRecords, each once in both readers"
             f" (twice after the kill: {figures['lines_twice']}), {figures['seconds']} s",
             flush=True,
         )

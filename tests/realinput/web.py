@@ -1,7 +1,8 @@
 """A real web server under real load, and the lines of its log as it writes them.
 
-nginx runs from a directory of its own on loopback, never with the system's configuration. wrk asks for
-200 paths in turn and gives each request a number, which nginx writes at the start of the line.
+nginx runs from a directory of its own on loopback, never with the system's configuration. wrk
+asks for 200 paths in turn and gives each request a number, which nginx writes at the start of the
+line.
 """
 
 import pathlib
@@ -28,8 +29,8 @@ http {{
     scgi_temp_path {root}/scgi;
     keepalive_requests 1000000;
     default_type text/html;
-    log_format numbered '$arg_n $uri $remote_addr [$time_iso8601] "$request" $status $body_bytes_sent '
-                        '$request_time "$http_user_agent" $connection $connection_requests';
+    log_format numbered '$arg_n $uri $remote_addr [$time_iso8601] "$request" $status '
+                        '$body_bytes_sent $request_time "$http_user_agent" $connection';
     # wrk asks a little more than it is told; what has no number is no part of the test.
     access_log {root}/access.log numbered if=$arg_n;
     server {{
@@ -52,7 +53,8 @@ function request()
 end
 function response()
     answered = answered + 1
-    -- A few more than asked for: answers come on several connections, so the last may overtake others.
+    -- A few more than asked for: answers come on several connections, so the last may overtake
+    -- others.
     if answered >= lines + 100 then wrk.thread:stop() end
 end
 """
@@ -72,11 +74,15 @@ class WebServer:
         pages = self.root / "pages/page"
         pages.mkdir(parents=True)
         for number in range(PATHS):
-            (pages / f"{number:03}.html").write_text(f"<title>{number}</title>" + "." * (number * 37))
+            (pages / f"{number:03}.html").write_text(
+                f"<title>{number}</title>" + "." * (number * 37)
+            )
         configuration = self.root / "nginx.conf"
         configuration.write_text(CONFIGURATION.format(root=self.root, port=self.port))
         nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-        self.process = subprocess.Popen([nginx, "-c", configuration, "-p", self.root, "-e", self.root / "error.log"])
+        self.process = subprocess.Popen(
+            [nginx, "-c", configuration, "-p", self.root, "-e", self.root / "error.log"]
+        )
         deadline = time.monotonic() + 10
         while True:
             try:

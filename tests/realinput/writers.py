@@ -1,4 +1,5 @@
-"""The two writers of the real input, each in a thread with a queue: librdkafka and boto3 PutRecords.
+"""The two writers of the real input, each in a thread with a queue: librdkafka and boto3
+PutRecords.
 
 Both keep what was acknowledged and where, so that a reader can be held against it.
 """
@@ -65,7 +66,9 @@ class LibrdkafkaWriter(Writer):
 
     def write_all(self):
         while (line := self.queue.get()) is not END:
-            self.producer.produce(self.topic, key=path_of(line), value=line, on_delivery=self.delivered)
+            self.producer.produce(
+                self.topic, key=path_of(line), value=line, on_delivery=self.delivered
+            )
             self.producer.poll(0)
         self.producer.flush()
 
@@ -77,10 +80,11 @@ class LibrdkafkaWriter(Writer):
 
 
 class PutRecordsWriter(Writer):
-    """Partition key = path, at most 500 records a request, the next request after the answer to this one.
+    """Partition key = path, at most 500 records a request, the next request after the answer to
+    this one.
 
-    `unanswered` holds the lines of which some attempt reached the server and got no answer: only those may
-    be there twice.
+    `unanswered` holds the lines of which some attempt reached the server and got no answer: only
+    those may be there twice.
     """
 
     def __init__(self, endpoint, stream):
@@ -90,10 +94,14 @@ class PutRecordsWriter(Writer):
         self.attempts = 0
         self.batch = []
         self.kinesis = aws.kinesis(endpoint)
-        self.kinesis.meta.events.register("response-received.kinesis.PutRecords", self.attempt_ended)
+        self.kinesis.meta.events.register(
+            "response-received.kinesis.PutRecords", self.attempt_ended
+        )
 
     def attempt_ended(self, exception=None, **_):
-        """Called for each attempt, the SDK's own retries included; a refused connection carried nothing."""
+        """Called for each attempt, the SDK's own retries included; a refused connection carried
+        nothing.
+        """
         self.attempts += 1
         if exception is not None and not isinstance(exception, EndpointConnectionError):
             self.unanswered.update(self.batch)
@@ -120,8 +128,9 @@ class PutRecordsWriter(Writer):
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
                     raise
             except BotoCoreError:
-                pass  # no answer, or no connection, after all of the SDK's attempts: as a program would
-        # Sent again one by one, a refused record would come behind its successors; weir runs without quotas.
+                pass  # no answer or no connection after all of the SDK's attempts: once more
+        # Sent again one by one, a refused record would come behind its successors; weir runs
+        # without quotas.
         refused = [result for result in answer["Records"] if "ErrorCode" in result]
         if refused:
             raise RuntimeError(f"PutRecords refused {len(refused)} records: {refused[0]}")

@@ -1,12 +1,15 @@
-"""Figures of a first run: time from exec to the first answers, memory at rest, and 200 topics in a row.
+"""Figures of a first run: time from exec to the first answers, memory at rest, and 200 topics in
+a row.
 
-    starts   median of N starts on an empty directory: exec to the first Metadata answer and to the first
+    starts   median of N starts on an empty directory: exec to the first Metadata answer and to
+    the first
              ListStreams answer, each within 50 ms; RssAnon after ten seconds of rest at most 20 MB
-    topics   200 topics created and one acks=all record written to each, one after the other, at most
+    topics   200 topics created and one acks=all record written to each, one after the other, at
+    most
              200 x (0.3 ms + 4 x the fdatasync that the same disk takes in this run)
 
-The figures are printed. They decide the result only with `--strict`, as a machine that does other work at
-the same time is slow for no fault of weir's; without it only a wrong answer fails.
+The figures are printed. They decide the result only with `--strict`, as a machine that does other
+work at the same time is slow for no fault of weir's; without it only a wrong answer fails.
 """
 
 import argparse
@@ -96,7 +99,10 @@ def create_topics_ms(weir):
 
 def report(what, value, unit, limit):
     within = value <= limit
-    print(f"{'ok  ' if within else 'over'} {what}: {value:.1f} {unit}, at most {limit:.1f}", flush=True)
+    print(
+        f"{'ok  ' if within else 'over'} {what}: {value:.1f} {unit}, at most {limit:.1f}",
+        flush=True,
+    )
     return within
 
 
@@ -104,9 +110,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--starts", type=int, default=20)
     parser.add_argument("--rest-seconds", type=float, default=10)
-    parser.add_argument("--strict", action="store_true", help="fail when a figure is over its limit")
+    parser.add_argument(
+        "--strict", action="store_true", help="fail when a figure is over its limit"
+    )
     # The file system counts: /tmp may be another than the one that data will lie on.
-    parser.add_argument("--directory", default=pathlib.Path(__file__).resolve().parent.parent / ".cache")
+    parser.add_argument(
+        "--directory", default=pathlib.Path(__file__).resolve().parent.parent / ".cache"
+    )
     options = parser.parse_args()
     within = []
     with tempfile.TemporaryDirectory(prefix="starts-", dir=options.directory) as scratch:
@@ -124,7 +134,9 @@ def main():
             took = create_topics_ms(weir)
             flush = max(before, fdatasync_ms(root))
             what = f"{TOPICS} topics with a record each (a flush takes {flush:.3f} ms)"
-            within.append(report(what, took, "ms", TOPICS * (CREATE_MS_MAX + FLUSHES_PER_TOPIC * flush)))
+            within.append(
+                report(what, took, "ms", TOPICS * (CREATE_MS_MAX + FLUSHES_PER_TOPIC * flush))
+            )
     sys.exit(1 if options.strict and not all(within) else 0)
 
 

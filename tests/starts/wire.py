@@ -1,7 +1,9 @@
-"""The few raw requests of these measurements, without a client library that would take longer than weir.
+"""The few raw requests of these measurements, without a client library that would take longer
+than weir.
 
-Kafka requests are of versions without flexible encoding: a length, then API key, version, correlation id
-and client id, then the body. The Kinesis request has a well-formed signature of nobody.
+Kafka requests are of versions without flexible encoding: a length, then API key, version,
+correlation id and client id, then the body. The Kinesis request has a well-formed signature of
+nobody.
 """
 
 import socket
@@ -51,7 +53,12 @@ def metadata(connection):
 
 def create_topic(connection, name):
     topic = text(name) + struct.pack(">ihii", 1, 1, 0, 0)
-    answer = call(connection, CREATE_TOPICS, 2, struct.pack(">i", 1) + topic + struct.pack(">i?", 30_000, False))
+    answer = call(
+        connection,
+        CREATE_TOPICS,
+        2,
+        struct.pack(">i", 1) + topic + struct.pack(">i?", 30_000, False),
+    )
     # throttle time, one topic: its name and error
     (error,) = struct.unpack_from(">h", answer, 4 + 4 + 2 + len(name))
     assert error == 0, f"CreateTopics answered error {error}"

@@ -22,11 +22,12 @@ import org.apache.kafka.common.serialization.StringSerializer;
 import org.apache.kafka.common.utils.AppInfoParser;
 
 /**
- * The Java client with its defaults (acks=all, idempotent), the workload of ../python/workload.py: for
- * each codec create a topic of 4 partitions, write 1,000 keyed records, read at least half by a group,
- * commit, stop, and go on from the commit with a new member.
+ * The Java client with its defaults (acks=all, idempotent), the workload of ../python/workload.py:
+ * for each codec create a topic of 4 partitions, write 1,000 keyed records, read at least half by a
+ * group, commit, stop, and go on from the commit with a new member.
  */
 public final class KafkaClient {
+
     static final List<String> CODECS = List.of("none", "gzip", "snappy", "lz4", "zstd");
     static final int PARTITIONS = 4;
     static final int RECORDS = 1000;
@@ -65,7 +66,13 @@ public final class KafkaClient {
     void write(String topic, String codec) throws Exception {
         var settings = settings("compression.type", codec);
         List<Future<RecordMetadata>> answers = new ArrayList<>();
-        try (var producer = new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer())) {
+        try (
+            var producer = new KafkaProducer<>(
+                settings,
+                new StringSerializer(),
+                new StringSerializer()
+            )
+        ) {
             for (int number = 0; number < RECORDS; number++) {
                 var record = new ProducerRecord<>(topic, keyOf(number), valueOf(codec, number));
                 record.headers().add("number", Integer.toString(number).getBytes());
@@ -79,6 +86,7 @@ public final class KafkaClient {
 
     /** What one group reads of one topic, in the order in which it comes. */
     final class Round {
+
         final String topic;
         final String codec;
         final List<Integer> numbers = new ArrayList<>();
@@ -96,10 +104,17 @@ public final class KafkaClient {
             Header[] headers = record.headers().toArray();
             expect(headers.length, 1, codec + ": headers of record " + number);
             expect(headers[0].key(), "number", codec + ": header of record " + number);
-            expect(new String(headers[0].value()), Integer.toString(number), codec + ": header value");
+            expect(
+                new String(headers[0].value()),
+                Integer.toString(number),
+                codec + ": header value"
+            );
             Integer before = partitionOfKey.putIfAbsent(record.key(), record.partition());
-            expect(Optional.ofNullable(before).orElse(record.partition()), record.partition(),
-                codec + ": partition of " + record.key());
+            expect(
+                Optional.ofNullable(before).orElse(record.partition()),
+                record.partition(),
+                codec + ": partition of " + record.key()
+            );
             numbers.add(number);
         }
 
@@ -107,14 +122,23 @@ public final class KafkaClient {
         void read(int until) {
             var settings = settings("group.id", topic + "-group", "auto.offset.reset", "earliest");
             long deadline = System.nanoTime() + DEADLINE.toNanos();
-            try (var consumer = new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer())) {
+            try (
+                var consumer = new KafkaConsumer<>(
+                    settings,
+                    new StringDeserializer(),
+                    new StringDeserializer()
+                )
+            ) {
                 consumer.subscribe(List.of(topic));
                 while (numbers.size() < until) {
                     if (System.nanoTime() > deadline) {
-                        throw new IllegalStateException(codec + ": only " + numbers.size() + " of " + until);
+                        throw new IllegalStateException(
+                            codec + ": only " + numbers.size() + " of " + until
+                        );
                     }
-                    // Whatever a poll hands over counts as read, so that the commit stands behind it. A
-                    // poll hands over at most 500, so something is always left for the second member.
+                    // Whatever a poll hands over counts as read, so that the commit stands behind
+                    // it. A poll hands over at most 500, so that something is always left for the
+                    // second member.
                     consumer.poll(Duration.ofSeconds(1)).forEach(this::take);
                 }
                 consumer.commitSync();
@@ -122,8 +146,11 @@ public final class KafkaClient {
         }
 
         void check(int firstHalfCount) {
-            expect(firstHalfCount >= HALF && firstHalfCount < RECORDS, true,
-                codec + ": a share for both members, with " + firstHalfCount + " for the first");
+            expect(
+                firstHalfCount >= HALF && firstHalfCount < RECORDS,
+                true,
+                codec + ": a share for both members, with " + firstHalfCount + " for the first"
+            );
             expect(numbers.size(), RECORDS, codec + ": records read");
             expect(Set.copyOf(numbers).size(), RECORDS, codec + ": distinct records read");
             Map<String, Integer> lastOfKey = new HashMap<>();
@@ -150,7 +177,13 @@ public final class KafkaClient {
             partitions.add(new TopicPartition(topic, partition));
         }
         var settings = settings("group.id", topic + "-group");
-        try (var consumer = new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer())) {
+        try (
+            var consumer = new KafkaConsumer<>(
+                settings,
+                new StringDeserializer(),
+                new StringDeserializer()
+            )
+        ) {
             long total = 0;
             for (var committed : consumer.committed(partitions).values()) {
                 total += committed == null ? 0 : committed.offset();
@@ -181,8 +214,14 @@ public final class KafkaClient {
             failure.printStackTrace();
             error = ",\"error\":" + json(failure.toString());
         }
-        System.out.printf("{\"client\":\"java\",\"version\":%s,\"ok\":%b%s,\"checks\":%s,\"seconds\":%.3f}%n",
-            json(AppInfoParser.getVersion()), error.isEmpty(), error, checks, (System.nanoTime() - started) / 1e9);
+        System.out.printf(
+            "{\"client\":\"java\",\"version\":%s,\"ok\":%b%s,\"checks\":%s,\"seconds\":%.3f}%n",
+            json(AppInfoParser.getVersion()),
+            error.isEmpty(),
+            error,
+            checks,
+            (System.nanoTime() - started) / 1e9
+        );
         System.exit(error.isEmpty() ? 0 : 1);
     }
 }

@@ -28,13 +28,17 @@ import software.amazon.awssdk.services.kinesis.model.ShardIteratorType;
 import software.amazon.awssdk.services.kinesis.model.StreamStatus;
 
 /**
- * The AWS SDK for Java v2 with its defaults, so CBOR: everything with the synchronous client (HTTP/1.1),
- * and the writes and reads of PutRecords with the asynchronous one (HTTP/2) as well. The same checks as
+ * The AWS SDK for Java v2 with its defaults, so CBOR: everything once with the synchronous client
+ * (HTTP/1.1), and again with the data calls made by the asynchronous one. The same checks as
  * ../python/boto3_client.py, which explains them.
  */
 public final class KinesisClientCheck {
+
     /** The lowest hash key lies in the first of two even shards, the highest in the second. */
-    static final List<String> HASH_KEYS = List.of("0", BigInteger.TWO.pow(128).subtract(BigInteger.ONE).toString());
+    static final List<String> HASH_KEYS = List.of(
+        "0",
+        BigInteger.TWO.pow(128).subtract(BigInteger.ONE).toString()
+    );
     static final List<String> SHARDS = List.of("shardId-000000000000", "shardId-000000000001");
     static final int BURSTS = 2;
     static final int BURST_RECORDS = 500;
@@ -68,29 +72,54 @@ public final class KinesisClientCheck {
     }
 
     static List<String> texts(List<Record> records) {
-        return records.stream().map(record -> record.data().asUtf8String()).toList();
+        return records
+            .stream()
+            .map(record -> record.data().asUtf8String())
+            .toList();
     }
 
     void createStream() {
         kinesis.createStream(request -> request.streamName(stream).shardCount(2));
-        kinesis.waiter().waitUntilStreamExists(request -> request.streamName(stream), this::oftenEnough);
-        var description = kinesis.describeStream(request -> request.streamName(stream)).streamDescription();
+        kinesis
+            .waiter()
+            .waitUntilStreamExists(request -> request.streamName(stream), this::oftenEnough);
+        var description = kinesis
+            .describeStream(request -> request.streamName(stream))
+            .streamDescription();
         expect(description.streamStatus(), StreamStatus.ACTIVE, "DescribeStream status");
         expect(ids(description.shards()), SHARDS, "DescribeStream shards");
         var summary = kinesis.describeStreamSummary(request -> request.streamName(stream));
-        expect(summary.streamDescriptionSummary().openShardCount(), 2, "DescribeStreamSummary open shards");
-        expect(ids(kinesis.listShards(request -> request.streamName(stream)).shards()), SHARDS, "ListShards");
+        expect(
+            summary.streamDescriptionSummary().openShardCount(),
+            2,
+            "DescribeStreamSummary open shards"
+        );
+        expect(
+            ids(kinesis.listShards(request -> request.streamName(stream)).shards()),
+            SHARDS,
+            "ListShards"
+        );
         var names = kinesis.listStreamsPaginator().streamNames().stream().toList();
         expect(names.contains(stream), true, "ListStreams has the stream");
     }
 
     /** A waiter asks each ten seconds unless it is told otherwise. */
     void oftenEnough(WaiterOverrideConfiguration.Builder waiter) {
-        waiter.backoffStrategyV2(BackoffStrategy.fixedDelayWithoutJitter(Duration.ofSeconds(1))).maxAttempts(30);
+        waiter
+            .backoffStrategyV2(BackoffStrategy.fixedDelayWithoutJitter(Duration.ofSeconds(1)))
+            .maxAttempts(30);
     }
 
-    String iterator(String shard, ShardIteratorType type, String sequenceNumber, Instant timestamp) {
-        var request = GetShardIteratorRequest.builder().streamName(stream).shardId(shard).shardIteratorType(type);
+    String iterator(
+        String shard,
+        ShardIteratorType type,
+        String sequenceNumber,
+        Instant timestamp
+    ) {
+        var request = GetShardIteratorRequest.builder()
+            .streamName(stream)
+            .shardId(shard)
+            .shardIteratorType(type);
         request.startingSequenceNumber(sequenceNumber).timestamp(timestamp);
         return kinesis.getShardIterator(request.build()).shardIterator();
     }
@@ -101,7 +130,11 @@ public final class KinesisClientCheck {
         List<Record> records = new ArrayList<>();
         boolean complete = false;
         while (!complete) {
-            expect(Instant.now().isBefore(deadline), true, records.size() + " of " + count + " records came in time");
+            expect(
+                Instant.now().isBefore(deadline),
+                true,
+                records.size() + " of " + count + " records came in time"
+            );
             complete = records.size() >= count;
             try {
                 GetRecordsResponse answer = calls.getRecords(iterator);
@@ -127,9 +160,18 @@ public final class KinesisClientCheck {
                 String data = SHARDS.get(index) + " " + half + " " + number;
                 String key = "key-" + number;
                 String hashKey = HASH_KEYS.get(index);
-                var answer = kinesis.putRecord(request -> request.streamName(stream)
-                    .data(SdkBytes.fromUtf8String(data)).partitionKey(key).explicitHashKey(hashKey));
-                expect(answer.shardId(), SHARDS.get(index), "PutRecord shard of an explicit hash key");
+                var answer = kinesis.putRecord(request ->
+                    request
+                        .streamName(stream)
+                        .data(SdkBytes.fromUtf8String(data))
+                        .partitionKey(key)
+                        .explicitHashKey(hashKey)
+                );
+                expect(
+                    answer.shardId(),
+                    SHARDS.get(index),
+                    "PutRecord shard of an explicit hash key"
+                );
                 written.get(index).add(data);
             }
         }
@@ -137,12 +179,17 @@ public final class KinesisClientCheck {
     }
 
     void checkIterators(Calls calls) throws InterruptedException {
-        var latestAtFirst = SHARDS.stream().map(shard -> iterator(shard, ShardIteratorType.LATEST, null, null)).toList();
+        var latestAtFirst = SHARDS.stream()
+            .map(shard -> iterator(shard, ShardIteratorType.LATEST, null, null))
+            .toList();
         var early = putFive("early");
         Thread.sleep(1500);
         var late = putFive("late");
         for (int index = 0; index < SHARDS.size(); index++) {
-            var everything = Stream.concat(early.get(index).stream(), late.get(index).stream()).toList();
+            var everything = Stream.concat(
+                early.get(index).stream(),
+                late.get(index).stream()
+            ).toList();
             var records = read(calls, latestAtFirst.get(index), everything.size());
             expect(texts(records), everything, "LATEST before the writes");
             checkIteratorsOf(calls, SHARDS.get(index), everything);
@@ -150,23 +197,49 @@ public final class KinesisClientCheck {
     }
 
     /** Each iterator type on a shard that holds {@code everything}, with a pause in its middle. */
-    void checkIteratorsOf(Calls calls, String shard, List<String> everything) throws InterruptedException {
-        var records = read(calls, iterator(shard, ShardIteratorType.TRIM_HORIZON, null, null), everything.size());
+    void checkIteratorsOf(Calls calls, String shard, List<String> everything)
+        throws InterruptedException {
+        var records = read(
+            calls,
+            iterator(shard, ShardIteratorType.TRIM_HORIZON, null, null),
+            everything.size()
+        );
         expect(texts(records), everything, "TRIM_HORIZON on " + shard);
-        var keys = IntStream.range(0, 10).mapToObj(number -> "key-" + number % 5).toList();
+        var keys = IntStream.range(0, 10)
+            .mapToObj(number -> "key-" + (number % 5))
+            .toList();
         expect(records.stream().map(Record::partitionKey).toList(), keys, "partition keys");
-        var numbers = records.stream().map(record -> new BigInteger(record.sequenceNumber())).toList();
-        expect(numbers, numbers.stream().sorted().distinct().toList(), "ascending sequence numbers");
+        var numbers = records
+            .stream()
+            .map(record -> new BigInteger(record.sequenceNumber()))
+            .toList();
+        expect(
+            numbers,
+            numbers.stream().sorted().distinct().toList(),
+            "ascending sequence numbers"
+        );
 
         String third = records.get(2).sequenceNumber();
         String at = iterator(shard, ShardIteratorType.AT_SEQUENCE_NUMBER, third, null);
-        expect(texts(read(calls, at, 8)), everything.subList(2, 10), "AT_SEQUENCE_NUMBER on " + shard);
+        expect(
+            texts(read(calls, at, 8)),
+            everything.subList(2, 10),
+            "AT_SEQUENCE_NUMBER on " + shard
+        );
         String after = iterator(shard, ShardIteratorType.AFTER_SEQUENCE_NUMBER, third, null);
-        expect(texts(read(calls, after, 7)), everything.subList(3, 10), "AFTER_SEQUENCE_NUMBER on " + shard);
+        expect(
+            texts(read(calls, after, 7)),
+            everything.subList(3, 10),
+            "AFTER_SEQUENCE_NUMBER on " + shard
+        );
         // Between the halves, so that no rounding of the time matters.
         Instant pause = records.get(4).approximateArrivalTimestamp().plusMillis(750);
         String byTime = iterator(shard, ShardIteratorType.AT_TIMESTAMP, null, pause);
-        expect(texts(read(calls, byTime, 5)), everything.subList(5, 10), "AT_TIMESTAMP on " + shard);
+        expect(
+            texts(read(calls, byTime, 5)),
+            everything.subList(5, 10),
+            "AT_TIMESTAMP on " + shard
+        );
         String latest = iterator(shard, ShardIteratorType.LATEST, null, null);
         expect(texts(read(calls, latest, 0)), List.of(), "LATEST after the writes on " + shard);
     }
@@ -175,15 +248,20 @@ public final class KinesisClientCheck {
         return String.format("burst %d %03d", burst, number);
     }
 
-    /** One PutRecords, its over-quota records sent again until none fails; how many were refused. */
+    /** One PutRecords, what was over quota sent again until all is in; how many were refused. */
     int putUntilIn(Calls calls, int burst) throws InterruptedException {
         Instant deadline = Instant.now().plus(DEADLINE);
         List<PutRecordsRequestEntry> waiting = new ArrayList<>();
         for (int number = 0; number < BURST_RECORDS; number++) {
             String name = burstName(burst, number) + " ";
             String data = name + ".".repeat(BURST_RECORD_BYTES - name.length());
-            waiting.add(PutRecordsRequestEntry.builder().data(SdkBytes.fromUtf8String(data))
-                .partitionKey("burst-" + burst).explicitHashKey(HASH_KEYS.get(0)).build());
+            waiting.add(
+                PutRecordsRequestEntry.builder()
+                    .data(SdkBytes.fromUtf8String(data))
+                    .partitionKey("burst-" + burst)
+                    .explicitHashKey(HASH_KEYS.get(0))
+                    .build()
+            );
         }
         int refused = 0;
         while (true) {
@@ -196,13 +274,20 @@ public final class KinesisClientCheck {
             if (waiting.isEmpty()) {
                 return refused;
             }
-            expect(Instant.now().isBefore(deadline), true, waiting.size() + " records are in in time");
+            expect(
+                Instant.now().isBefore(deadline),
+                true,
+                waiting.size() + " records are in in time"
+            );
             Thread.sleep(300);
         }
     }
 
     /** The records of a request that its answer refuses for want of quota. */
-    static List<PutRecordsRequestEntry> failed(List<PutRecordsRequestEntry> sent, PutRecordsResponse answer) {
+    static List<PutRecordsRequestEntry> failed(
+        List<PutRecordsRequestEntry> sent,
+        PutRecordsResponse answer
+    ) {
         expect(answer.records().size(), sent.size(), "PutRecords results");
         List<PutRecordsRequestEntry> again = new ArrayList<>();
         for (int i = 0; i < sent.size(); i++) {
@@ -220,7 +305,9 @@ public final class KinesisClientCheck {
     }
 
     int checkPutRecords(Calls calls) throws Exception {
-        var starts = SHARDS.stream().map(shard -> iterator(shard, ShardIteratorType.LATEST, null, null)).toList();
+        var starts = SHARDS.stream()
+            .map(shard -> iterator(shard, ShardIteratorType.LATEST, null, null))
+            .toList();
         List<Future<Integer>> bursts = new ArrayList<>();
         List<String> wanted = new ArrayList<>();
         ExecutorService threads = Executors.newFixedThreadPool(BURSTS);
@@ -237,16 +324,26 @@ public final class KinesisClientCheck {
         List<Record> records = read(calls, starts.get(0), wanted.size());
         expect(read(calls, starts.get(1), 0).size(), 0, "records in the other shard");
         for (Record record : records) {
-            expect(record.data().asByteArrayUnsafe().length, BURST_RECORD_BYTES, "length of a record");
+            expect(
+                record.data().asByteArrayUnsafe().length,
+                BURST_RECORD_BYTES,
+                "length of a record"
+            );
         }
-        var came = texts(records).stream().map(text -> text.replaceAll("[. ]+$", "")).sorted().toList();
+        var came = texts(records)
+            .stream()
+            .map(text -> text.replaceAll("[. ]+$", ""))
+            .sorted()
+            .toList();
         expect(came.equals(wanted), true, "GetRecords returns each record of both PutRecords once");
         return refused;
     }
 
     void deleteStream() {
         kinesis.deleteStream(request -> request.streamName(stream));
-        kinesis.waiter().waitUntilStreamNotExists(request -> request.streamName(stream), this::oftenEnough);
+        kinesis
+            .waiter()
+            .waitUntilStreamNotExists(request -> request.streamName(stream), this::oftenEnough);
     }
 
     static Calls callsOf(KinesisClient kinesis, String stream) {
@@ -273,7 +370,9 @@ public final class KinesisClientCheck {
 
             public PutRecordsResponse putRecords(List<PutRecordsRequestEntry> entries) {
                 try {
-                    return kinesis.putRecords(request -> request.streamName(stream).records(entries)).join();
+                    return kinesis
+                        .putRecords(request -> request.streamName(stream).records(entries))
+                        .join();
                 } catch (CompletionException failure) {
                     throw unwrap(failure);
                 }
@@ -285,13 +384,18 @@ public final class KinesisClientCheck {
         return failure.getCause() instanceof RuntimeException cause ? cause : failure;
     }
 
-    void run(Calls calls, String kind, boolean expectThrottle, List<String> checks) throws Exception {
+    void run(Calls calls, String kind, boolean expectThrottle, List<String> checks)
+        throws Exception {
         createStream();
         checks.add(json(kind + ": create, describe, list"));
         checkIterators(calls);
         checks.add(json(kind + ": five iterator types"));
         int refused = checkPutRecords(calls);
-        expect(refused > 0 || !expectThrottle, true, "5 MB at once to a shard of 1 MiB/s are over quota");
+        expect(
+            refused > 0 || !expectThrottle,
+            true,
+            "5 MB at once to a shard of 1 MiB/s are over quota"
+        );
         checks.add(json(kind + ": PutRecords, " + refused + " over quota and sent again"));
         deleteStream();
         checks.add(json(kind + ": delete"));
@@ -313,18 +417,34 @@ public final class KinesisClientCheck {
         boolean expectThrottle = arguments.contains("--expect-throttle");
         List<String> checks = new ArrayList<>();
         String error = "";
-        try (var sync = KinesisClient.builder().endpointOverride(endpoint).build();
-                var async = KinesisAsyncClient.builder().endpointOverride(endpoint).build()) {
-            new KinesisClientCheck(sync, stream + "-sync")
-                .run(callsOf(sync, stream + "-sync"), "sync", expectThrottle, checks);
-            new KinesisClientCheck(sync, stream + "-async")
-                .run(callsOf(async, stream + "-async"), "async", expectThrottle, checks);
+        try (
+            var sync = KinesisClient.builder().endpointOverride(endpoint).build();
+            var async = KinesisAsyncClient.builder().endpointOverride(endpoint).build()
+        ) {
+            new KinesisClientCheck(sync, stream + "-sync").run(
+                callsOf(sync, stream + "-sync"),
+                "sync",
+                expectThrottle,
+                checks
+            );
+            new KinesisClientCheck(sync, stream + "-async").run(
+                callsOf(async, stream + "-async"),
+                "async",
+                expectThrottle,
+                checks
+            );
         } catch (Exception failure) {
             failure.printStackTrace();
             error = ",\"error\":" + json(failure.toString());
         }
-        System.out.printf("{\"client\":\"aws-sdk-java-v2\",\"version\":%s,\"ok\":%b%s,\"checks\":%s,\"seconds\":%.3f}%n",
-            json(VersionInfo.SDK_VERSION), error.isEmpty(), error, checks, (System.nanoTime() - started) / 1e9);
+        System.out.printf(
+            "{\"client\":\"aws-sdk-java-v2\",\"version\":%s,\"ok\":%b%s,\"checks\":%s,\"seconds\":%.3f}%n",
+            json(VersionInfo.SDK_VERSION),
+            error.isEmpty(),
+            error,
+            checks,
+            (System.nanoTime() - started) / 1e9
+        );
         System.exit(error.isEmpty() ? 0 : 1);
     }
 }

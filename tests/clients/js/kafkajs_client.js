@@ -1,7 +1,8 @@
-// kafkajs with its defaults, the workload of ../python/workload.py: for each codec create a topic of
-// 4 partitions, write 1,000 keyed records, read at least half by a group, commit, stop, and go on from
-// the commit with a new member. kafkajs has gzip itself and snappy by the package its manual names; its
-// lz4 and zstd packages are native code that has to be compiled, so they are not tried.
+// kafkajs with its defaults, the workload of ../python/workload.py: for each codec create a topic
+// of 4 partitions, write 1,000 keyed records, read at least half by a group, commit, stop, and go
+// on from the commit with a new member. kafkajs has gzip itself and snappy by the package its
+// manual names; its lz4 and zstd packages are native code that has to be compiled, so they are not
+// tried.
 
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
@@ -16,7 +17,11 @@ const RECORDS = 1000;
 const KEYS = 50;
 const HALF = 500;
 const DEADLINE_MS = 60_000;
-const CODECS = { none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snappy: CompressionTypes.Snappy };
+const CODECS = {
+  none: CompressionTypes.None,
+  gzip: CompressionTypes.GZIP,
+  snappy: CompressionTypes.Snappy,
+};
 
 const keyOf = (number) => `key-${String(number % KEYS).padStart(2, "0")}`;
 const valueOf = (codec, number) =>
@@ -35,14 +40,19 @@ async function write(kafka, topic, codec) {
   for (let start = 0; start < RECORDS; start += RECORDS / 10) {
     const messages = [];
     for (let number = start; number < start + RECORDS / 10; number++) {
-      messages.push({ key: keyOf(number), value: valueOf(codec, number), headers: { number: String(number) } });
+      messages.push({
+        key: keyOf(number),
+        value: valueOf(codec, number),
+        headers: { number: String(number) },
+      });
     }
     await producer.send({ topic, compression: CODECS[codec], messages });
   }
   await producer.disconnect();
 }
 
-// One group member: reads until the group has `until` records, leaves; kafkajs commits as it leaves.
+// One group member: reads until the group has `until` records, leaves; kafkajs commits as it
+// leaves.
 async function read(kafka, topic, codec, numbers, until) {
   const consumer = kafka.consumer({ groupId: `${topic}-group` });
   await consumer.connect();
@@ -57,9 +67,17 @@ async function read(kafka, topic, codec, numbers, until) {
     const eachMessage = async ({ message }) => {
       try {
         const number = Number(message.value.toString().split(" ")[2]);
-        expect(message.value.toString(), valueOf(codec, number), `${codec}: value of record ${number}`);
+        expect(
+          message.value.toString(),
+          valueOf(codec, number),
+          `${codec}: value of record ${number}`,
+        );
         expect(message.key.toString(), keyOf(number), `${codec}: key of record ${number}`);
-        expect(message.headers.number?.toString(), String(number), `${codec}: header of record ${number}`);
+        expect(
+          message.headers.number?.toString(),
+          String(number),
+          `${codec}: header of record ${number}`,
+        );
         numbers.push(number);
       } catch (error) {
         failure = error;
@@ -75,10 +93,16 @@ async function read(kafka, topic, codec, numbers, until) {
 
 function check(codec, numbers, firstHalfCount) {
   if (firstHalfCount < HALF || firstHalfCount >= RECORDS) {
-    throw new Error(`${codec}: the first member read ${firstHalfCount} records, so nothing was left`);
+    throw new Error(
+      `${codec}: the first member read ${firstHalfCount} records, so nothing was left`,
+    );
   }
   const sorted = [...numbers].sort((a, b) => a - b);
-  expect(sorted, [...Array(RECORDS).keys()], `${codec}: the records read, ${firstHalfCount} by the first member`);
+  expect(
+    sorted,
+    [...Array(RECORDS).keys()],
+    `${codec}: the records read, ${firstHalfCount} by the first member`,
+  );
   const lastOfKey = new Map();
   for (const number of numbers) {
     const last = lastOfKey.get(number % KEYS) ?? -1;
@@ -90,7 +114,10 @@ function check(codec, numbers, firstHalfCount) {
 async function round(kafka, topic, codec) {
   const admin = kafka.admin();
   await admin.connect();
-  await admin.createTopics({ topics: [{ topic, numPartitions: PARTITIONS }], waitForLeaders: true });
+  await admin.createTopics({
+    topics: [{ topic, numPartitions: PARTITIONS }],
+    waitForLeaders: true,
+  });
   await write(kafka, topic, codec);
   const numbers = [];
   await read(kafka, topic, codec, numbers, HALF);
@@ -98,7 +125,10 @@ async function round(kafka, topic, codec) {
   await read(kafka, topic, codec, numbers, RECORDS);
   check(codec, numbers, firstHalfCount);
   const [offsets] = await admin.fetchOffsets({ groupId: `${topic}-group`, topics: [topic] });
-  const committed = offsets.partitions.reduce((sum, { offset }) => sum + Math.max(Number(offset), 0), 0);
+  const committed = offsets.partitions.reduce(
+    (sum, { offset }) => sum + Math.max(Number(offset), 0),
+    0,
+  );
   expect(committed, RECORDS, `${codec}: sum of the group's commits`);
   await admin.disconnect();
 }

@@ -1,5 +1,5 @@
-// The AWS SDK for JavaScript v3 with its defaults, so HTTP/2 for every call (prior knowledge on http://).
-// The same checks as ../python/boto3_client.py, which explains them.
+// The AWS SDK for JavaScript v3 with its defaults, so HTTP/2 for every call (prior knowledge on
+// http://). The same checks as ../python/boto3_client.py, which explains them.
 
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
@@ -49,16 +49,28 @@ const text = (data) => Buffer.from(data).toString();
 
 async function createStream() {
   await kinesis.send(new CreateStreamCommand({ StreamName, ShardCount: 2 }));
-  await waitUntilStreamExists({ client: kinesis, maxWaitTime: 30, minDelay: 1, maxDelay: 1 }, { StreamName });
+  await waitUntilStreamExists(
+    { client: kinesis, maxWaitTime: 30, minDelay: 1, maxDelay: 1 },
+    { StreamName },
+  );
   const { StreamDescription } = await kinesis.send(new DescribeStreamCommand({ StreamName }));
   expect(StreamDescription.StreamStatus, "ACTIVE", "DescribeStream status");
-  expect(StreamDescription.Shards.map((shard) => shard.ShardId), SHARDS, "DescribeStream shards");
+  expect(
+    StreamDescription.Shards.map((shard) => shard.ShardId),
+    SHARDS,
+    "DescribeStream shards",
+  );
   const summary = await kinesis.send(new DescribeStreamSummaryCommand({ StreamName }));
   expect(summary.StreamDescriptionSummary.OpenShardCount, 2, "DescribeStreamSummary open shards");
   const { Shards } = await kinesis.send(new ListShardsCommand({ StreamName }));
-  expect(Shards.map((shard) => shard.ShardId), SHARDS, "ListShards");
+  expect(
+    Shards.map((shard) => shard.ShardId),
+    SHARDS,
+    "ListShards",
+  );
   const names = [];
-  for await (const page of paginateListStreams({ client: kinesis }, {})) names.push(...page.StreamNames);
+  for await (const page of paginateListStreams({ client: kinesis }, {}))
+    names.push(...page.StreamNames);
   expect(names.includes(StreamName), true, "ListStreams has the stream");
 }
 
@@ -71,8 +83,9 @@ async function iterator(ShardId, ShardIteratorType, start = {}) {
 async function read(ShardIterator, count) {
   const records = [];
   const deadline = performance.now() + DEADLINE_MS;
-  for (let complete = false; !complete; ) {
-    if (performance.now() > deadline) throw new Error(`only ${records.length} of ${count} records came`);
+  for (let complete = false; !complete;) {
+    if (performance.now() > deadline)
+      throw new Error(`only ${records.length} of ${count} records came`);
     complete = records.length >= count;
     try {
       const answer = await kinesis.send(new GetRecordsCommand({ ShardIterator }));
@@ -120,14 +133,26 @@ async function checkIterators() {
     const everything = [...early[shard], ...late[shard]];
     const check = async (kind, shardIterator, wanted) => {
       const records = await read(shardIterator, wanted.length);
-      expect(records.map((record) => text(record.Data)), wanted, `${kind} on ${shard}`);
+      expect(
+        records.map((record) => text(record.Data)),
+        wanted,
+        `${kind} on ${shard}`,
+      );
       return records;
     };
     const records = await check("TRIM_HORIZON", await iterator(shard, "TRIM_HORIZON"), everything);
     const keys = [0, 1, 2, 3, 4, 0, 1, 2, 3, 4].map((number) => `key-${number}`);
-    expect(records.map((record) => record.PartitionKey), keys, "partition keys");
+    expect(
+      records.map((record) => record.PartitionKey),
+      keys,
+      "partition keys",
+    );
     const numbers = records.map((record) => BigInt(record.SequenceNumber));
-    expect(numbers.slice(1).every((number, i) => number > numbers[i]), true, "ascending sequence numbers");
+    expect(
+      numbers.slice(1).every((number, i) => number > numbers[i]),
+      true,
+      "ascending sequence numbers",
+    );
 
     await check("LATEST before the writes", latestAtFirst[shard], everything);
     const StartingSequenceNumber = records[2].SequenceNumber;
@@ -144,7 +169,8 @@ async function checkIterators() {
 
 const burstName = (burst, number) => `burst ${burst} ${String(number).padStart(3, "0")}`;
 
-// One PutRecords, its over-quota records sent again until none fails; returns how many were refused.
+// One PutRecords, its over-quota records sent again until none fails; returns how many were
+// refused.
 async function putUntilIn(burst) {
   let waiting = Array.from({ length: BURST_RECORDS }, (_, number) => ({
     Data: Buffer.from(`${burstName(burst, number)} `.padEnd(BURST_RECORD_BYTES, ".")),
@@ -154,7 +180,8 @@ async function putUntilIn(burst) {
   let refused = 0;
   const deadline = performance.now() + DEADLINE_MS;
   while (waiting.length > 0) {
-    if (performance.now() > deadline) throw new Error(`${waiting.length} records were still refused`);
+    if (performance.now() > deadline)
+      throw new Error(`${waiting.length} records were still refused`);
     try {
       const answer = await kinesis.send(new PutRecordsCommand({ StreamName, Records: waiting }));
       expect(answer.Records.length, waiting.length, "PutRecords results");
@@ -182,9 +209,15 @@ async function checkPutRecords() {
   if (options["expect-throttle"] && refused === 0) {
     throw new Error("5 MB at once to a shard of 1 MiB/s, and no record was over quota");
   }
-  const wanted = bursts.flatMap((burst) => [...Array(BURST_RECORDS).keys()].map((n) => burstName(burst, n)));
+  const wanted = bursts.flatMap((burst) =>
+    [...Array(BURST_RECORDS).keys()].map((n) => burstName(burst, n)),
+  );
   const records = [...(await read(starts[0], wanted.length)), ...(await read(starts[1], 0))];
-  expect(records.every((record) => record.Data.length === BURST_RECORD_BYTES), true, "lengths of the records");
+  expect(
+    records.every((record) => record.Data.length === BURST_RECORD_BYTES),
+    true,
+    "lengths of the records",
+  );
   const came = records.map((record) => text(record.Data).replace(/\.+$/, "").trim());
   expect(came.sort(), wanted, "the records of both PutRecords");
   return refused;
@@ -200,7 +233,10 @@ try {
   result.checks.push("five iterator types");
   result.checks.push(`PutRecords, ${await checkPutRecords()} over quota and sent again`);
   await kinesis.send(new DeleteStreamCommand({ StreamName }));
-  await waitUntilStreamNotExists({ client: kinesis, maxWaitTime: 30, minDelay: 1, maxDelay: 1 }, { StreamName });
+  await waitUntilStreamNotExists(
+    { client: kinesis, maxWaitTime: 30, minDelay: 1, maxDelay: 1 },
+    { StreamName },
+  );
   result.checks.push("delete");
 } catch (error) {
   result.ok = false;

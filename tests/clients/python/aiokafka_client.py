@@ -18,7 +18,9 @@ async def create(bootstrap, topic):
 
 
 async def write(bootstrap, topic, codec):
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, compression_type=None if codec == "none" else codec)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, compression_type=None if codec == "none" else codec
+    )
     await producer.start()
     answers = [
         await producer.send(
@@ -70,7 +72,9 @@ async def rounds(options, checks):
         await read(options.bootstrap, topic, seen, workload.RECORDS)
         seen.check(first_half_count)
         if await committed(options.bootstrap, topic) != workload.RECORDS:
-            raise workload.Mismatch(f"{codec}: the group's commits do not add up to {workload.RECORDS}")
+            raise workload.Mismatch(
+                f"{codec}: the group's commits do not add up to {workload.RECORDS}"
+            )
         checks.append(codec)
 
 

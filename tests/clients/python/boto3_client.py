@@ -1,12 +1,14 @@
-"""boto3 with its defaults on a Kinesis endpoint: all five iterator types, and PutRecords beyond a shard's quota.
+"""boto3 with its defaults on a Kinesis endpoint: all five iterator types, and PutRecords beyond a
+shard's quota.
 
-    create a stream of 2 shards -> PutRecord five records to each shard, pause, five more
-    -> each iterator type returns exactly the records that it must
-    -> two PutRecords of 500 x 5 KB at once to one shard (2.4 MB each, a shard takes 1 MiB/s): what is
+    create a stream of 2 shards -> PutRecord five records to each shard, pause, five more -> each
+    iterator type returns exactly the records that it must -> two PutRecords of 500 x 5 KB at once
+    to one shard (2.4 MB each, a shard takes 1 MiB/s): what is
        over quota fails per record and is sent again until all is in -> GetRecords returns all once
     -> delete the stream
 
-The programs in other languages (`../js`, `../go`, `../java-kinesis`, `../rust-kinesis`) do the same.
+The programs in other languages (`../js`, `../go`, `../java-kinesis`, `../rust-kinesis`) do the
+same.
 """
 
 import argparse
@@ -38,7 +40,9 @@ def expect(actual, wanted, what):
 
 def create_stream(kinesis, name):
     kinesis.create_stream(StreamName=name, ShardCount=2)
-    kinesis.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    kinesis.get_waiter("stream_exists").wait(
+        StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+    )
     description = kinesis.describe_stream(StreamName=name)["StreamDescription"]
     expect(description["StreamStatus"], "ACTIVE", "DescribeStream status")
     expect([shard["ShardId"] for shard in description["Shards"]], SHARDS, "DescribeStream shards")
@@ -51,7 +55,9 @@ def create_stream(kinesis, name):
 
 
 def iterator(kinesis, name, shard, kind, **start):
-    answer = kinesis.get_shard_iterator(StreamName=name, ShardId=shard, ShardIteratorType=kind, **start)
+    answer = kinesis.get_shard_iterator(
+        StreamName=name, ShardId=shard, ShardIteratorType=kind, **start
+    )
     return answer["ShardIterator"]
 
 
@@ -106,7 +112,11 @@ def check_iterators(kinesis, name):
 
         records = read(kinesis, iterator(kinesis, name, shard, "TRIM_HORIZON"), len(everything))
         expect([record["Data"] for record in records], everything, f"TRIM_HORIZON on {shard}")
-        expect([record["PartitionKey"] for record in records], [f"key-{n}" for n in range(5)] * 2, "keys")
+        expect(
+            [record["PartitionKey"] for record in records],
+            [f"key-{n}" for n in range(5)] * 2,
+            "keys",
+        )
         numbers = [int(record["SequenceNumber"]) for record in records]
         expect(numbers, sorted(set(numbers)), "ascending sequence numbers")
 
@@ -114,7 +124,9 @@ def check_iterators(kinesis, name):
         third = records[2]["SequenceNumber"]
         at = iterator(kinesis, name, shard, "AT_SEQUENCE_NUMBER", StartingSequenceNumber=third)
         check("AT_SEQUENCE_NUMBER", at, everything[2:])
-        after = iterator(kinesis, name, shard, "AFTER_SEQUENCE_NUMBER", StartingSequenceNumber=third)
+        after = iterator(
+            kinesis, name, shard, "AFTER_SEQUENCE_NUMBER", StartingSequenceNumber=third
+        )
         check("AFTER_SEQUENCE_NUMBER", after, everything[3:])
         # Between the halves, so that no rounding of the time matters.
         pause = records[4]["ApproximateArrivalTimestamp"].timestamp() + 0.75
@@ -124,7 +136,9 @@ def check_iterators(kinesis, name):
 
 
 def put_until_in(kinesis, name, burst):
-    """One PutRecords, its over-quota records sent again until none fails; returns how many were refused."""
+    """One PutRecords, its over-quota records sent again until none fails; returns how many were
+    refused.
+    """
     waiting = [
         {
             "Data": f"burst {burst} {number:03} ".encode().ljust(BURST_RECORD_BYTES, b"."),
@@ -148,7 +162,11 @@ def put_until_in(kinesis, name, burst):
         failed = []
         for record, result in zip(waiting, answer["Records"]):
             if "ErrorCode" in result:
-                expect(result["ErrorCode"], "ProvisionedThroughputExceededException", "PutRecords error code")
+                expect(
+                    result["ErrorCode"],
+                    "ProvisionedThroughputExceededException",
+                    "PutRecords error code",
+                )
                 failed.append(record)
             else:
                 expect(result["ShardId"], SHARDS[0], "PutRecords shard")
@@ -166,7 +184,9 @@ def check_put_records(kinesis, name, expect_throttle):
         refused = sum(threads.map(lambda burst: put_until_in(kinesis, name, burst), range(BURSTS)))
     if expect_throttle and refused == 0:
         raise Mismatch("5 MB at once to a shard of 1 MiB/s, and no record was over quota")
-    wanted = [f"burst {burst} {number:03}" for burst in range(BURSTS) for number in range(BURST_RECORDS)]
+    wanted = [
+        f"burst {burst} {number:03}" for burst in range(BURSTS) for number in range(BURST_RECORDS)
+    ]
     came = []
     for shard, count in zip(SHARDS, [len(wanted), 0]):
         for record in read(kinesis, start[shard], count):
@@ -178,17 +198,24 @@ def check_put_records(kinesis, name, expect_throttle):
 
 def delete_stream(kinesis, name):
     kinesis.delete_stream(StreamName=name)
-    kinesis.get_waiter("stream_not_exists").wait(StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    kinesis.get_waiter("stream_not_exists").wait(
+        StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+    )
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--endpoint", required=True, metavar="URL")
     parser.add_argument("--stream", required=True)
-    parser.add_argument("--expect-throttle", action="store_true", help="fail when no record was over quota")
+    parser.add_argument(
+        "--expect-throttle", action="store_true", help="fail when no record was over quota"
+    )
     options = parser.parse_args()
     started = time.monotonic()
-    result = {"client": "boto3", "version": f"{boto3.__version__} (botocore {botocore.__version__})"}
+    result = {
+        "client": "boto3",
+        "version": f"{boto3.__version__} (botocore {botocore.__version__})",
+    }
     checks = []
     try:
         kinesis = boto3.client("kinesis", endpoint_url=options.endpoint)

@@ -28,13 +28,19 @@ def write(bootstrap, topic, codec):
         )
     unsent = producer.flush(workload.DEADLINE_S)
     if unsent or failures:
-        raise workload.Mismatch(f"{codec}: {unsent} records unsent, {len(failures)} failed: {failures[:1]}")
+        raise workload.Mismatch(
+            f"{codec}: {unsent} records unsent, {len(failures)} failed: {failures[:1]}"
+        )
 
 
 def read(bootstrap, topic, seen, until):
     """One group member: reads until the group has `until` records, commits, leaves."""
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": f"{topic}-group", "auto.offset.reset": "earliest"}
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": f"{topic}-group",
+            "auto.offset.reset": "earliest",
+        }
     )
     consumer.subscribe([topic])
     while seen.wants_more(until):
@@ -52,7 +58,9 @@ def committed(bootstrap, topic):
     """The sum of what the group has committed: as many as there are records."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{topic}-group"})
     partitions = [confluent_kafka.TopicPartition(topic, p) for p in range(workload.PARTITIONS)]
-    total = sum(max(p.offset, 0) for p in consumer.committed(partitions, timeout=workload.DEADLINE_S))
+    total = sum(
+        max(p.offset, 0) for p in consumer.committed(partitions, timeout=workload.DEADLINE_S)
+    )
     consumer.close()
     return total
 
@@ -73,7 +81,9 @@ def main():
             read(options.bootstrap, topic, seen, workload.RECORDS)
             seen.check(first_half_count)
             if committed(options.bootstrap, topic) != workload.RECORDS:
-                raise workload.Mismatch(f"{codec}: the group's commits do not add up to {workload.RECORDS}")
+                raise workload.Mismatch(
+                    f"{codec}: the group's commits do not add up to {workload.RECORDS}"
+                )
             checks.append(codec)
     except Exception as failure:
         error = failure

@@ -16,7 +16,9 @@ def create(bootstrap, topic):
 
 
 def write(bootstrap, topic, codec):
-    producer = KafkaProducer(bootstrap_servers=bootstrap, compression_type=None if codec == "none" else codec)
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap, compression_type=None if codec == "none" else codec
+    )
     answers = [
         producer.send(
             topic,
@@ -49,7 +51,9 @@ def read(bootstrap, topic, seen, until):
 def committed(bootstrap, topic):
     """The sum of what the group has committed: as many as there are records."""
     consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=f"{topic}-group")
-    total = sum(consumer.committed(TopicPartition(topic, p)) or 0 for p in range(workload.PARTITIONS))
+    total = sum(
+        consumer.committed(TopicPartition(topic, p)) or 0 for p in range(workload.PARTITIONS)
+    )
     consumer.close()
     return total
 
@@ -70,7 +74,9 @@ def main():
             read(options.bootstrap, topic, seen, workload.RECORDS)
             seen.check(first_half_count)
             if committed(options.bootstrap, topic) != workload.RECORDS:
-                raise workload.Mismatch(f"{codec}: the group's commits do not add up to {workload.RECORDS}")
+                raise workload.Mismatch(
+                    f"{codec}: the group's commits do not add up to {workload.RECORDS}"
+                )
             checks.append(codec)
     except Exception as failure:
         error = failure

@@ -1,12 +1,14 @@
-"""The one workload that every Kafka client of `tests/clients` does, as its Python programs share it.
+"""The one workload that every Kafka client of `tests/clients` does, as its Python programs share
+it.
 
 For each codec that the client has:
 
-    create a topic of 4 partitions -> write 1,000 keyed records -> a group member reads at least 500,
-    commits, closes -> a new member of the same group goes on from the commit and reads exactly the rest
+    create a topic of 4 partitions -> write 1,000 keyed records -> a group member reads at least
+    500, commits, closes -> a new member of the same group goes on from the commit and reads
+    exactly the rest
 
-`Round` collects what was read and says what is wrong with it. The programs in other languages (`../js`,
-`../go`, `../java-kafka`) do the same; a difference between them is a mistake.
+`Round` collects what was read and says what is wrong with it. The programs in other languages
+(`../js`, `../go`, `../java-kafka`) do the same; a difference between them is a mistake.
 """
 
 import argparse
@@ -77,24 +79,31 @@ class Round:
         if len(self.numbers) >= count:
             return False
         if time.monotonic() > self.deadline:
-            raise Mismatch(f"{self.codec}: only {len(self.numbers)} of {count} records came in {DEADLINE_S} s")
+            raise Mismatch(
+                f"{self.codec}: only {len(self.numbers)} of {count} records came in {DEADLINE_S} s"
+            )
         return True
 
     def check(self, first_half_count):
         """Every record once, in order per key, and both members had a share."""
         if not HALF <= first_half_count < RECORDS:
-            raise Mismatch(f"{self.codec}: the first member read {first_half_count} records, so nothing was left")
+            raise Mismatch(
+                f"{self.codec}: the first member read {first_half_count} records, not its share"
+            )
         if sorted(self.numbers) != list(range(RECORDS)):
             missing = sorted(set(range(RECORDS)) - set(self.numbers))
             twice = sorted({n for n in self.numbers if self.numbers.count(n) > 1})
             raise Mismatch(
-                f"{self.codec}: {len(missing)} records missing {missing[:5]}, {len(twice)} read twice {twice[:5]};"
+                f"{self.codec}: {len(missing)} records missing {missing[:5]},"
+                f" {len(twice)} read twice {twice[:5]};"
                 f" the first member had read {first_half_count}"
             )
         last_of_key = {}
         for number in self.numbers:
             if last_of_key.get(number % KEYS, -1) > number:
-                raise Mismatch(f"{self.codec}: record {number} came after {last_of_key[number % KEYS]}")
+                raise Mismatch(
+                    f"{self.codec}: record {number} came after {last_of_key[number % KEYS]}"
+                )
             last_of_key[number % KEYS] = number
 
 

@@ -251,7 +251,8 @@ func (c check) iterators(ctx context.Context) error {
 	return nil
 }
 
-// iteratorsOf checks each iterator type on a shard that holds `everything`, with a pause in its middle.
+// iteratorsOf checks each iterator type on a shard that holds `everything`, with a pause in its
+// middle.
 func (c check) iteratorsOf(ctx context.Context, shard *string, everything []string) error {
 	start := kinesis.GetShardIteratorInput{ShardId: shard}
 	records, err := c.expectData(ctx, "TRIM_HORIZON", start, everything)

@@ -105,7 +105,8 @@ func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.
 	}
 }
 
-// take checks and marks one record, unless there are enough; then, or on a mismatch, it stops the member.
+// take checks and marks one record, unless there are enough; then, or on a mismatch, it stops the
+// member.
 func (m *member) take(session sarama.ConsumerGroupSession, message *sarama.ConsumerMessage) bool {
 	m.lock.Lock()
 	defer m.lock.Unlock()

@@ -1,5 +1,5 @@
-// Package workload is the one workload that every Kafka client of tests/clients does, as its Go programs
-// share it; ../python/workload.py describes it.
+// Package workload is the one workload that every Kafka client of tests/clients does, as its Go
+// programs share it; ../python/workload.py describes it.
 package workload
 
 import (
