@@ -321,8 +321,8 @@ impl GroupCoordinator {
     }
 
     /// Forgets all offsets of a stream that is being deleted: returns when their tombstones are
-    /// kept. The stream must be marked as deleted before.
-    pub async fn stream_deleted(&self, stream: &StreamName) -> Result<(), GroupError> {
+    /// kept. The stream must be marked as deleted before; its name may be in use again.
+    pub async fn stream_deleted(&self, stream: &Stream) -> Result<(), GroupError> {
         if self.shared.registry.by_name(CONSUMER_OFFSETS).is_none() {
             // No group has ever been here; making the log now would wait for the deletion itself.
             return Ok(());
@@ -331,7 +331,7 @@ impl GroupCoordinator {
         let groups: Vec<GroupId> = self.shared.groups.read().keys().cloned().collect();
         let mut first_error = Ok(());
         for group in groups {
-            let event = |request| Event::ForgetStream(request, stream.clone());
+            let event = |request| Event::ForgetStream(request, stream.name.clone(), stream.id);
             let result = match self.ask(&group, IfAbsent::Leave, event).await {
                 Ok(Some(Reply::Forgotten(result))) => result,
                 Ok(None) => Ok(()),
@@ -339,7 +339,7 @@ impl GroupCoordinator {
                 Err(error) => Err(error),
             };
             if let Err(error) = result {
-                warn!(group = group.as_str(), %stream, ?error, "offsets of a deleted stream not removed");
+                warn!(group = group.as_str(), stream = %stream.name, ?error, "offsets of a deleted stream not removed");
                 first_error = first_error.and(Err(error));
             }
         }
@@ -670,3 +670,6 @@ fn committed(offset: OffsetToCommit, committed_at: Timestamp) -> (PartitionName,
     };
     ((offset.stream.name.clone(), offset.partition), committed)
 }
+
+#[cfg(test)]
+mod tests;

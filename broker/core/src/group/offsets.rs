@@ -7,7 +7,7 @@
 //! Invariant: the table holds what the log holds. Commits on their way to the log are only counted
 //! ([`Offsets::submitted`]), so that a deletion can cover them with tombstones written after them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_model::ids::{PartitionIndex, StreamId, StreamName};
@@ -41,8 +41,16 @@ pub type PartitionName = (StreamName, PartitionIndex);
 #[derive(Clone, Debug, Default)]
 pub struct Offsets {
     by_stream: BTreeMap<StreamName, BTreeMap<PartitionIndex, CommittedOffset>>,
-    /// How many commits of a partition are in the log's hands and not applied yet.
-    submitted: BTreeMap<PartitionName, u32>,
+    /// Commits that are in the log's hands and not applied yet.
+    submitted: BTreeMap<PartitionName, Submitted>,
+}
+
+/// Commits of one partition on their way to the log.
+#[derive(Clone, Copy, Debug)]
+struct Submitted {
+    count: u32,
+    /// The stream that the last of them is for.
+    last: Option<StreamId>,
 }
 
 impl Offsets {
@@ -89,24 +97,43 @@ impl Offsets {
     }
 
     /// Notes that a commit of this partition was handed to the log.
-    pub(crate) fn submitted(&mut self, partition: &PartitionName) {
-        *self.submitted.entry(partition.clone()).or_default() += 1;
+    pub(crate) fn submitted(&mut self, partition: &PartitionName, stream: Option<StreamId>) {
+        let submitted = self.submitted.entry(partition.clone());
+        let submitted = submitted.or_insert(Submitted { count: 0, last: stream });
+        submitted.count += 1;
+        submitted.last = stream;
     }
 
     /// Notes that the log has answered a commit of this partition.
     pub(crate) fn answered(&mut self, partition: &PartitionName) {
-        let waiting = self.submitted.get_mut(partition).expect("every answer was submitted before");
-        *waiting -= 1;
-        if *waiting == 0 {
+        let submitted = self.submitted.get_mut(partition).expect("it was submitted before");
+        submitted.count -= 1;
+        if submitted.count == 0 {
             self.submitted.remove(partition);
         }
     }
 
-    /// The partitions of a stream that have an offset or are about to.
-    pub(crate) fn partitions_of(&self, stream: &StreamName) -> Vec<PartitionName> {
-        let applied = self.by_stream.get(stream).into_iter().flat_map(BTreeMap::keys).copied();
-        let submitted = self.submitted.keys().filter(|(name, _)| name == stream);
-        let all: BTreeSet<_> = applied.chain(submitted.map(|(_, partition)| *partition)).collect();
-        all.into_iter().map(|partition| (stream.clone(), partition)).collect()
+    /// The partitions whose offset is one of this stream, or will be once the log has answered. An
+    /// offset of a stream that has taken the name since is not meant.
+    pub(crate) fn partitions_of(&self, name: &StreamName, id: StreamId) -> Vec<PartitionName> {
+        let mut last = BTreeMap::new();
+        for (partition, committed) in self.by_stream.get(name).into_iter().flatten() {
+            last.insert(*partition, committed.stream);
+        }
+        for ((stream, partition), submitted) in &self.submitted {
+            if stream == name {
+                last.insert(*partition, submitted.last);
+            }
+        }
+        last.retain(|_, stream| stream.is_none_or(|stream| stream == id));
+        last.into_keys().map(|partition| (name.clone(), partition)).collect()
+    }
+
+    /// Takes a tombstone that was written for one stream only.
+    pub(crate) fn forget(&mut self, (name, partition): PartitionName, id: StreamId) {
+        let found = self.get(&name, partition);
+        if found.is_some_and(|committed| committed.stream.is_none_or(|stream| stream == id)) {
+            self.apply((name, partition), None);
+        }
     }
 }

@@ -19,7 +19,7 @@
 
 use std::time::Duration;
 
-use weir_model::ids::StreamName;
+use weir_model::ids::{StreamId, StreamName};
 use weir_model::time::{Moment, Timestamp};
 
 use crate::group::classic::{Classic, Join, Joined, Leaving, Sync, Synced};
@@ -81,7 +81,7 @@ pub enum Event {
     /// Offsets are to be kept.
     Commit(RequestId, Commit),
     /// A stream is being deleted, and its offsets with it.
-    ForgetStream(RequestId, StreamName),
+    ForgetStream(RequestId, StreamName, StreamId),
     /// The log has answered an earlier [`Write`].
     Written(Then, Result<(), NotWritten>),
     /// Time went by; deadlines may have passed.
@@ -162,6 +162,8 @@ pub enum Then {
     Forget {
         /// Who waits.
         request: RequestId,
+        /// The stream.
+        stream: StreamId,
         /// What the table loses.
         partitions: Vec<PartitionName>,
     },
@@ -224,7 +226,7 @@ impl Group {
                 step.reply(request, Reply::Leave(results));
             }
             Event::Commit(request, commit) => self.commit(request, commit, &mut step),
-            Event::ForgetStream(request, stream) => self.forget(request, &stream, &mut step),
+            Event::ForgetStream(request, name, id) => self.forget(request, &name, id, &mut step),
             Event::Written(then, outcome) => self.written(then, outcome, &mut step),
             Event::TimePassed => self.classic.time_passed(&mut step),
             Event::Loaded => self.classic.loaded(&mut step),
@@ -286,21 +288,21 @@ impl Group {
             GroupRecord::Offset(partition.clone(), Some(committed.clone()))
         };
         let records = offsets.iter().map(record).collect();
-        for (partition, _) in &offsets {
-            self.offsets.submitted(partition);
+        for (partition, committed) in &offsets {
+            self.offsets.submitted(partition, committed.stream);
         }
         step.write(records, Then::Commit { request, results, offsets });
     }
 
     /// Commits on their way to the log are covered too: their tombstones stand behind them.
-    fn forget(&mut self, request: RequestId, stream: &StreamName, step: &mut Step) {
-        let partitions = self.offsets.partitions_of(stream);
+    fn forget(&mut self, request: RequestId, name: &StreamName, id: StreamId, step: &mut Step) {
+        let partitions = self.offsets.partitions_of(name, id);
         if partitions.is_empty() {
             return step.reply(request, Reply::Forgotten(Ok(())));
         }
         let tombstone = |partition: &PartitionName| GroupRecord::Offset(partition.clone(), None);
         let records = partitions.iter().map(tombstone).collect();
-        step.write(records, Then::Forget { request, partitions });
+        step.write(records, Then::Forget { request, stream: id, partitions });
     }
 
     fn written(&mut self, then: Then, outcome: Result<(), NotWritten>, step: &mut Step) {
@@ -321,10 +323,10 @@ impl Group {
                     outcome.map(|()| results).map_err(|NotWritten| GroupError::NotAvailable);
                 step.reply(request, Reply::Commit(reply));
             }
-            Then::Forget { request, partitions } => {
+            Then::Forget { request, stream, partitions } => {
                 if outcome.is_ok() {
                     for partition in partitions {
-                        self.offsets.apply(partition, None);
+                        self.offsets.forget(partition, stream);
                     }
                 }
                 let reply = outcome.map_err(|NotWritten| GroupError::NotAvailable);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::tests::{Bench, claim, committed, joining, known, member, partition};
+use super::tests::{Bench, claim, committed, joining, known, member, partition, stream_id};
 use super::*;
 use crate::group::offsets::CommittedOffset;
 use crate::group::records::GroupRecord;
@@ -100,8 +100,8 @@ impl World {
                 self.ask(Some(client), |request| Event::Commit(request, Commit { claim, offsets }));
             }
             Act::Forget => {
-                let (stream, _) = partition(0);
-                self.ask(None, |request| Event::ForgetStream(request, stream));
+                let (name, _) = partition(0);
+                self.ask(None, |request| Event::ForgetStream(request, name, stream_id(1)));
             }
             Act::Write { works } => self.write(works),
             Act::Wait { seconds } => self.bench.advance(Duration::from_secs(seconds)),

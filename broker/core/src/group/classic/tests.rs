@@ -243,9 +243,13 @@ pub(super) fn partition(index: usize) -> PartitionName {
     (stream, PartitionIndex::try_from(index).expect("a small index"))
 }
 
+pub(super) fn stream_id(number: u8) -> StreamId {
+    StreamId::from_bytes([number; 16])
+}
+
 pub(super) fn committed(offset: u64, metadata: &str) -> CommittedOffset {
     CommittedOffset {
-        stream: Some(StreamId::from_bytes([1; 16])),
+        stream: Some(stream_id(1)),
         offset: Offset::new(offset),
         leader_epoch: None,
         metadata: Arc::from(metadata),
@@ -739,13 +743,38 @@ fn deleting_a_stream_covers_commits_that_are_on_their_way() {
     let offsets = vec![(partition(0), committed(9, ""))];
     bench.request(|r| Event::Commit(r, Commit { claim, offsets }));
     let (stream, index) = partition(0);
-    let forgotten = bench.request(|r| Event::ForgetStream(r, stream.clone()));
+    let forgotten = bench.request(|r| Event::ForgetStream(r, stream.clone(), stream_id(1)));
     bench.write_next(Ok(()));
     assert!(bench.waits(forgotten));
     bench.write_next(Ok(()));
     assert_eq!(bench.replies.remove(&forgotten), Some(Reply::Forgotten(Ok(()))));
     assert_eq!(bench.group.offsets().get(&stream, index), None);
     assert_eq!(bench.logged.last(), Some(&GroupRecord::Offset(partition(0), None)));
+}
+
+#[test]
+fn deleting_a_stream_spares_offsets_of_its_successor() {
+    for successor_is_logged in [false, true] {
+        let mut bench = Bench::slow_log();
+        let claim = Claim { member: None, instance: None, generation: None };
+        let (stream, index) = partition(0);
+        for id in [1, 2] {
+            let committed = CommittedOffset { stream: Some(stream_id(id)), ..committed(9, "") };
+            let commit = Commit { claim: claim.clone(), offsets: vec![(partition(0), committed)] };
+            bench.request(|r| Event::Commit(r, commit));
+        }
+        if successor_is_logged {
+            bench.write_next(Ok(()));
+            bench.write_next(Ok(()));
+        }
+        let forgotten = bench.request(|r| Event::ForgetStream(r, stream.clone(), stream_id(1)));
+        assert_eq!(bench.replies.remove(&forgotten), Some(Reply::Forgotten(Ok(()))));
+        while !bench.unwritten.is_empty() {
+            bench.write_next(Ok(()));
+        }
+        let found = bench.group.offsets().get(&stream, index).and_then(|found| found.stream);
+        assert_eq!(found, Some(stream_id(2)));
+    }
 }
 
 #[test]
