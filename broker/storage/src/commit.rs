@@ -50,9 +50,7 @@ pub struct CommitSet {
 impl CommitSet {
     /// A set of one batch, as almost every write is.
     pub fn of(append: Append) -> CommitSet {
-        CommitSet {
-            appends: vec![append],
-        }
+        CommitSet { appends: vec![append] }
     }
 }
 
@@ -110,26 +108,18 @@ enum State {
 impl Ticket {
     /// A ticket whose places are known already.
     pub fn known(receipts: Vec<Receipt>) -> Ticket {
-        Ticket {
-            state: State::Known(receipts),
-        }
+        Ticket { state: State::Known(receipts) }
     }
 
     /// A ticket whose places come through `receipts`, one per append.
     pub fn later(receipts: oneshot::Receiver<Vec<Receipt>>) -> Ticket {
-        Ticket {
-            state: State::Later(receipts),
-        }
+        Ticket { state: State::Later(receipts) }
     }
 
     /// Where each batch stands, in the set's order, as soon as that is decided. For a local log that
     /// is at once. Enough for acks=1.
     pub async fn placed(&mut self) -> Vec<Outcome> {
-        self.receipts()
-            .await
-            .iter()
-            .map(|receipt| receipt.outcome.clone())
-            .collect()
+        self.receipts().await.iter().map(|receipt| receipt.outcome.clone()).collect()
     }
 
     /// Where each batch stands, once the flush policy of its stream is met for all of them.
@@ -147,10 +137,7 @@ impl Ticket {
             // The sender is only dropped unused when the log is torn down with sets in its queue.
             let receipts = receiver.await.unwrap_or_else(|_| {
                 let outcome = Err(SubmitError::ShuttingDown);
-                vec![Receipt {
-                    outcome,
-                    settles_on: None,
-                }]
+                vec![Receipt { outcome, settles_on: None }]
             });
             self.state = State::Known(receipts);
         }

@@ -20,10 +20,8 @@ pub enum FlushPolicy {
 
 impl FlushPolicy {
     /// `interval` with its default bounds: 50 ms or 16 MiB.
-    pub const INTERVAL: FlushPolicy = FlushPolicy::Interval {
-        delay: Duration::from_millis(50),
-        bytes: 16 << 20,
-    };
+    pub const INTERVAL: FlushPolicy =
+        FlushPolicy::Interval { delay: Duration::from_millis(50), bytes: 16 << 20 };
 
     /// The policy's name, as the `--flush` flag and benchmark results spell it.
     pub const fn name(self) -> &'static str {

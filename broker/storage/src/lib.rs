@@ -5,17 +5,20 @@
 //! is [`Log::read`](log::Log::read), which answers with ranges ([`ReadPlan`](read_plan::ReadPlan)),
 //! not bytes; only whoever writes to a socket turns ranges into bytes.
 //!
-//! Two arms implement it and pass one conformance suite: `local` keeps segment files, [`memory`]
+//! Two arms implement it and pass one conformance suite: [`local`] keeps segment files, [`memory`]
 //! commits later and atomically, as a log over an object store will; it keeps the seam honest.
 //!
 //! Read [`log`] next, then [`commit`] and [`watermarks`].
 
 pub mod commit;
 pub mod config;
+pub mod disk;
 pub mod error;
+pub mod local;
 pub mod log;
 pub mod memory;
 pub mod meta;
 pub mod producer_state;
 pub mod read_plan;
+pub mod system_disk;
 pub mod watermarks;

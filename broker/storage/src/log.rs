@@ -11,7 +11,8 @@ use weir_model::time::Timestamp;
 
 use crate::commit::{CommitSet, Ticket};
 use crate::config::LogConfig;
-use crate::error::{MetaError, ReadError};
+use crate::error::{MetaError, ReadError, SubmitError};
+use crate::local::LocalLog;
 use crate::memory::MemoryLog;
 use crate::read_plan::{ReadPlan, ReadRequest};
 use crate::watermarks::Progress;
@@ -19,6 +20,8 @@ use crate::watermarks::Progress;
 /// Every partition's log.
 #[derive(Debug)]
 pub enum Log {
+    /// Segment files on a disk of this machine.
+    Local(LocalLog),
     /// Everything in memory, committed later and atomically.
     Memory(MemoryLog),
 }
@@ -88,6 +91,7 @@ impl Log {
     /// partition again only changes its settings.
     pub fn declare(&self, partition: PartitionId, config: LogConfig) {
         match self {
+            Log::Local(log) => log.declare(partition, config),
             Log::Memory(log) => log.declare(partition, config),
         }
     }
@@ -95,23 +99,39 @@ impl Log {
     /// Removes partitions and their records. Their waits end, their readers finish.
     pub async fn delete(&self, partitions: &[PartitionId]) -> Result<(), MetaError> {
         match self {
-            Log::Memory(log) => log.delete(partitions),
+            Log::Local(log) => log.delete(partitions).await,
+            Log::Memory(log) => {
+                log.delete(partitions);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Hands batches to the log. Offsets, duplicates and errors come from the ticket. The caller has
     /// checked the batches and waited for [`Log::wait_for_room`].
     pub fn submit(&self, set: CommitSet) -> Ticket {
         match self {
+            Log::Local(log) => log.submit(&set),
             Log::Memory(log) => log.submit(set),
         }
     }
 
     /// Returns once the partition's and the broker's unflushed bytes are below their limits.
-    pub async fn wait_for_room(&self, _partition: PartitionId) {
+    pub async fn wait_for_room(&self, partition: PartitionId) {
         match self {
+            Log::Local(log) => log.wait_for_room(partition).await,
             Log::Memory(_) => {}
+        }
+    }
+
+    /// Returns once everything that the partition holds now is flushed, whatever its policy.
+    pub async fn flush(&self, partition: PartitionId) -> Result<(), SubmitError> {
+        match self {
+            Log::Local(log) => log.flush(partition).await,
+            Log::Memory(log) => match log.progress(partition) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(SubmitError::UnknownPartition),
+            },
         }
     }
 
@@ -119,6 +139,7 @@ impl Log {
     /// and the log end gives empty ranges; one outside the log is [`ReadError::OutOfRange`].
     pub fn read(&self, request: ReadRequest) -> Result<ReadPlan, ReadError> {
         match self {
+            Log::Local(log) => log.read(request),
             Log::Memory(log) => log.read(request).map(ReadPlan::Now),
         }
     }
@@ -126,6 +147,7 @@ impl Log {
     /// The partition's published positions, to look at and to wait on.
     pub fn progress(&self, partition: PartitionId) -> Result<Arc<Progress>, ReadError> {
         match self {
+            Log::Local(log) => log.progress(partition),
             Log::Memory(log) => log.progress(partition),
         }
     }
@@ -137,6 +159,7 @@ impl Log {
         lookup: Lookup,
     ) -> Result<Option<FoundRecord>, ReadError> {
         match self {
+            Log::Local(log) => log.lookup(partition, lookup).await,
             Log::Memory(log) => log.lookup(partition, lookup),
         }
     }
@@ -144,6 +167,7 @@ impl Log {
     /// The epoch that batches get now.
     pub fn epoch(&self) -> LogEpoch {
         match self {
+            Log::Local(log) => log.epoch(),
             Log::Memory(_) => LogEpoch::ZERO,
         }
     }
@@ -155,6 +179,7 @@ impl Log {
         epoch: LogEpoch,
     ) -> Result<Option<EpochEnd>, ReadError> {
         match self {
+            Log::Local(log) => log.epoch_end(partition, epoch),
             Log::Memory(log) => log.epoch_end(partition, epoch),
         }
     }
@@ -163,6 +188,7 @@ impl Log {
     /// returns the log start. Records below it are gone for readers at once.
     pub async fn trim(&self, partition: PartitionId, before: Offset) -> Result<Offset, ReadError> {
         match self {
+            Log::Local(log) => log.trim(partition, before).await,
             Log::Memory(log) => log.trim(partition, before),
         }
     }
@@ -170,6 +196,7 @@ impl Log {
     /// Rolls and removes what is due by time or size. Called about once a second.
     pub async fn housekeep(&self) {
         match self {
+            Log::Local(log) => log.housekeep().await,
             Log::Memory(_) => {}
         }
     }
@@ -177,6 +204,7 @@ impl Log {
     /// The partition's size.
     pub fn size(&self, partition: PartitionId) -> Result<LogSize, ReadError> {
         match self {
+            Log::Local(log) => log.size(partition),
             Log::Memory(log) => log.size(partition),
         }
     }
@@ -184,6 +212,7 @@ impl Log {
     /// Numbers for metrics.
     pub fn stats(&self) -> LogStats {
         match self {
+            Log::Local(log) => log.stats(),
             Log::Memory(_) => LogStats::default(),
         }
     }
@@ -191,6 +220,7 @@ impl Log {
     /// What this arm can do.
     pub fn capabilities(&self) -> Capabilities {
         match self {
+            Log::Local(_) => Capabilities { atomic_sets: false },
             Log::Memory(_) => Capabilities { atomic_sets: true },
         }
     }
@@ -198,6 +228,7 @@ impl Log {
     /// Flushes everything and marks the stop as clean. No submit may follow.
     pub async fn close(&self) -> Result<(), MetaError> {
         match self {
+            Log::Local(log) => log.close().await,
             Log::Memory(_) => Ok(()),
         }
     }

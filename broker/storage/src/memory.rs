@@ -71,16 +71,12 @@ impl MemoryLog {
     }
 
     pub(crate) fn declare(&self, partition: PartitionId, _config: LogConfig) {
-        self.shared
-            .partitions
-            .lock()
-            .entry(partition)
-            .or_insert_with(|| Partition {
-                progress: Arc::default(),
-                producers: ProducerStates::default(),
-                last_append_time: None,
-                batches: Vec::new(),
-            });
+        self.shared.partitions.lock().entry(partition).or_insert_with(|| Partition {
+            progress: Arc::default(),
+            producers: ProducerStates::default(),
+            last_append_time: None,
+            batches: Vec::new(),
+        });
     }
 
     pub(crate) fn delete(&self, partitions: &[PartitionId]) {
@@ -121,10 +117,7 @@ impl MemoryLog {
     ) -> Result<Option<EpochEnd>, ReadError> {
         self.with(partition, |partition| {
             let end = partition.progress.watermarks().log_end;
-            Some(EpochEnd {
-                epoch: LogEpoch::ZERO,
-                end,
-            })
+            Some(EpochEnd { epoch: LogEpoch::ZERO, end })
         })
     }
 
@@ -134,11 +127,7 @@ impl MemoryLog {
 
     pub(crate) fn size(&self, partition: PartitionId) -> Result<LogSize, ReadError> {
         self.with(partition, |partition| {
-            let bytes = partition
-                .batches
-                .iter()
-                .map(|batch| batch.bytes.len() as u64)
-                .sum();
+            let bytes = partition.batches.iter().map(|batch| batch.bytes.len() as u64).sum();
             LogSize { bytes, segments: 1 }
         })
     }
@@ -148,12 +137,7 @@ impl MemoryLog {
         id: PartitionId,
         look: impl FnOnce(&mut Partition) -> T,
     ) -> Result<T, ReadError> {
-        self.shared
-            .partitions
-            .lock()
-            .get_mut(&id)
-            .map(look)
-            .ok_or(ReadError::UnknownPartition)
+        self.shared.partitions.lock().get_mut(&id).map(look).ok_or(ReadError::UnknownPartition)
     }
 }
 
@@ -202,22 +186,13 @@ impl Shared {
                 staged.publish(partition);
             }
         }
-        outcomes
-            .into_iter()
-            .map(|outcome| Receipt {
-                outcome,
-                settles_on: None,
-            })
-            .collect()
+        outcomes.into_iter().map(|outcome| Receipt { outcome, settles_on: None }).collect()
     }
 }
 
 fn aborted(outcome: Outcome) -> Receipt {
     let outcome = outcome.and(Err(SubmitError::SetAborted));
-    Receipt {
-        outcome,
-        settles_on: None,
-    }
+    Receipt { outcome, settles_on: None }
 }
 
 /// What a set would add to one partition.
@@ -255,11 +230,7 @@ impl Staged {
             log_start: self.log_start,
             novelty: Novelty::New,
         };
-        match self
-            .producers
-            .check(append.batch.header())
-            .map_err(SubmitError::Producer)?
-        {
+        match self.producers.check(append.batch.header()).map_err(SubmitError::Producer)? {
             Verdict::New => {}
             Verdict::Duplicate(original) => {
                 placed.base_offset = original.base_offset;
@@ -293,9 +264,7 @@ impl Staged {
     }
 
     fn next_append_time(&mut self, clock: &dyn Clock) -> Timestamp {
-        let now = self
-            .last_append_time
-            .map_or(clock.now(), |last| clock.now().max(last));
+        let now = self.last_append_time.map_or(clock.now(), |last| clock.now().max(last));
         self.last_append_time = Some(now);
         now
     }
@@ -312,22 +281,12 @@ impl Staged {
 impl Partition {
     fn read(&self, request: &ReadRequest) -> Result<Ranges, ReadError> {
         let watermarks = self.progress.watermarks();
-        let Watermarks {
-            log_start,
-            high_watermark,
-            log_end,
-        } = watermarks;
+        let Watermarks { log_start, high_watermark, log_end } = watermarks;
         if request.from < log_start || request.from > log_end {
             return Err(ReadError::OutOfRange { log_start, log_end });
         }
-        let mut ranges = Ranges {
-            watermarks,
-            next_offset: request.from,
-            ..Ranges::default()
-        };
-        let first = self
-            .batches
-            .partition_point(|batch| batch.last_offset < request.from);
+        let mut ranges = Ranges { watermarks, next_offset: request.from, ..Ranges::default() };
+        let first = self.batches.partition_point(|batch| batch.last_offset < request.from);
         for batch in self.batches.iter().skip(first) {
             let fits = ranges.bytes + batch.bytes.len() <= request.bytes_max;
             let oversized =
@@ -346,15 +305,11 @@ impl Partition {
         let mut found: Option<FoundRecord> = None;
         for stored in &self.batches {
             let batch = RecordBatch::parse(stored.bytes.clone()).expect("it was parsed before");
-            let records = batch
-                .records(&DecodeLimits::default())
-                .expect("it was parsed before");
+            let records = batch.records(&DecodeLimits::default()).expect("it was parsed before");
             for record in records {
                 let record = record.expect("the batch was checked before it was appended");
                 let candidate = FoundRecord {
-                    offset: stored
-                        .base_offset
-                        .plus(u64::from(record.offset_delta.unsigned_abs())),
+                    offset: stored.base_offset.plus(u64::from(record.offset_delta.unsigned_abs())),
                     timestamp: record.timestamp,
                     epoch: LogEpoch::ZERO,
                 };

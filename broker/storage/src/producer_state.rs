@@ -88,9 +88,7 @@ impl ProducerStates {
             return Ok(Verdict::New);
         };
         if header.producer_epoch < entry.epoch {
-            return Err(ProducerError::StaleEpoch {
-                current: entry.epoch,
-            });
+            return Err(ProducerError::StaleEpoch { current: entry.epoch });
         }
         let found = header.base_sequence;
         if header.producer_epoch > entry.epoch {
@@ -105,10 +103,7 @@ impl ProducerStates {
         if let Some(original) = entry.batches.iter().find(same) {
             return Ok(Verdict::Duplicate(*original));
         }
-        let expected = entry
-            .batches
-            .back()
-            .map_or(0, |last| sequence_after(last.last_sequence, 1));
+        let expected = entry.batches.back().map_or(0, |last| sequence_after(last.last_sequence, 1));
         if found == expected {
             Ok(Verdict::New)
         } else {
@@ -129,10 +124,7 @@ impl ProducerStates {
             timestamp: header.max_timestamp,
         };
         let epoch = header.producer_epoch;
-        let fresh = || ProducerEntry {
-            epoch,
-            batches: VecDeque::with_capacity(1),
-        };
+        let fresh = || ProducerEntry { epoch, batches: VecDeque::with_capacity(1) };
         let entry = self.entries.entry(id).or_insert_with(fresh);
         if entry.epoch != epoch {
             *entry = fresh();
@@ -145,12 +137,8 @@ impl ProducerStates {
 
     /// Forgets producers whose last batch is older than `before` (`producer.id.expiration.ms`).
     pub fn expire(&mut self, before: Timestamp) {
-        self.entries.retain(|_, entry| {
-            entry
-                .batches
-                .back()
-                .is_some_and(|last| last.timestamp >= before)
-        });
+        self.entries
+            .retain(|_, entry| entry.batches.back().is_some_and(|last| last.timestamp >= before));
     }
 
     /// The producers, in no order.
@@ -178,15 +166,8 @@ mod tests {
 
     fn header(epoch: i16, base_sequence: i32, count: i32) -> BatchHeader {
         let id = ProducerId::new(9).expect("not negative");
-        let producer = Some(ProducerStamp {
-            id,
-            epoch,
-            base_sequence,
-        });
-        let mut builder = BatchBuilder::new(BatchOptions {
-            producer,
-            ..BatchOptions::default()
-        });
+        let producer = Some(ProducerStamp { id, epoch, base_sequence });
+        let mut builder = BatchBuilder::new(BatchOptions { producer, ..BatchOptions::default() });
         for _ in 0..count {
             let record = RecordToWrite {
                 timestamp: Timestamp::from_millis(0),
@@ -242,10 +223,7 @@ mod tests {
         states.record(&header(0, 50, 10), Offset::new(50));
         assert_eq!(
             states.check(&header(0, 0, 10)),
-            Err(ProducerError::SequenceGap {
-                expected: 60,
-                found: 0
-            })
+            Err(ProducerError::SequenceGap { expected: 60, found: 0 })
         );
     }
 
@@ -260,9 +238,6 @@ mod tests {
     fn a_newer_epoch_fences_the_older() {
         let mut states = five_batches();
         states.record(&header(1, 0, 1), Offset::new(50));
-        assert_eq!(
-            states.check(&header(0, 50, 1)),
-            Err(ProducerError::StaleEpoch { current: 1 })
-        );
+        assert_eq!(states.check(&header(0, 50, 1)), Err(ProducerError::StaleEpoch { current: 1 }));
     }
 }

@@ -12,6 +12,7 @@ use weir_model::ids::PartitionId;
 use weir_model::offset::Offset;
 
 use crate::error::ReadError;
+use crate::local::segment::SegmentRange;
 use crate::watermarks::Watermarks;
 
 /// What to read from one partition.
@@ -73,6 +74,8 @@ pub struct Ranges {
 pub enum Extent {
     /// Bytes that are in memory already.
     Memory(Bytes),
+    /// A range of a segment file.
+    Segment(SegmentRange),
 }
 
 impl Extent {
@@ -80,6 +83,7 @@ impl Extent {
     pub fn length(&self) -> usize {
         match self {
             Extent::Memory(bytes) => bytes.len(),
+            Extent::Segment(range) => range.length(),
         }
     }
 
@@ -87,6 +91,7 @@ impl Extent {
     pub fn resident(&self) -> Option<Bytes> {
         match self {
             Extent::Memory(bytes) => Some(bytes.clone()),
+            Extent::Segment(range) => range.resident(),
         }
     }
 
@@ -94,6 +99,7 @@ impl Extent {
     pub async fn load(&self) -> Result<Bytes, ReadError> {
         match self {
             Extent::Memory(bytes) => Ok(bytes.clone()),
+            Extent::Segment(range) => range.load().await,
         }
     }
 }

@@ -89,11 +89,7 @@ impl Progress {
         let log_start = Offset::new(self.log_start.load(Ordering::Acquire));
         let high_watermark = Offset::new(self.high_watermark.load(Ordering::Acquire));
         let log_end = Offset::new(self.log_end.load(Ordering::Acquire));
-        Watermarks {
-            log_start: log_start.min(high_watermark),
-            high_watermark,
-            log_end,
-        }
+        Watermarks { log_start: log_start.min(high_watermark), high_watermark, log_end }
     }
 
     /// Whether the partition has stopped for good.
@@ -104,10 +100,7 @@ impl Progress {
     /// Publishes bytes that were written. Called under the partition's lock.
     pub fn publish_log_end(&self, next: Offset) {
         let previous = self.log_end.swap(next.number(), Ordering::AcqRel);
-        assert!(
-            next.number() >= previous,
-            "log end moved back: offsets would be given out twice"
-        );
+        assert!(next.number() >= previous, "log end moved back: offsets would be given out twice");
     }
 
     /// Advances the end of what readers see, and wakes those who waited for it. Consumers may have
@@ -129,10 +122,7 @@ impl Progress {
     /// Moves the first readable offset forward. Called under the partition's lock.
     pub fn publish_log_start(&self, next: Offset) {
         let previous = self.log_start.swap(next.number(), Ordering::AcqRel);
-        assert!(
-            next.number() >= previous,
-            "log start moved back: trimmed records would return"
-        );
+        assert!(next.number() >= previous, "log start moved back: trimmed records would return");
     }
 
     /// Ends all waiting, now and later: the partition failed or is gone.
@@ -162,18 +152,12 @@ impl Progress {
     /// Has `waiter` woken once when the high watermark passes `beyond` or the partition stops; at
     /// once if it did already. The returned guard ends the watch.
     pub fn watch<'a>(&'a self, beyond: Offset, waiter: &Arc<Waiter>) -> Watch<'a> {
-        self.watchers.lock().push(Watcher {
-            beyond,
-            waiter: Arc::clone(waiter),
-        });
+        self.watchers.lock().push(Watcher { beyond, waiter: Arc::clone(waiter) });
         // Looked at after the push: a publish in between either sees the watcher or is seen here.
         if self.watermarks().high_watermark > beyond || self.is_stopped() {
             waiter.notify.notify_one();
         }
-        Watch {
-            progress: self,
-            waiter: Arc::clone(waiter),
-        }
+        Watch { progress: self, waiter: Arc::clone(waiter) }
     }
 
     /// How many waits are open on this partition.
@@ -221,10 +205,7 @@ mod tests {
         tokio::task::yield_now().await;
         progress.publish_high_watermark(Offset::new(4));
         tokio::task::yield_now().await;
-        assert!(
-            !waiting.is_finished(),
-            "offset 4 is not readable while the watermark is 4"
-        );
+        assert!(!waiting.is_finished(), "offset 4 is not readable while the watermark is 4");
         progress.publish_high_watermark(Offset::new(5));
         assert_eq!(waiting.await.expect("the task ends"), Ok(()));
         assert_eq!(progress.waiter_count(), 0);
@@ -241,10 +222,8 @@ mod tests {
     async fn one_waiter_watches_many_partitions_and_leaves_none_behind() {
         let partitions = [Progress::default(), Progress::default()];
         let waiter = Waiter::new();
-        let watches: Vec<_> = partitions
-            .iter()
-            .map(|progress| progress.watch(Offset::ZERO, &waiter))
-            .collect();
+        let watches: Vec<_> =
+            partitions.iter().map(|progress| progress.watch(Offset::ZERO, &waiter)).collect();
         partitions[1].publish_log_end(Offset::new(1));
         partitions[1].publish_high_watermark(Offset::new(1));
         waiter.woken().await;

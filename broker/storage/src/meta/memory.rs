@@ -24,9 +24,7 @@ impl MetaStore for MemoryMeta {
             let rows = self.rows.lock();
             let from = rows.range(prefix.clone()..);
             let matching = from.take_while(|(key, _)| key.starts_with(&prefix));
-            Ok(matching
-                .map(|(key, row)| (key.clone(), row.clone()))
-                .collect())
+            Ok(matching.map(|(key, row)| (key.clone(), row.clone())).collect())
         })
     }
 
@@ -59,19 +57,13 @@ mod tests {
 
     fn change(key: &'static [u8], expect: Expect, value: Option<&'static [u8]>) -> MetaChange {
         let value = value.map(Bytes::from_static);
-        MetaChange {
-            key: Bytes::from_static(key),
-            expect,
-            value,
-        }
+        MetaChange { key: Bytes::from_static(key), expect, value }
     }
 
     #[tokio::test]
     async fn a_commit_is_made_whole_or_not_at_all() {
         let meta = MemoryMeta::default();
-        meta.commit(vec![change(b"a", Expect::Absent, Some(b"1"))])
-            .await
-            .expect("a is absent");
+        meta.commit(vec![change(b"a", Expect::Absent, Some(b"1"))]).await.expect("a is absent");
         let torn = vec![
             change(b"b", Expect::Absent, Some(b"1")),
             change(b"a", Expect::Version(7), Some(b"2")),
@@ -80,9 +72,7 @@ mod tests {
         assert_eq!(meta.get(Bytes::from_static(b"b")).await, Ok(None));
         let rows = meta.scan(Bytes::new()).await.expect("a scan");
         assert_eq!(rows.len(), 1);
-        meta.commit(vec![change(b"a", Expect::Version(1), None)])
-            .await
-            .expect("version 1 holds");
+        meta.commit(vec![change(b"a", Expect::Version(1), None)]).await.expect("version 1 holds");
         assert_eq!(meta.scan(Bytes::new()).await, Ok(vec![]));
     }
 }

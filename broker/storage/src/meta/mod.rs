@@ -3,6 +3,16 @@
 //! Metadata decides what exists; logs never create anything. The order everywhere is: log durable,
 //! metadata committed, reply sent. Every commit is durable when it returns. The interface is
 //! asynchronous and compares versions because a shared database will stand behind it one day.
+//!
+//! A key's first byte names its owner:
+//!
+//! | first byte | owner | what |
+//! |---|---|---|
+//! | `l` | the local log, `local/row.rs` | cluster id, log epoch, a checkpoint of each partition |
+//! | `s` | the core | streams |
+//! | `c` | the core | counters |
+//!
+//! [`redb`] keeps it in one file; its in-memory form serves tests and needs no disk.
 
 pub mod memory;
 
@@ -12,6 +22,10 @@ use std::pin::Pin;
 use bytes::Bytes;
 
 use crate::error::MetaError;
+
+pub mod redb;
+
+pub use self::redb::{Committing, RedbStore};
 
 /// A future that a store returns.
 pub type MetaFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, MetaError>> + Send + 'a>>;

@@ -1,0 +1,109 @@
+//! Directory syncs, shared: one sync makes every name last that was created before it began.
+//!
+//! Whoever creates a name takes a [`DirectoryTicket`]; the flush that covers the file behind the
+//! name redeems it. A ticket is free when another flush has synced the directory since.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::disk::Disk;
+
+/// One directory and how far its names are synced.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    created: AtomicU64,
+    /// Held over the sync: those who come meanwhile find their name synced, or sync once for all.
+    synced: Mutex<u64>,
+}
+
+/// A name that must last before something else may count.
+#[derive(Clone, Debug)]
+pub(crate) struct DirectoryTicket {
+    directory: Arc<Directory>,
+    number: u64,
+}
+
+impl Directory {
+    pub(crate) fn at(path: PathBuf) -> Arc<Directory> {
+        Arc::new(Directory { path, created: AtomicU64::new(0), synced: Mutex::default() })
+    }
+
+    /// A ticket for a name that was just created here.
+    pub(crate) fn created(self: &Arc<Directory>) -> DirectoryTicket {
+        let number = self.created.fetch_add(1, Ordering::AcqRel) + 1;
+        DirectoryTicket { directory: Arc::clone(self), number }
+    }
+
+    /// A ticket for all names created here so far.
+    pub(crate) fn so_far(self: &Arc<Directory>) -> DirectoryTicket {
+        let number = self.created.load(Ordering::Acquire);
+        DirectoryTicket { directory: Arc::clone(self), number }
+    }
+}
+
+impl DirectoryTicket {
+    /// Whether another flush has synced the name already.
+    pub(crate) fn is_free(&self) -> bool {
+        self.directory.synced.try_lock().is_some_and(|synced| *synced >= self.number)
+    }
+
+    /// Makes the name last. Blocks.
+    pub(crate) fn redeem(&self, disk: &dyn Disk) -> io::Result<()> {
+        let mut synced = self.directory.synced.lock();
+        if *synced >= self.number {
+            return Ok(());
+        }
+        let covered = self.directory.created.load(Ordering::Acquire);
+        disk.sync_dir(&self.directory.path)?;
+        *synced = covered;
+        Ok(())
+    }
+}
+
+/// The directories that partitions share: `logs` and those of the streams.
+#[derive(Debug, Default)]
+pub(crate) struct SharedDirectories {
+    known: Mutex<HashMap<PathBuf, Arc<Directory>>>,
+}
+
+impl SharedDirectories {
+    /// The directory at `path`.
+    pub(crate) fn at(&self, path: &Path) -> Arc<Directory> {
+        let mut known = self.known.lock();
+        match known.get(path) {
+            Some(directory) => Arc::clone(directory),
+            None => {
+                let directory = Directory::at(path.to_owned());
+                known.insert(path.to_owned(), Arc::clone(&directory));
+                directory
+            }
+        }
+    }
+
+    /// Creates `path` in `parent` if it is missing. Either way somebody may have created it a
+    /// moment ago and not synced it yet, so there is a ticket in both cases.
+    pub(crate) fn create(
+        &self,
+        disk: &dyn Disk,
+        parent: &Path,
+        path: &Path,
+    ) -> io::Result<DirectoryTicket> {
+        let parent = self.at(parent);
+        match disk.create_dir(path) {
+            Ok(()) => Ok(parent.created()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(parent.so_far()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Forgets a directory that is gone.
+    pub(crate) fn forget(&self, path: &Path) {
+        self.known.lock().remove(path);
+    }
+}

@@ -1,0 +1,336 @@
+//! How bytes become durable. Nothing else in the log knows.
+//!
+//! ```text
+//!   request(partition)  -->  queue  -->  thread:  begin   (lock: what is unflushed?)
+//!                                                 sync    files, oldest first, then directories
+//!                                                 finish  (lock: durable, watermark, waiters)
+//! ```
+//!
+//! One flush of a partition is in flight and at most one waits behind it, so all batches that come
+//! during a flush share the next one; that is the whole of group commit, without a timer. A flush
+//! covers everything written when it began. `durable` is contiguous: a segment counts only together
+//! with all before it.
+//!
+//! A failed sync stops the partition until restart and is never tried again: the kernel has marked
+//! the pages clean, and a later success would prove nothing about them.
+//!
+//! The threads only loop over [`Task::step`]; a simulator calls it itself, one sync at a time.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tracing::warn;
+use weir_model::time::Moment;
+
+use crate::local::directories::DirectoryTicket;
+use crate::local::layout::FileKind;
+use crate::local::partition::{FlushPhase, Health, Partition, State};
+use crate::local::row::Mark;
+use crate::local::segment::{Segment, write_whole};
+use crate::local::snapshot;
+use crate::producer_state::ProducerStates;
+
+/// Work that waits for a thread.
+#[derive(Debug, Default)]
+pub(crate) struct FlushQueue {
+    waiting: Mutex<Waiting>,
+    /// Wakes one thread.
+    pushed: Condvar,
+    pub counters: FlushCounters,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    flushes: VecDeque<Arc<Partition>>,
+    /// Flushes with a time of their own, in no order: as many as partitions with `interval`.
+    timed: Vec<(Moment, Weak<Partition>)>,
+    /// Less urgent: nobody waits for a seal.
+    seals: VecDeque<Seal>,
+    stopping: bool,
+}
+
+/// Flushes made and the time they took.
+#[derive(Debug, Default)]
+pub(crate) struct FlushCounters {
+    pub flushes: AtomicU64,
+    pub micros: AtomicU64,
+    pub micros_max: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Seal {
+    partition: Arc<Partition>,
+    segment: Arc<Segment>,
+    producers: ProducerStates,
+}
+
+/// Something in flight.
+#[derive(Debug)]
+pub(crate) enum Task {
+    Flush(Flush),
+    Seal(Box<SealTask>),
+}
+
+#[derive(Debug)]
+pub(crate) struct SealTask(Seal);
+
+/// A flush in flight.
+#[derive(Debug)]
+pub(crate) struct Flush {
+    partition: Arc<Partition>,
+    began: Moment,
+    /// Oldest first.
+    segments: VecDeque<Arc<Segment>>,
+    directories: Vec<DirectoryTicket>,
+    /// What is durable when all is synced.
+    until: Mark,
+    bytes: u64,
+}
+
+/// Whether a task has more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    More,
+    Done,
+}
+
+impl FlushQueue {
+    /// Queues a flush. The caller holds the partition's lock and has set its phase.
+    pub(crate) fn push(&self, partition: &Arc<Partition>) {
+        self.waiting.lock().flushes.push_back(Arc::clone(partition));
+        self.pushed.notify_one();
+    }
+
+    /// Queues a flush for `due`.
+    pub(crate) fn push_timed(&self, due: Moment, partition: &Arc<Partition>) {
+        self.waiting.lock().timed.push((due, Arc::downgrade(partition)));
+        // A thread may sleep past `due`.
+        self.pushed.notify_one();
+    }
+
+    fn push_seals(&self, seals: impl Iterator<Item = Seal>) {
+        let mut waiting = self.waiting.lock();
+        let before = waiting.seals.len();
+        waiting.seals.extend(seals);
+        if waiting.seals.len() > before {
+            self.pushed.notify_one();
+        }
+    }
+
+    /// Begins the next piece of work; none if there is none now.
+    pub(crate) fn begin_next(&self, now: Moment) -> Option<Task> {
+        self.queue_what_is_due(now);
+        loop {
+            let mut waiting = self.waiting.lock();
+            if let Some(partition) = waiting.flushes.pop_front() {
+                drop(waiting);
+                match Flush::begin(partition, now) {
+                    Some(flush) => return Some(Task::Flush(flush)),
+                    None => continue,
+                }
+            }
+            let seal = waiting.seals.pop_front()?;
+            return Some(Task::Seal(Box::new(SealTask(seal))));
+        }
+    }
+
+    fn queue_what_is_due(&self, now: Moment) {
+        let mut due = Vec::new();
+        self.waiting.lock().timed.retain(|(moment, partition)| {
+            let is_due = *moment <= now;
+            if is_due {
+                due.extend(partition.upgrade());
+            }
+            !is_due
+        });
+        for partition in due {
+            let mut state = partition.lock();
+            if matches!(state.flush, FlushPhase::Timed(moment) if moment <= now) {
+                state.queue_flush(&partition);
+            }
+        }
+    }
+
+    /// What a thread of the flusher does until the queue is stopped and empty.
+    pub(crate) fn work(&self, now: impl Fn() -> Moment) {
+        loop {
+            if let Some(mut task) = self.begin_next(now()) {
+                while task.step(&now) == Step::More {}
+                continue;
+            }
+            let mut waiting = self.waiting.lock();
+            if !waiting.flushes.is_empty() || !waiting.seals.is_empty() {
+                continue;
+            }
+            if waiting.stopping {
+                return;
+            }
+            match waiting.timed.iter().map(|(due, _)| *due).min() {
+                Some(due) => {
+                    let wait = due.since(now()).max(Duration::from_millis(1));
+                    self.pushed.wait_for(&mut waiting, wait);
+                }
+                None => self.pushed.wait(&mut waiting),
+            }
+        }
+    }
+
+    /// Has the threads end once the queue is empty.
+    pub(crate) fn stop(&self) {
+        self.waiting.lock().stopping = true;
+        self.pushed.notify_all();
+    }
+}
+
+impl Task {
+    /// Makes one sync (or one seal).
+    pub(crate) fn step(&mut self, now: impl Fn() -> Moment) -> Step {
+        match self {
+            Task::Flush(flush) => flush.step(now),
+            Task::Seal(seal) => {
+                seal.run();
+                Step::Done
+            }
+        }
+    }
+}
+
+impl Flush {
+    /// Takes down what is unflushed now.
+    fn begin(partition: Arc<Partition>, now: Moment) -> Option<Flush> {
+        let mut state = partition.lock();
+        if state.health != Health::Good {
+            state.flush = FlushPhase::Idle;
+            return None;
+        }
+        assert!(state.flush == FlushPhase::Queued, "two flushes of one partition at a time");
+        state.flush = FlushPhase::Running;
+        let first = state.durable.segment;
+        let unflushed = state.segments.iter().filter(|segment| segment.base_offset >= first);
+        let segments = unflushed.cloned().collect();
+        let directories = std::mem::take(&mut state.directory_tickets);
+        let (until, bytes) = (state.end, state.unflushed);
+        drop(state);
+        Some(Flush { partition, began: now, segments, directories, until, bytes })
+    }
+
+    fn step(&mut self, now: impl Fn() -> Moment) -> Step {
+        match self.sync_next() {
+            Ok(Step::More) => Step::More,
+            Ok(Step::Done) => {
+                self.partition.shared.flushes.counters.note(now().since(self.began));
+                self.finish();
+                Step::Done
+            }
+            Err(cause) => {
+                let mut state = self.partition.lock();
+                state.flush = FlushPhase::Idle;
+                self.partition.fail(&mut state, "flush", &cause);
+                Step::Done
+            }
+        }
+    }
+
+    /// Syncs one thing. Files come first: on ext4 that commits their names too, and makes the
+    /// directory syncs cheap.
+    fn sync_next(&mut self) -> io::Result<Step> {
+        if let Some(segment) = self.segments.pop_front() {
+            segment.open()?.file.sync_data()?;
+            return Ok(Step::More);
+        }
+        let disk = &*self.partition.shared.disk;
+        while let Some(ticket) = self.directories.pop() {
+            if !ticket.is_free() {
+                ticket.redeem(disk)?;
+                return Ok(Step::More);
+            }
+        }
+        Ok(Step::Done)
+    }
+
+    /// Publishes what is durable now, and queues the flush that was asked for meanwhile.
+    fn finish(&self) {
+        let partition = &self.partition;
+        let mut state = partition.lock();
+        let is_wanted_again = state.flush == FlushPhase::RunningAgain;
+        state.flush = FlushPhase::Idle;
+        if state.health != Health::Good {
+            return;
+        }
+        state.durable = self.until;
+        state.unflushed -= self.bytes;
+        state.flushed_since_checkpoint += self.bytes;
+        partition.shared.unflushed.subtract(self.bytes);
+        if state.unflushed == 0
+            && let Some(active) = state.segments.last()
+        {
+            active.pin(false);
+            // An empty new segment is where the log ends, durably so.
+            state.durable = state.end;
+        }
+        if partition.progress.watermarks().high_watermark < state.durable.offset {
+            partition.progress.publish_high_watermark(state.durable.offset);
+        }
+        if is_wanted_again && state.unflushed > 0 {
+            state.queue_flush(partition);
+        } else {
+            // Under `interval`, what came during this flush has no date yet.
+            state.request_flush(partition);
+        }
+        partition.shared.flushes.push_seals(state.take_sealable(partition).into_iter());
+    }
+}
+
+impl State {
+    /// Finished segments that are flushed.
+    fn take_sealable(&mut self, partition: &Arc<Partition>) -> Vec<Seal> {
+        let durable = self.durable.segment;
+        let mut sealable = Vec::new();
+        self.unsealed.retain_mut(|(segment, producers)| {
+            let is_flushed = segment.base_offset < durable;
+            if is_flushed {
+                segment.pin(false);
+                sealable.push(Seal {
+                    partition: Arc::clone(partition),
+                    segment: Arc::clone(segment),
+                    producers: std::mem::take(producers),
+                });
+            }
+            !is_flushed
+        });
+        sealable
+    }
+}
+
+impl SealTask {
+    /// Writes the derived files of a finished segment. A failure costs time at the next start.
+    fn run(&self) {
+        let Seal { partition, segment, producers } = &self.0;
+        if partition.lock().health != Health::Good {
+            return;
+        }
+        let disk = &*partition.shared.disk;
+        let next = segment.summary().next_offset;
+        let name = crate::local::layout::file_name(next, FileKind::Snapshot);
+        let snapshot = snapshot::encode(producers, next);
+        let result = write_whole(disk, &partition.directory.join(name), &snapshot)
+            .and_then(|()| segment.store());
+        if let Err(error) = result {
+            let base_offset = segment.base_offset.number();
+            warn!(partition = %partition.id, base_offset, %error, "segment not sealed");
+        }
+    }
+}
+
+impl FlushCounters {
+    fn note(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+        self.micros_max.fetch_max(micros, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,597 @@
+//! The local log as a whole: which partitions there are, opening and closing, and the slow verbs.
+//!
+//! A start after a clean stop reads the checkpoints and touches no partition. After any other stop
+//! the log epoch is raised, durably, and every partition is checked on a few threads
+//! ([`recovery`]) before the first write.
+//!
+//! The metadata store's rows of partitions are written here only, one writer at a time.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use tracing::{info, warn};
+use weir_model::ids::{LogEpoch, PartitionId, StreamId};
+use weir_model::offset::Offset;
+use weir_model::random::Random;
+use weir_model::time::{Clock, Moment};
+
+use crate::commit::{CommitSet, Receipt, Ticket};
+use crate::config::LogConfig;
+use crate::disk::EntryKind;
+use crate::error::{MetaError, ReadError, SubmitError};
+use crate::local::data_dir::{DataDir, OpenError, cannot, new_cluster_id};
+use crate::local::directories::SharedDirectories;
+use crate::local::flusher::{FlushQueue, Step, Task};
+use crate::local::layout::{LOGS, parse_partition, partition_directory, stream_directory};
+use crate::local::partition::{Health, Partition};
+use crate::local::recovery;
+use crate::local::row::{
+    CLUSTER_KEY, EPOCH_KEY, PARTITION_PREFIX, PartitionRow, parse_partition_key, partition_key,
+};
+use crate::local::segment::OpenFiles;
+use crate::local::shared::{Flushing, LocalOptions, Shared, Unflushed};
+use crate::log::{EpochEnd, FoundRecord, LogSize, LogStats, Lookup};
+use crate::meta::{Expect, MetaChange, MetaStore};
+use crate::read_plan::{ReadPlan, ReadRequest};
+use crate::watermarks::Progress;
+
+/// Every partition's log, in files.
+#[derive(Debug)]
+pub struct LocalLog {
+    data: DataDir,
+    cluster_id: u128,
+    pub(crate) meta: Arc<dyn MetaStore>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
+    /// Held while rows are taken down and committed, so that an older one never follows a newer.
+    pub(crate) rows: tokio::sync::Mutex<Moment>,
+    is_closing: AtomicBool,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Flushes that a simulator has begun.
+    stepped: Mutex<Vec<Task>>,
+}
+
+impl LocalLog {
+    /// Opens the log of a data directory. Must be called inside a tokio runtime.
+    pub async fn open(
+        mut data: DataDir,
+        meta: Arc<dyn MetaStore>,
+        clock: Arc<dyn Clock>,
+        random: &dyn Random,
+        options: LocalOptions,
+    ) -> Result<LocalLog, OpenError> {
+        let is_new = data.is_new();
+        let cluster_id = identify(&mut data, &*meta, random).await?;
+        let is_clean = data.take_clean_mark()? || is_new;
+        let epoch = begin_epoch(&*meta, is_clean).await?;
+        let disk = Arc::clone(data.disk());
+        make_logs_directory(&data).map_err(cannot("create the logs directory"))?;
+        let shared = Arc::new(Shared {
+            disk,
+            clock,
+            epoch,
+            open_files: OpenFiles::with_limit(options.open_files_max),
+            directories: SharedDirectories::default(),
+            room: Arc::clone(data.room()),
+            flushes: FlushQueue::default(),
+            unflushed: Unflushed::default(),
+            options,
+        });
+        let rows = read_rows(&*meta).await?;
+        let partitions = if is_clean {
+            let closed = |(id, row)| (id, Arc::new(Partition::closed(id, row, &shared)));
+            rows.into_iter().map(closed).collect()
+        } else {
+            recover_all(rows, &shared).await?
+        };
+        info!(epoch = epoch.number(), is_clean, partitions = partitions.len(), "log opened");
+        let threads = start_threads(&shared).map_err(cannot("start a flusher thread"))?;
+        Ok(LocalLog {
+            data,
+            cluster_id,
+            meta,
+            partitions: RwLock::new(partitions),
+            rows: tokio::sync::Mutex::new(shared.clock.moment()),
+            shared,
+            is_closing: AtomicBool::new(false),
+            threads: Mutex::new(threads),
+            stepped: Mutex::default(),
+        })
+    }
+
+    /// Names this data directory for ever.
+    pub fn cluster_id(&self) -> u128 {
+        self.cluster_id
+    }
+
+    pub(crate) fn declare(&self, id: PartitionId, config: LogConfig) {
+        let known = self.partitions.read().get(&id).cloned();
+        let partition = known.unwrap_or_else(|| {
+            let fresh = || Arc::new(Partition::closed(id, PartitionRow::default(), &self.shared));
+            Arc::clone(self.partitions.write().entry(id).or_insert_with(fresh))
+        });
+        partition.declare(config);
+    }
+
+    pub(crate) fn submit(&self, set: &CommitSet) -> Ticket {
+        let receipt = |outcome| Receipt { outcome, settles_on: None };
+        if self.is_closing.load(Ordering::Acquire) {
+            let refused = set.appends.iter().map(|_| receipt(Err(SubmitError::ShuttingDown)));
+            return Ticket::known(refused.collect());
+        }
+        let mut receipts = Vec::with_capacity(set.appends.len());
+        for append in &set.appends {
+            receipts.push(match self.partition(append.partition) {
+                Ok(partition) => partition.append(append),
+                Err(_) => receipt(Err(SubmitError::UnknownPartition)),
+            });
+        }
+        Ticket::known(receipts)
+    }
+
+    pub(crate) async fn wait_for_room(&self, id: PartitionId) {
+        let Ok(partition) = self.partition(id) else { return };
+        let options = &self.shared.options;
+        loop {
+            let fewer = self.shared.unflushed.fewer();
+            let is_log_full = self.shared.unflushed.bytes() > options.unflushed_bytes_max;
+            {
+                let mut state = partition.lock();
+                let is_full = state.unflushed > options.unflushed_bytes_max_partition;
+                if state.health != Health::Good || !(is_full || is_log_full) {
+                    return;
+                }
+                if is_full {
+                    state.queue_flush(&partition);
+                }
+            }
+            if is_log_full {
+                self.queue_all_flushes();
+            }
+            fewer.await;
+        }
+    }
+
+    pub(crate) fn read(&self, request: ReadRequest) -> Result<ReadPlan, ReadError> {
+        self.partition(request.partition)?.read(request)
+    }
+
+    pub(crate) fn progress(&self, id: PartitionId) -> Result<Arc<Progress>, ReadError> {
+        Ok(Arc::clone(&self.partition(id)?.progress))
+    }
+
+    pub(crate) async fn lookup(
+        &self,
+        id: PartitionId,
+        lookup: Lookup,
+    ) -> Result<Option<FoundRecord>, ReadError> {
+        let partition = self.partition(id)?;
+        let search = tokio::task::spawn_blocking(move || partition.lookup(lookup));
+        search.await.map_err(|cause| ReadError::Io(cause.to_string()))?
+    }
+
+    pub(crate) fn epoch(&self) -> LogEpoch {
+        self.shared.epoch
+    }
+
+    pub(crate) fn epoch_end(
+        &self,
+        id: PartitionId,
+        epoch: LogEpoch,
+    ) -> Result<Option<EpochEnd>, ReadError> {
+        Ok(self.partition(id)?.epoch_end(epoch))
+    }
+
+    pub(crate) fn size(&self, id: PartitionId) -> Result<LogSize, ReadError> {
+        Ok(self.partition(id)?.size())
+    }
+
+    pub(crate) fn stats(&self) -> LogStats {
+        let counters = &self.shared.flushes.counters;
+        let partitions = self.partitions.read();
+        LogStats {
+            unflushed_bytes: self.shared.unflushed.bytes(),
+            flushes: counters.flushes.load(Ordering::Relaxed),
+            flush_micros: counters.micros.load(Ordering::Relaxed),
+            flush_micros_max: counters.micros_max.load(Ordering::Relaxed),
+            waiters: partitions.values().map(|p| p.progress.waiter_count() as u64).sum(),
+        }
+    }
+
+    /// Returns when everything that is written now is flushed, whatever the policy.
+    pub(crate) async fn flush(&self, id: PartitionId) -> Result<(), SubmitError> {
+        let partition = self.partition(id).map_err(|_| SubmitError::UnknownPartition)?;
+        self.flush_partition(&partition).await
+    }
+
+    pub(crate) async fn flush_partition(
+        &self,
+        partition: &Arc<Partition>,
+    ) -> Result<(), SubmitError> {
+        let target = partition.lock().end.offset;
+        loop {
+            let fewer = self.shared.unflushed.fewer();
+            {
+                let mut state = partition.lock();
+                if state.health != Health::Good {
+                    return Err(SubmitError::FlushFailed);
+                }
+                if state.unflushed == 0 || state.durable.offset >= target {
+                    return Ok(());
+                }
+                state.queue_flush(partition);
+            }
+            if self.shared.options.flushing == Flushing::Stepped {
+                while self.step_flush(0) {}
+            } else {
+                fewer.await;
+            }
+        }
+    }
+
+    /// Makes one sync of a flush in flight, or begins the next flush; false if there is nothing to
+    /// do. `choice` picks among the flushes in flight. For [`Flushing::Stepped`].
+    pub fn step_flush(&self, choice: usize) -> bool {
+        let now = || self.shared.clock.moment();
+        let mut stepped = self.stepped.lock();
+        // One more than in flight: the last choice begins another.
+        let choice = choice % (stepped.len() + 1);
+        let began = match stepped.get_mut(choice) {
+            Some(_) => None,
+            None => self.shared.flushes.begin_next(now()),
+        };
+        if let Some(task) = began {
+            stepped.push(task);
+            return true;
+        }
+        if stepped.is_empty() {
+            return false;
+        }
+        let index = choice.min(stepped.len() - 1);
+        let mut task = stepped.swap_remove(index);
+        if task.step(now) == Step::More {
+            stepped.push(task);
+        }
+        true
+    }
+
+    /// Flushes everything, writes what the next start needs to open nothing, and marks the stop as
+    /// clean. No submit is taken any more.
+    pub(crate) async fn close(&self) -> Result<(), MetaError> {
+        self.is_closing.store(true, Ordering::Release);
+        self.queue_all_flushes();
+        let partitions: Vec<_> = self.partitions.read().values().cloned().collect();
+        let mut is_clean = true;
+        for partition in &partitions {
+            let health = partition.lock().health;
+            is_clean &= health == Health::Good && self.flush_partition(partition).await.is_ok();
+        }
+        self.stop_threads().await;
+        let failed = |cause: &dyn std::fmt::Display| MetaError::Failed(cause.to_string());
+        let closing = partitions.clone();
+        let stored = tokio::task::spawn_blocking(move || {
+            closing.iter().try_for_each(|partition| partition.store_for_restart())
+        });
+        stored.await.map_err(|cause| failed(&cause))?.map_err(|cause| failed(&cause))?;
+        self.checkpoint(&partitions).await?;
+        if is_clean {
+            self.data.put_clean_mark().map_err(|cause| failed(&cause))?;
+        } else {
+            warn!("not marked as a clean stop: a partition is damaged or could not be flushed");
+        }
+        Ok(())
+    }
+
+    async fn stop_threads(&self) {
+        self.shared.flushes.stop();
+        if self.shared.options.flushing == Flushing::Stepped {
+            while self.step_flush(0) {}
+        }
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // A panic ended the process already (or was reported by the thread, in tests).
+                drop(thread.join());
+            }
+        });
+        drop(joined.await);
+    }
+
+    fn queue_all_flushes(&self) {
+        for partition in self.partitions.read().values() {
+            let mut state = partition.lock();
+            if state.unflushed > 0 && state.health == Health::Good {
+                state.queue_flush(partition);
+            }
+        }
+    }
+
+    /// Removes partitions with their rows and files. Those that are not known are removed too: a
+    /// deletion that a crash interrupted is finished by asking again.
+    pub(crate) async fn delete(&self, ids: &[PartitionId]) -> Result<(), MetaError> {
+        let mut segments = Vec::new();
+        for id in ids {
+            let removed = self.partitions.write().remove(id);
+            segments.extend(removed.map(|partition| partition.end()));
+        }
+        {
+            let _rows = self.rows.lock().await;
+            let removals = ids.iter().map(|id| MetaChange {
+                key: partition_key(*id),
+                expect: Expect::Anything,
+                value: None,
+            });
+            self.meta.commit(removals.collect()).await?;
+        }
+        let (ids, shared) = (ids.to_vec(), Arc::clone(&self.shared));
+        let removing = tokio::task::spawn_blocking(move || {
+            for segment in segments.iter().flatten() {
+                segment.keep_for_readers()?;
+            }
+            remove_partitions(&shared, &ids)
+        });
+        let removed = removing.await.map_err(io::Error::other).flatten();
+        removed.map_err(|cause| MetaError::Failed(cause.to_string()))
+    }
+
+    /// Removes what belongs to streams that do not live: remains of deletions that a crash
+    /// interrupted. Called once at start, when the core knows its streams.
+    pub async fn retain_streams(&self, live: &HashSet<StreamId>) -> Result<(), MetaError> {
+        let failed = |cause: io::Error| MetaError::Failed(cause.to_string());
+        let mut dead: HashSet<PartitionId> = self
+            .partitions
+            .read()
+            .keys()
+            .filter(|id| !live.contains(&id.stream))
+            .copied()
+            .collect();
+        for id in list_partitions(&self.shared).map_err(failed)? {
+            if !live.contains(&id.stream) {
+                dead.insert(id);
+            }
+        }
+        if dead.is_empty() {
+            return Ok(());
+        }
+        info!(partitions = dead.len(), "removing partitions of streams that no longer exist");
+        let mut dead: Vec<_> = dead.into_iter().collect();
+        dead.sort_unstable();
+        self.delete(&dead).await
+    }
+
+    pub(crate) fn partition(&self, id: PartitionId) -> Result<Arc<Partition>, ReadError> {
+        let partitions = self.partitions.read();
+        let partition = partitions.get(&id).filter(|partition| partition.is_declared());
+        partition.cloned().ok_or(ReadError::UnknownPartition)
+    }
+}
+
+impl Drop for LocalLog {
+    fn drop(&mut self) {
+        self.shared.flushes.stop();
+        for thread in self.threads.lock().drain(..) {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Ties FORMAT and the metadata store together, in a new directory by drawing an id.
+async fn identify(
+    data: &mut DataDir,
+    meta: &dyn MetaStore,
+    random: &dyn Random,
+) -> Result<u128, OpenError> {
+    let stored = meta.get(Bytes::from_static(CLUSTER_KEY)).await.map_err(meta_failed)?;
+    let stored = stored.and_then(|stored| Some(u128::from_be_bytes(*stored.value.first_chunk()?)));
+    match (data.cluster_id(), stored) {
+        (Some(format), Some(stored)) if format == stored => Ok(format),
+        (Some(_), _) => Err(OpenError::Mismatch(
+            "meta.redb does not belong to this data directory: its cluster id is not FORMAT's"
+                .to_owned(),
+        )),
+        (None, stored) => {
+            let cluster_id = stored.unwrap_or_else(|| new_cluster_id(random));
+            let value = Bytes::copy_from_slice(&cluster_id.to_be_bytes());
+            meta.commit(vec![put(CLUSTER_KEY, value)]).await.map_err(meta_failed)?;
+            data.format(cluster_id)?;
+            Ok(cluster_id)
+        }
+    }
+}
+
+/// The epoch of this run: one higher after an unclean stop.
+async fn begin_epoch(meta: &dyn MetaStore, is_clean: bool) -> Result<LogEpoch, OpenError> {
+    let stored = meta.get(Bytes::from_static(EPOCH_KEY)).await.map_err(meta_failed)?;
+    let epoch = match stored {
+        None => LogEpoch::ZERO,
+        Some(stored) => stored
+            .value
+            .first_chunk()
+            .and_then(|bytes| LogEpoch::new(u32::from_be_bytes(*bytes)))
+            .ok_or_else(|| OpenError::Meta("the stored log epoch is damaged".to_owned()))?,
+    };
+    if is_clean {
+        return Ok(epoch);
+    }
+    let epoch = epoch.next().ok_or(OpenError::EpochsExhausted)?;
+    let value = Bytes::copy_from_slice(&epoch.number().to_be_bytes());
+    meta.commit(vec![put(EPOCH_KEY, value)]).await.map_err(meta_failed)?;
+    Ok(epoch)
+}
+
+fn put(key: &'static [u8], value: Bytes) -> MetaChange {
+    MetaChange { key: Bytes::from_static(key), expect: Expect::Anything, value: Some(value) }
+}
+
+fn meta_failed(error: MetaError) -> OpenError {
+    OpenError::Meta(match error {
+        MetaError::Failed(text) => format!("the metadata store failed: {text}"),
+        MetaError::DiskFull => "the disk has no room for metadata".to_owned(),
+        MetaError::Conflict => "another process changed the metadata".to_owned(),
+    })
+}
+
+fn make_logs_directory(data: &DataDir) -> io::Result<()> {
+    match data.disk().create_dir(Path::new(LOGS)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        // Even if it was there: the run that made it may have been killed before the sync.
+        _ => data.disk().sync_dir(Path::new("")),
+    }
+}
+
+async fn read_rows(meta: &dyn MetaStore) -> Result<BTreeMap<PartitionId, PartitionRow>, OpenError> {
+    let stored = meta.scan(Bytes::from_static(PARTITION_PREFIX)).await.map_err(meta_failed)?;
+    let mut rows = BTreeMap::new();
+    for (key, stored) in stored {
+        let row = PartitionRow::decode(&stored.value);
+        match parse_partition_key(&key).zip(row) {
+            Some((id, row)) => {
+                rows.insert(id, row);
+            }
+            None => return Err(OpenError::Meta("a partition's row is damaged".to_owned())),
+        }
+    }
+    Ok(rows)
+}
+
+type Partitions = HashMap<PartitionId, Arc<Partition>>;
+
+/// Checks every partition that has a row or a directory.
+async fn recover_all(
+    rows: BTreeMap<PartitionId, PartitionRow>,
+    shared: &Arc<Shared>,
+) -> Result<Partitions, OpenError> {
+    sync_shared_directories(shared).map_err(cannot("sync the directories of the logs"))?;
+    let mut found: BTreeMap<PartitionId, Option<PartitionRow>> = BTreeMap::new();
+    for id in list_partitions(shared).map_err(cannot("list the logs"))? {
+        found.insert(id, None);
+    }
+    found.extend(rows.into_iter().map(|(id, row)| (id, Some(row))));
+    let found: Vec<_> = found.into_iter().collect();
+    if shared.options.recovery_threads <= 1 {
+        let recovered = found.into_iter().map(|(id, row)| (id, recover_one(id, row, shared)));
+        return Ok(recovered.collect());
+    }
+    let shared = Arc::clone(shared);
+    let recovering = tokio::task::spawn_blocking(move || recover_in_parallel(&found, &shared));
+    recovering.await.map_err(io::Error::other).map_err(cannot("recover the logs"))
+}
+
+fn recover_in_parallel(
+    found: &[(PartitionId, Option<PartitionRow>)],
+    shared: &Arc<Shared>,
+) -> Partitions {
+    let next = AtomicUsize::new(0);
+    let recovered = Mutex::new(Partitions::with_capacity(found.len()));
+    let work = || {
+        while let Some((id, row)) = found.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let partition = recover_one(*id, row.clone(), shared);
+            recovered.lock().insert(*id, partition);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..shared.options.recovery_threads.min(found.len()) {
+            scope.spawn(work);
+        }
+    });
+    recovered.into_inner()
+}
+
+fn recover_one(id: PartitionId, row: Option<PartitionRow>, shared: &Arc<Shared>) -> Arc<Partition> {
+    let directory = partition_directory(id).into();
+    let kept = row.clone().unwrap_or_default();
+    Arc::new(match recovery::recover(id, &directory, row, shared) {
+        Ok(opened) => Partition::recovered(id, kept, opened, shared),
+        Err(cause) => {
+            warn!(partition = %id, error = %cause, "partition could not be recovered");
+            Partition::unusable(id, kept, shared)
+        }
+    })
+}
+
+/// Makes names last that the run before may have created without a sync.
+fn sync_shared_directories(shared: &Shared) -> io::Result<()> {
+    shared.disk.sync_dir(Path::new(LOGS))?;
+    for stream in list_streams(shared)? {
+        shared.disk.sync_dir(&stream_directory(stream))?;
+    }
+    Ok(())
+}
+
+fn list_streams(shared: &Shared) -> io::Result<Vec<StreamId>> {
+    let entries = shared.disk.list(Path::new(LOGS))?;
+    let directories = entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
+    Ok(directories.filter_map(|entry| entry.name.parse().ok()).collect())
+}
+
+fn list_partitions(shared: &Shared) -> io::Result<Vec<PartitionId>> {
+    let mut ids = Vec::new();
+    for stream in list_streams(shared)? {
+        for entry in shared.disk.list(&stream_directory(stream))? {
+            let index = parse_partition(&entry.name);
+            ids.extend(index.map(|index| PartitionId { stream, index }));
+        }
+    }
+    Ok(ids)
+}
+
+/// Removes partitions' directories, and their streams' once they are empty.
+fn remove_partitions(shared: &Shared, ids: &[PartitionId]) -> io::Result<()> {
+    for id in ids {
+        remove_tree(shared, &partition_directory(*id))?;
+    }
+    for stream in ids.iter().map(|id| id.stream).collect::<HashSet<_>>() {
+        let directory = stream_directory(stream);
+        match shared.disk.list(&directory) {
+            Ok(entries) if entries.is_empty() => {
+                shared.disk.remove_dir(&directory)?;
+                shared.directories.forget(&directory);
+            }
+            Ok(_) => {}
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(())
+}
+
+fn remove_tree(shared: &Shared, directory: &Path) -> io::Result<()> {
+    let entries = match shared.disk.list(directory) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = directory.join(&entry.name);
+        match entry.kind {
+            EntryKind::Directory => remove_tree(shared, &path)?,
+            EntryKind::File(_) => shared.disk.remove_file(&path)?,
+        }
+    }
+    shared.disk.remove_dir(directory)
+}
+
+fn start_threads(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
+    let count = match shared.options.flushing {
+        Flushing::Threads(count) => count.max(1),
+        Flushing::Stepped => 0,
+    };
+    let mut threads = Vec::with_capacity(count);
+    for index in 0..count {
+        let shared = Arc::clone(shared);
+        let thread = std::thread::Builder::new().name(format!("flush-{index}"));
+        threads.push(thread.spawn(move || shared.flushes.work(|| shared.clock.moment()))?);
+    }
+    Ok(threads)
+}
+
+/// The last offset that a trim may reach: readers have been shown everything before it.
+pub(crate) fn trim_limit(progress: &Progress, before: Offset) -> Offset {
+    let marks = progress.watermarks();
+    before.min(marks.high_watermark).max(marks.log_start)
+}

@@ -1,0 +1,118 @@
+//! What all partitions of a local log share: the disk, the clock, bounds, counters, the flush queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use weir_model::ids::LogEpoch;
+use weir_model::limits::{UNFLUSHED_BYTES_MAX, UNFLUSHED_BYTES_MAX_PARTITION};
+use weir_model::time::Clock;
+
+use crate::disk::Disk;
+use crate::local::directories::SharedDirectories;
+use crate::local::disk_room::DiskRoom;
+use crate::local::flusher::FlushQueue;
+use crate::local::segment::OpenFiles;
+
+/// How a local log runs. The data directory and everything injected come beside it.
+#[derive(Clone, Debug)]
+pub struct LocalOptions {
+    /// Who runs the flushes.
+    pub flushing: Flushing,
+    /// Most segment files open, and mapped, at one time; those with unflushed bytes come on top.
+    pub open_files_max: usize,
+    /// Threads that check partitions after an unclean stop.
+    pub recovery_threads: usize,
+    /// How often what is durable is written into the metadata store, at most.
+    pub checkpoint_interval: Duration,
+    /// Unflushed bytes after which [`wait_for_room`](crate::log::Log::wait_for_room) holds a
+    /// partition's writers back.
+    pub unflushed_bytes_max_partition: u64,
+    /// The same for all partitions together.
+    pub unflushed_bytes_max: u64,
+    /// A deliberate bug, for the tests that prove that the tests would find it.
+    #[doc(hidden)]
+    pub mutation: Option<Mutation>,
+}
+
+/// Who runs the flushes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushing {
+    /// This many threads of their own.
+    Threads(usize),
+    /// Nobody: the owner calls [`step_flush`](crate::local::LocalLog::step_flush). For simulation.
+    Stepped,
+}
+
+/// A deliberate bug.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    AnswerBeforeFlush,
+    WatermarkBeforeFlush,
+    NoDirectorySyncAtRoll,
+}
+
+impl Default for LocalOptions {
+    fn default() -> LocalOptions {
+        LocalOptions {
+            flushing: Flushing::Threads(8),
+            open_files_max: 4096,
+            recovery_threads: 8,
+            checkpoint_interval: Duration::from_secs(5),
+            unflushed_bytes_max_partition: UNFLUSHED_BYTES_MAX_PARTITION as u64,
+            unflushed_bytes_max: UNFLUSHED_BYTES_MAX as u64,
+            mutation: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub disk: Arc<dyn Disk>,
+    pub clock: Arc<dyn Clock>,
+    pub options: LocalOptions,
+    /// The epoch of this run.
+    pub epoch: LogEpoch,
+    pub open_files: Arc<OpenFiles>,
+    pub directories: SharedDirectories,
+    pub room: Arc<DiskRoom>,
+    pub flushes: FlushQueue,
+    pub unflushed: Unflushed,
+}
+
+impl Shared {
+    pub(crate) fn has_mutation(&self, mutation: Mutation) -> bool {
+        self.options.mutation == Some(mutation)
+    }
+}
+
+/// Bytes of all partitions that no flush has covered yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unflushed {
+    bytes: AtomicU64,
+    /// Told whenever there are fewer.
+    fewer: Notify,
+}
+
+impl Unflushed {
+    pub(crate) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(crate) fn subtract(&self, bytes: u64) {
+        let before = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        assert!(before >= bytes, "more bytes flushed than written: the bound would never hold");
+        self.fewer.notify_waiters();
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// Resolves at the next [`Unflushed::subtract`] after the call.
+    pub(crate) fn fewer(&self) -> tokio::sync::futures::Notified<'_> {
+        self.fewer.notified()
+    }
+}

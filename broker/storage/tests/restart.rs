@@ -1,0 +1,123 @@
+//! What a log in files shows after it was stopped, cleanly or by a kill, and opened again.
+
+mod support;
+
+use support::{Batch, START, TestLog, batches, partition, request};
+use weir_model::ids::LogEpoch;
+use weir_model::offset::Offset;
+use weir_storage::commit::Novelty;
+use weir_storage::config::{FlushPolicy, LogConfig};
+use weir_storage::log::Lookup;
+
+fn config(flush: FlushPolicy) -> LogConfig {
+    LogConfig { flush, segment_bytes: 600, index_interval_bytes: 100, ..LogConfig::default() }
+}
+
+fn batch(mark: u64) -> Batch {
+    let producer = Some((5, 0, i32::try_from(mark).expect("small") * 2));
+    let at = START.plus_millis(mark.cast_signed() * 10);
+    Batch { mark, records: 2, value_bytes: 40, producer, at }
+}
+
+async fn append(log: &TestLog, marks: std::ops::Range<u64>) {
+    for mark in marks {
+        let placed = log.append(batch(mark).append_to(partition(0))).await.expect("accepted");
+        assert_eq!((placed.base_offset.number(), placed.novelty), (mark * 2, Novelty::New));
+    }
+}
+
+/// Runs a case for each flush policy and each kind of stop.
+fn for_every_stop(case: impl AsyncFn(TestLog, FlushPolicy, bool)) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
+    runtime.expect("a runtime").block_on(async {
+        for flush in [FlushPolicy::Group, FlushPolicy::INTERVAL, FlushPolicy::Os] {
+            for is_clean in [true, false] {
+                let log = TestLog::local().await;
+                log.log.declare(partition(0), config(flush));
+                case(log, flush, is_clean).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn nothing_is_lost_and_appends_go_on() {
+    for_every_stop(async |log, flush, is_clean| {
+        append(&log, 0..20).await;
+        let (before, _) = log.read(request(0, 0, 1 << 20)).await;
+        let mut log = log;
+        // Twice: once from a directory that was just recovered.
+        for round in 0..2 {
+            log = log.reopen(is_clean).await;
+            log.log.declare(partition(0), config(flush));
+            let (after, next) = log.read(request(0, 0, 1 << 20)).await;
+            assert_eq!(next, Offset::new(40 + round * 20), "{flush:?}, clean: {is_clean}");
+            assert!(after.starts_with(&before), "{flush:?}, clean: {is_clean}");
+            append(&log, 20 + round * 10..30 + round * 10).await;
+        }
+        let (bytes, _) = log.read(request(0, 0, 1 << 20)).await;
+        assert_eq!(batches(bytes).len(), 40);
+        let found = log.log.lookup(partition(0), Lookup::AtTime(START.plus_millis(105))).await;
+        assert_eq!(found.map(|found| found.map(|r| r.offset)), Ok(Some(Offset::new(22))));
+    });
+}
+
+#[test]
+fn producers_are_remembered() {
+    for_every_stop(async |log, flush, is_clean| {
+        append(&log, 0..20).await;
+        let log = log.reopen(is_clean).await;
+        log.log.declare(partition(0), config(flush));
+        for mark in [15, 19] {
+            let placed = log.append(batch(mark).append_to(partition(0))).await.expect("known");
+            let expected = (mark * 2, Novelty::Duplicate);
+            assert_eq!((placed.base_offset.number(), placed.novelty), expected);
+        }
+        assert!(log.append(batch(14).append_to(partition(0))).await.is_err(), "five are kept");
+    });
+}
+
+#[test]
+fn the_epoch_rises_at_unclean_starts_only() {
+    for_every_stop(async |log, flush, is_clean| {
+        append(&log, 0..5).await;
+        let log = log.reopen(is_clean).await;
+        log.log.declare(partition(0), config(flush));
+        append(&log, 5..7).await;
+        let log = log.reopen(true).await;
+        log.log.declare(partition(0), config(flush));
+        let first_end = log.log.epoch_end(partition(0), LogEpoch::ZERO).expect("declared");
+        let (epoch, end) = if is_clean { (0, 14) } else { (1, 10) };
+        assert_eq!(log.log.epoch().number(), epoch);
+        assert_eq!(first_end.map(|end| end.end), Some(Offset::new(end)));
+    });
+}
+
+#[test]
+fn the_log_start_stays_and_trimmed_files_are_gone() {
+    for_every_stop(async |log, flush, is_clean| {
+        append(&log, 0..20).await;
+        log.log.trim(partition(0), Offset::new(25)).await.expect("trimmed");
+        let size = log.log.size(partition(0)).expect("declared");
+        let log = log.reopen(is_clean).await;
+        log.log.declare(partition(0), config(flush));
+        let marks = log.log.progress(partition(0)).expect("declared").watermarks();
+        assert_eq!((marks.log_start.number(), marks.log_end.number()), (25, 40));
+        assert_eq!(log.log.size(partition(0)).expect("declared"), size);
+        append(&log, 20..25).await;
+    });
+}
+
+#[test]
+fn deleted_partitions_do_not_return() {
+    for_every_stop(async |log, flush, is_clean| {
+        append(&log, 0..20).await;
+        log.log.delete(&[partition(0)]).await.expect("deleted");
+        let log = log.reopen(is_clean).await;
+        log.log.declare(partition(0), config(flush));
+        let marks = log.log.progress(partition(0)).expect("declared").watermarks();
+        assert_eq!(marks.log_end, Offset::ZERO);
+        let root = log.directory.as_ref().expect("in files").path().join("logs");
+        assert_eq!(std::fs::read_dir(root).expect("it is there").count(), 0);
+    });
+}
