@@ -187,6 +187,7 @@ fn created(name: String, stream: &Arc<Stream>, intent: Intent) -> CreatableTopic
         },
         num_partitions: i32::try_from(partition_count).unwrap_or(i32::MAX),
         replication_factor: 1,
+        error_message: None,
         configs: Some(configs(stream)),
         ..Default::default()
     }
