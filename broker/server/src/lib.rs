@@ -25,6 +25,7 @@
 
 pub mod banner;
 pub mod config;
+mod data;
 pub mod flush_probe;
 mod http;
 pub mod listen;

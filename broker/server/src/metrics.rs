@@ -248,7 +248,9 @@ mod tests {
             overrides: Default::default(),
             intent: Intent::Make,
         };
-        for made in broker.create_streams(vec![new("orders", 2), new("__consumer_offsets", 1)]).await {
+        for made in
+            broker.create_streams(vec![new("orders", 2), new("__consumer_offsets", 1)]).await
+        {
             made.expect("a free name");
         }
         let produce = broker.metrics().request(Dialect::Kafka, "Produce");

@@ -10,26 +10,28 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 use weir_core::MetaError;
-use weir_core::broker::{AutoCreate, Broker, BrokerOptions};
+use weir_core::broker::Broker;
 use weir_core::error::CreateStreamError;
 use weir_core::stream::config::Overrides;
 use weir_core::stream::stream::{Intent, NewStream, Routing};
 use weir_kafka::{Advertised, KafkaService};
+use weir_kinesis::{KinesisOptions, KinesisService};
 use weir_model::time::Clock;
+use weir_storage::local::OpenError;
 
 use crate::banner::Ready;
-use crate::config::{Config, DataLocation, InitialStream};
+use crate::config::{Config, InitialStream};
+use crate::data::{DataDirectory, open_broker};
 use crate::http::{self, HttpService};
 use crate::listen::{self, ListenError};
 
@@ -60,7 +62,7 @@ pub enum StartError {
     /// A directory could not be made.
     Directory(PathBuf, std::io::Error),
     /// The data cannot be used.
-    Data(PathBuf, String),
+    Data(PathBuf, OpenError),
     /// The metadata could not be read.
     Meta(MetaError),
     /// A stream that was to be there at start could not be made.
@@ -168,6 +170,16 @@ impl Server {
         for listener in kafka {
             listeners.spawn(weir_kafka::serve(listener, Arc::clone(&service), stopped.clone()));
         }
+        let service = KinesisService::new(Arc::clone(&broker), KinesisOptions::default());
+        let service = Arc::new(service);
+        for listener in kinesis {
+            let mut stopped = stopped.clone();
+            let stop = async move {
+                // An error means that the server is gone, and is as good a reason to stop.
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            listeners.spawn(weir_kinesis::serve(listener, Arc::clone(&service), stop));
+        }
         let service = HttpService::new(Arc::clone(&broker), addresses.clone(), stopped);
         for listener in http {
             listeners.spawn(http::serve(listener, Arc::clone(&service)));
@@ -194,7 +206,7 @@ impl Server {
             startup_ms: u64::try_from(startup.as_millis()).unwrap_or(u64::MAX),
             flush: self.broker.options().default_flush.name(),
             data_dir: self.data.path().to_owned(),
-            ephemeral: matches!(self.data, DataDirectory::Temporary(_)),
+            ephemeral: self.data.is_temporary(),
             kafka: self.addresses.kafka.clone(),
             kinesis: self.addresses.kinesis.clone(),
             http: self.addresses.http.clone(),
@@ -224,60 +236,6 @@ fn local_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     let address =
         |listener: &TcpListener| listener.local_addr().expect("a listening socket has an address");
     listeners.iter().map(address).collect()
-}
-
-/// The data directory: one that lasts, or one that goes with the broker.
-#[derive(Debug)]
-enum DataDirectory {
-    Lasting(PathBuf),
-    Temporary(TempDir),
-}
-
-impl DataDirectory {
-    fn make(location: &DataLocation) -> Result<DataDirectory, StartError> {
-        match location {
-            DataLocation::Directory(path) => std::fs::create_dir_all(path)
-                .map(|()| DataDirectory::Lasting(path.clone()))
-                .map_err(|error| StartError::Directory(path.clone(), error)),
-            DataLocation::Temporary => tempfile::Builder::new()
-                .prefix("weir-")
-                .tempdir()
-                .map(DataDirectory::Temporary)
-                .map_err(|error| StartError::Directory(std::env::temp_dir(), error)),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            DataDirectory::Lasting(path) => path,
-            DataDirectory::Temporary(directory) => directory.path(),
-        }
-    }
-
-    fn remove_if_temporary(self) -> std::io::Result<()> {
-        match self {
-            DataDirectory::Lasting(_) => Ok(()),
-            DataDirectory::Temporary(directory) => directory.close(),
-        }
-    }
-}
-
-async fn open_broker(
-    config: &Config,
-    _data: &DataDirectory,
-    clock: Arc<dyn Clock>,
-) -> Result<Arc<Broker>, StartError> {
-    let options = BrokerOptions {
-        node_id: 1,
-        cluster_id: "weir".to_owned(),
-        account_id: "000000000000".to_owned(),
-        auto_create: AutoCreate::On,
-        default_partitions: 1,
-        default_flush: config.flush,
-        quotas: config.quotas,
-    };
-    let random = Arc::new(weir_model::random::SystemRandom);
-    weir_core::in_memory::open(clock, random, options).await.map_err(StartError::Meta)
 }
 
 /// Makes the streams that `--topic` and `--stream` name, all in one commit; what is there already
