@@ -12,12 +12,16 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use weir_core::Extent;
 use weir_kafka_protocol::Part;
+use weir_model::limits::MIB;
 
 use crate::close::CloseReason;
 use crate::exchange::Answer;
 
 /// A socket that takes no byte for this long is closed.
 const STALLED_MAX: Duration = Duration::from_secs(30);
+
+/// What is read from a disk at one time: a cold extent costs this much memory, however long it is.
+const PIECE_BYTES: usize = MIB;
 
 /// Parts that one vectored write takes. Systems allow 1024; more than this gains nothing.
 const PARTS_PER_WRITE_MAX: usize = 64;
@@ -44,8 +48,8 @@ impl<W: AsyncWrite + Unpin> AnswerWriter<W> {
                     let announced_bytes: usize = extents.iter().map(Extent::length).sum();
                     // The frame has announced this length: any other would garble what follows.
                     assert_eq!(announced_bytes, length, "a record set changed its length");
-                    for extent in extents {
-                        let bytes = self.bytes_of(extent, &mut ready).await?;
+                    for piece in extents.iter().flat_map(|extent| extent.pieces(PIECE_BYTES)) {
+                        let bytes = self.bytes_of(&piece, &mut ready).await?;
                         self.push(&mut ready, bytes).await?;
                     }
                 }
@@ -54,9 +58,12 @@ impl<W: AsyncWrite + Unpin> AnswerWriter<W> {
         self.write_all(&mut ready).await
     }
 
+    /// Adds a part; what is ready goes out when it is worth a write. Not later: pages that were
+    /// resident when they were added may not be for ever.
     async fn push(&mut self, ready: &mut Vec<Bytes>, bytes: Bytes) -> Result<(), CloseReason> {
         ready.push(bytes);
-        match ready.len() < PARTS_PER_WRITE_MAX {
+        let ready_bytes: usize = ready.iter().map(Bytes::len).sum();
+        match ready.len() < PARTS_PER_WRITE_MAX && ready_bytes < PIECE_BYTES {
             true => Ok(()),
             false => self.write_all(ready).await,
         }

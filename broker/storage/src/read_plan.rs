@@ -87,6 +87,19 @@ impl Extent {
         }
     }
 
+    /// The same bytes in pieces of at most `piece_bytes`, so that whoever loads them one after the
+    /// other holds no more than that in memory.
+    pub fn pieces(&self, piece_bytes: usize) -> impl Iterator<Item = Extent> + '_ {
+        assert!(piece_bytes > 0, "pieces of nothing never end");
+        (0..self.length()).step_by(piece_bytes).map(move |from| {
+            let length = piece_bytes.min(self.length() - from);
+            match self {
+                Extent::Memory(bytes) => Extent::Memory(bytes.slice(from..from + length)),
+                Extent::Segment(range) => Extent::Segment(range.piece(from, length)),
+            }
+        })
+    }
+
     /// The bytes, if they can be had without touching a disk.
     pub fn resident(&self) -> Option<Bytes> {
         match self {

@@ -387,6 +387,13 @@ impl SegmentRange {
         self.length
     }
 
+    /// `length` of its bytes from its byte `from` on.
+    pub(crate) fn piece(&self, from: usize, length: usize) -> SegmentRange {
+        assert!(from + length <= self.length, "a piece that reaches past its range");
+        let position = self.position + from as u64;
+        SegmentRange { segment: Arc::clone(&self.segment), position, length }
+    }
+
     /// The bytes, if they are in memory: a slice of the map, nothing copied.
     pub fn resident(&self) -> Option<Bytes> {
         let open = self.segment.open().ok()?;
