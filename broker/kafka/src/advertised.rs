@@ -73,9 +73,10 @@ impl Advertised {
         }
         // Not all of 127.0.0.0/8: `localhost` does not lead to a listener on 127.0.0.2.
         let is_localhost = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        let host = match is_localhost.contains(&local_ip) || self.gateways.contains(&peer_ip) {
-            true => "localhost".to_owned(),
-            false => local_ip.to_string(),
+        let host = if is_localhost.contains(&local_ip) || self.gateways.contains(&peer_ip) {
+            "localhost".to_owned()
+        } else {
+            local_ip.to_string()
         };
         HostPort { host, port: local.port() }
     }
@@ -177,9 +178,10 @@ impl FromStr for AdvertisedRule {
 
 impl fmt::Display for HostPort {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(out, "[{}]:{}", self.host, self.port),
-            false => write!(out, "{}:{}", self.host, self.port),
+        if self.host.contains(':') {
+            write!(out, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(out, "{}:{}", self.host, self.port)
         }
     }
 }

@@ -63,9 +63,10 @@ impl<W: AsyncWrite + Unpin> AnswerWriter<W> {
     async fn push(&mut self, ready: &mut Vec<Bytes>, bytes: Bytes) -> Result<(), CloseReason> {
         ready.push(bytes);
         let ready_bytes: usize = ready.iter().map(Bytes::len).sum();
-        match ready.len() < PARTS_PER_WRITE_MAX && ready_bytes < PIECE_BYTES {
-            true => Ok(()),
-            false => self.write_all(ready).await,
+        if ready.len() < PARTS_PER_WRITE_MAX && ready_bytes < PIECE_BYTES {
+            Ok(())
+        } else {
+            self.write_all(ready).await
         }
     }
 

@@ -39,9 +39,10 @@ impl RequestBudget {
     /// `frame_bytes` is at most [`FRAME_BYTES_MAX`].
     pub(crate) async fn take(&self, frame_bytes: usize) -> BudgetShare {
         assert!(frame_bytes <= FRAME_BYTES_MAX, "unchecked frame length: it may never be granted");
-        let needs_bytes = match frame_bytes > FRAME_BYTES_LARGE {
-            true => frame_bytes.max(self.total_bytes / 2),
-            false => frame_bytes,
+        let needs_bytes = if frame_bytes > FRAME_BYTES_LARGE {
+            frame_bytes.max(self.total_bytes / 2)
+        } else {
+            frame_bytes
         };
         let needs = u32::try_from(needs_bytes).expect("half of the budget fits 32 bits");
         let mut permit = Arc::clone(&self.free_bytes)

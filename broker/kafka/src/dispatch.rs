@@ -62,6 +62,48 @@ pub(crate) static SERVED: &[ServedApi] = {
             metadata::GAPS,
         ),
         ServedApi::new(
+            ApiKey::OffsetCommit,
+            (2, 10),
+            |exchange| exchange.in_turn(offset_commit::handle),
+            offset_commit::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::OffsetFetch,
+            (1, 10),
+            |exchange| exchange.in_turn(offset_fetch::handle),
+            offset_fetch::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::FindCoordinator,
+            (0, 6),
+            |exchange| exchange.in_turn(find_coordinator::handle),
+            find_coordinator::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::JoinGroup,
+            (0, 9),
+            |exchange| exchange.in_turn(join_group::handle),
+            join_group::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::Heartbeat,
+            (0, 4),
+            |exchange| exchange.in_turn(heartbeat::handle),
+            heartbeat::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::LeaveGroup,
+            (0, 5),
+            |exchange| exchange.in_turn(leave_group::handle),
+            leave_group::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::SyncGroup,
+            (0, 5),
+            |exchange| exchange.in_turn(sync_group::handle),
+            sync_group::GAPS,
+        ),
+        ServedApi::new(
             ApiKey::ApiVersions,
             (0, 4),
             |exchange| exchange.in_turn(api_versions::handle),

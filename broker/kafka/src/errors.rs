@@ -6,6 +6,7 @@
 
 use weir_core::MetaError;
 use weir_core::error::{AppendError, ConfigError, CreateStreamError, DeleteStreamError, ReadError};
+use weir_core::group::error::{CommitError, GroupError};
 use weir_kafka_protocol::ErrorCode;
 use weir_model::batch::BatchError;
 use weir_model::ids::{InvalidStreamName, STREAM_NAME_LENGTH_MAX};
@@ -166,6 +167,36 @@ pub(crate) fn meta_refusal(error: &MetaError) -> Refusal {
         MetaError::Conflict => Refusal::of(ErrorCode::REQUEST_TIMED_OUT),
         MetaError::DiskFull => Refusal::because(ErrorCode::KAFKA_STORAGE_ERROR, "the disk is full"),
         MetaError::Failed(why) => Refusal::because(ErrorCode::KAFKA_STORAGE_ERROR, why.clone()),
+    }
+}
+
+/// A request about a group that was refused. What the client does next follows from the code:
+/// members join again, with or without their id, or stop.
+pub(crate) fn group_code(error: GroupError) -> ErrorCode {
+    match error {
+        GroupError::InvalidGroupId => ErrorCode::INVALID_GROUP_ID,
+        GroupError::InvalidSessionTimeout => ErrorCode::INVALID_SESSION_TIMEOUT,
+        GroupError::InconsistentProtocol => ErrorCode::INCONSISTENT_GROUP_PROTOCOL,
+        GroupError::UnknownMember => ErrorCode::UNKNOWN_MEMBER_ID,
+        GroupError::FencedInstance => ErrorCode::FENCED_INSTANCE_ID,
+        GroupError::IllegalGeneration => ErrorCode::ILLEGAL_GENERATION,
+        GroupError::RebalanceInProgress => ErrorCode::REBALANCE_IN_PROGRESS,
+        GroupError::MemberIdRequired => ErrorCode::MEMBER_ID_REQUIRED,
+        GroupError::GroupFull => ErrorCode::GROUP_MAX_SIZE_REACHED,
+        GroupError::GroupNotFound => ErrorCode::GROUP_ID_NOT_FOUND,
+        // Both are limits of the broker's own, so no client waits for them to pass.
+        GroupError::TooManyGroups => ErrorCode::POLICY_VIOLATION,
+        GroupError::TooLarge => ErrorCode::MESSAGE_TOO_LARGE,
+        // Makes clients look for the coordinator again, and so wait for it to come back.
+        GroupError::NotAvailable | GroupError::ShuttingDown => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+    }
+}
+
+/// An offset that was not committed.
+pub(crate) fn commit_code(error: CommitError) -> ErrorCode {
+    match error {
+        CommitError::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        CommitError::MetadataTooLarge => ErrorCode::OFFSET_METADATA_TOO_LARGE,
     }
 }
 

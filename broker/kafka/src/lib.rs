@@ -29,6 +29,7 @@ mod dispatch;
 mod errors;
 mod exchange;
 mod frame_reader;
+mod group;
 mod listener;
 mod service;
 mod support;

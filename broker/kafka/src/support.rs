@@ -8,9 +8,10 @@ use crate::dispatch::SERVED;
 pub fn support_table() -> String {
     let mut table = String::from("| Key | API | Versions | Left out |\n|---:|---|---|---|\n");
     for api in SERVED {
-        let versions = match api.listed_from == api.first {
-            true => format!("{}-{}", api.first, api.last),
-            false => format!("{}-{} (listed from {})", api.first, api.last, api.listed_from),
+        let versions = if api.listed_from == api.first {
+            format!("{}-{}", api.first, api.last)
+        } else {
+            format!("{}-{} (listed from {})", api.first, api.last, api.listed_from)
         };
         let (key, name, gaps) = (api.key.as_i16(), api.key.name(), api.gaps.join("; "));
         let written = writeln!(table, "| {key} | {name} | {versions} | {gaps} |");

@@ -47,12 +47,11 @@ impl Unanswered {
 
     fn try_admit(&self, frame_bytes: usize) -> bool {
         let mut count = self.count.lock();
-        let has_room = match frame_bytes > FRAME_BYTES_LARGE {
-            true => count.requests == 0,
-            false => {
-                count.requests < CONNECTION_UNANSWERED_REQUESTS_MAX
-                    && count.bytes + frame_bytes <= CONNECTION_UNANSWERED_BYTES_MAX
-            }
+        let has_room = if frame_bytes > FRAME_BYTES_LARGE {
+            count.requests == 0
+        } else {
+            count.requests < CONNECTION_UNANSWERED_REQUESTS_MAX
+                && count.bytes + frame_bytes <= CONNECTION_UNANSWERED_BYTES_MAX
         };
         if has_room {
             count.requests += 1;

@@ -41,10 +41,7 @@ pub(crate) async fn handle(
     context: RequestContext,
     request: CreateTopicsRequest,
 ) -> Result<CreateTopicsResponse, CloseReason> {
-    let intent = match request.validate_only {
-        true => Intent::Validate,
-        false => Intent::Make,
-    };
+    let intent = if request.validate_only { Intent::Validate } else { Intent::Make };
     let mut topics = Vec::with_capacity(request.topics.len());
     let (mut legal_names, mut legal) = (Vec::new(), Vec::new());
     for (name, wanted) in by_name(request.topics) {
@@ -96,12 +93,11 @@ fn new_stream(
         return Err(Refusal::because(ErrorCode::INVALID_TOPIC_EXCEPTION, text));
     }
     let options = context.broker().options();
-    let partitions = match topic.assignments.is_empty() {
-        true => {
-            check_replication_factor(topic.replication_factor)?;
-            partition_count(topic.num_partitions, options.default_partitions)?
-        }
-        false => assigned_partitions(&topic, options.node_id)?,
+    let partitions = if topic.assignments.is_empty() {
+        check_replication_factor(topic.replication_factor)?;
+        partition_count(topic.num_partitions, options.default_partitions)?
+    } else {
+        assigned_partitions(&topic, options.node_id)?
     };
     let overrides = overrides(topic.configs)?;
     Ok(NewStream { name, routing: Routing::ByPartition, partitions, overrides, intent })
@@ -159,9 +155,10 @@ fn assigned_partitions(topic: &CreatableTopic, node_id: i32) -> Result<u32, Refu
             ));
         }
     }
-    match (0..).zip(&indexes).all(|(expected, index)| expected == *index) {
-        true => Ok(u32::try_from(indexes.len()).unwrap_or(u32::MAX)),
-        false => invalid("Partitions should be a consecutive 0-based integer sequence.".to_owned()),
+    if (0..).zip(&indexes).all(|(expected, index)| expected == *index) {
+        Ok(u32::try_from(indexes.len()).unwrap_or(u32::MAX))
+    } else {
+        invalid("Partitions should be a consecutive 0-based integer sequence.".to_owned())
     }
 }
 

@@ -26,9 +26,10 @@ pub(crate) async fn handle(
     request: DeleteTopicsRequest,
 ) -> Result<DeleteTopicsResponse, CloseReason> {
     let named = |name| DeleteTopicState { name: Some(name), topic_id: Uuid::ZERO };
-    let topics: Vec<DeleteTopicState> = match context.version >= STATES_FROM {
-        true => request.topics,
-        false => request.topic_names.into_iter().map(named).collect(),
+    let topics: Vec<DeleteTopicState> = if context.version >= STATES_FROM {
+        request.topics
+    } else {
+        request.topic_names.into_iter().map(named).collect()
     };
     let mut responses = Vec::with_capacity(topics.len());
     for topic in topics {

@@ -105,9 +105,10 @@ fn plan(context: &RequestContext, request: FetchRequest) -> Plan {
     };
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
-        let reference = match context.version < TOPIC_IDS_FROM {
-            true => TopicRef::Name(&topic.topic),
-            false => TopicRef::Id(topic.topic_id),
+        let reference = if context.version < TOPIC_IDS_FROM {
+            TopicRef::Name(&topic.topic)
+        } else {
+            TopicRef::Id(topic.topic_id)
         };
         let stream = reference.resolve(context.broker());
         let mut slots = Vec::with_capacity(topic.partitions.len());

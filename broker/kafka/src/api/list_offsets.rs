@@ -52,9 +52,10 @@ pub(crate) async fn handle(
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
             let is_first = seen.insert((topic.name.as_str(), wanted.partition_index));
-            let found = match is_first {
-                true => find(&context, &topic.name, wanted).await,
-                false => Err(ErrorCode::INVALID_REQUEST),
+            let found = if is_first {
+                find(&context, &topic.name, wanted).await
+            } else {
+                Err(ErrorCode::INVALID_REQUEST)
             };
             partitions.push(answer(&context, wanted.partition_index, found));
         }
@@ -119,9 +120,10 @@ fn answer(
             ListOffsetsPartitionResponse {
                 offset: offset.as_i64(),
                 timestamp: timestamp.map_or(-1, Timestamp::as_millis),
-                leader_epoch: match context.version >= LEADER_EPOCH_FROM {
-                    true => epoch.as_i32(),
-                    false => -1,
+                leader_epoch: if context.version >= LEADER_EPOCH_FROM {
+                    epoch.as_i32()
+                } else {
+                    -1
                 },
                 ..nowhere
             }
@@ -148,10 +150,8 @@ mod tests {
             (-7, 12, Ok(Question::NoSuchTier)),
         ] {
             for version in 1..=11 {
-                let expected = match version >= first {
-                    true => meaning,
-                    false => Err(ErrorCode::UNSUPPORTED_VERSION),
-                };
+                let expected =
+                    if version >= first { meaning } else { Err(ErrorCode::UNSUPPORTED_VERSION) };
                 assert_eq!(question(version, timestamp), expected, "{timestamp} in {version}");
             }
         }

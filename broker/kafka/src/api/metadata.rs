@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::{debug, warn};
 use weir_core::broker::AutoCreate;
 use weir_core::error::CreateStreamError;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
@@ -47,9 +47,10 @@ pub(crate) async fn handle(
     context: RequestContext,
     request: MetadataRequest,
 ) -> Result<MetadataResponse, CloseReason> {
-    let topic_operations = match request.include_topic_authorized_operations {
-        true => TOPIC_OPERATIONS_ALL,
-        false => OPERATIONS_NOT_ASKED,
+    let topic_operations = if request.include_topic_authorized_operations {
+        TOPIC_OPERATIONS_ALL
+    } else {
+        OPERATIONS_NOT_ASKED
     };
     let asks_for_all = |topics: &Vec<_>| context.version == 0 && topics.is_empty();
     let mut topics = match request.topics.filter(|topics| !asks_for_all(topics)) {
@@ -71,9 +72,10 @@ pub(crate) async fn handle(
         cluster_id: Some(options.cluster_id.clone()),
         controller_id: options.node_id,
         topics,
-        cluster_authorized_operations: match request.include_cluster_authorized_operations {
-            true => CLUSTER_OPERATIONS_ALL,
-            false => OPERATIONS_NOT_ASKED,
+        cluster_authorized_operations: if request.include_cluster_authorized_operations {
+            CLUSTER_OPERATIONS_ALL
+        } else {
+            OPERATIONS_NOT_ASKED
         },
         ..Default::default()
     })
@@ -161,7 +163,7 @@ async fn create_missing(
     for (name, result) in missing.into_keys().zip(results) {
         match result {
             Ok(_) => {
-                info!(topic = name, peer = %context.connection.ends.peer, "created on first use")
+                debug!(topic = name, peer = %context.connection.ends.peer, "created on first use")
             }
             // Somebody else was faster, which is as good.
             Err(CreateStreamError::AlreadyExists) => {}

@@ -81,9 +81,10 @@ async fn begin(mut exchange: Exchange) -> Result<PendingAnswer, CloseReason> {
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
-        let reference = match exchange.context.version < TOPIC_IDS_FROM {
-            true => TopicRef::Name(&topic.name),
-            false => TopicRef::Id(topic.topic_id),
+        let reference = if exchange.context.version < TOPIC_IDS_FROM {
+            TopicRef::Name(&topic.name)
+        } else {
+            TopicRef::Id(topic.topic_id)
         };
         let stream = reference.resolve(exchange.context.broker()).map_err(Refusal::of);
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
