@@ -27,10 +27,8 @@ pub enum GroupError {
     GroupNotFound,
     /// The broker keeps as many groups as it may.
     TooManyGroups,
-    /// The member's metadata or assignment is larger than the broker keeps.
+    /// What the member says, or what the leader assigns, is larger than the broker keeps.
     TooLarge,
-    /// The request contradicts itself.
-    InvalidRequest,
     /// The group's log cannot be written or read now; later it may be.
     NotAvailable,
     /// The broker is stopping.

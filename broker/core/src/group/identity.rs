@@ -10,7 +10,11 @@ use std::sync::Arc;
 use weir_model::random::Random;
 
 /// Longest group id in bytes: Kafka's record keys store its length as a signed 16-bit number.
-pub const GROUP_ID_BYTES_MAX: usize = 32_767;
+pub const GROUP_ID_BYTES_MAX: usize = TEXT_BYTES_MAX;
+/// Longest text that Kafka's record formats and older requests can hold, in bytes.
+pub const TEXT_BYTES_MAX: usize = 32_767;
+/// How much of a client's name goes into its member id, in bytes.
+pub const NAME_IN_ID_BYTES_MAX: usize = 1_024;
 
 /// A group's name. Empty only where Kafka allows it: in commits and fetches of offsets.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,11 +60,13 @@ impl MemberId {
         (!text.is_empty()).then(|| MemberId(Arc::from(text)))
     }
 
-    /// A fresh id. As in Kafka it begins with the instance or client id, so that people can tell
-    /// members apart, and ends with a random UUID, so that nobody can guess another's.
+    /// A fresh id. As in Kafka it begins with the instance or client id (its first
+    /// [`NAME_IN_ID_BYTES_MAX`] bytes), so that people can tell members apart, and ends with a
+    /// random UUID, so that nobody can guess another's.
     pub fn fresh(name: &str, random: &dyn Random) -> MemberId {
         let mut bytes = [0u8; 16];
         random.fill(&mut bytes);
+        let name = name.get(..name.floor_char_boundary(NAME_IN_ID_BYTES_MAX)).unwrap_or(name);
         let id = uuid_text(u128::from_be_bytes(bytes));
         MemberId(Arc::from(format!("{name}-{id}")))
     }
@@ -131,6 +137,8 @@ mod tests {
         assert!(first.as_str().starts_with("billing-"));
         assert_eq!(first.as_str().len(), "billing-".len() + 36);
         assert_ne!(first, MemberId::fresh("billing", &random));
+        let long = MemberId::fresh(&"ü".repeat(TEXT_BYTES_MAX / 2), &random);
+        assert!(long.as_str().len() <= NAME_IN_ID_BYTES_MAX + 37, "it fits into a record");
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::group::classic::Client;
 use crate::group::identity::{GroupId, InstanceId, MemberId};
 use crate::group::offsets::{CommittedOffset, PartitionName};
 
-/// Most bytes of metadata and assignments that a group may log at once. Kafka's own limit is the
+/// Most bytes of members, metadata and assignments that a group may log at once. Kafka's own limit is the
 /// internal topic's largest batch, 1 MiB.
 pub const GROUP_IMAGE_BYTES_MAX: usize = 16 * MIB;
 
@@ -88,9 +88,14 @@ pub struct MemberImage {
 }
 
 impl GroupImage {
-    /// Bytes of metadata and assignments.
+    /// About how many bytes the record takes.
     pub fn stored_bytes(&self) -> usize {
-        let bytes_of = |member: &MemberImage| member.subscription.len() + member.assignment.len();
+        let bytes_of = |member: &MemberImage| {
+            let instance = member.instance.as_ref().map_or("", InstanceId::as_str);
+            let texts = [member.member.as_str(), instance, &member.client.id, &member.client.host];
+            let text_bytes: usize = texts.iter().map(|text| text.len()).sum();
+            text_bytes + member.subscription.len() + member.assignment.len()
+        };
         self.members.iter().map(bytes_of).sum()
     }
 }

@@ -12,25 +12,33 @@ use weir_model::time::{Clock, Moment};
 /// Wake-ups that are due some time, in order.
 #[derive(Debug)]
 pub(super) struct Timers<T> {
-    /// A sync lock: held for one insertion or removal, never across an await. The number keeps
-    /// wake-ups of one moment apart.
-    queue: Mutex<(BTreeMap<(Moment, u64), T>, u64)>,
+    /// A sync lock: held for one insertion or removal, never across an await.
+    queue: Mutex<Queue<T>>,
     earlier: Notify,
+}
+
+#[derive(Debug)]
+struct Queue<T> {
+    entries: BTreeMap<(Moment, u64), T>,
+    /// Keeps wake-ups of one moment apart.
+    pushed: u64,
 }
 
 impl<T> Default for Timers<T> {
     fn default() -> Timers<T> {
-        Timers { queue: Mutex::new((BTreeMap::new(), 0)), earlier: Notify::new() }
+        let queue = Queue { entries: BTreeMap::new(), pushed: 0 };
+        Timers { queue: Mutex::new(queue), earlier: Notify::new() }
     }
 }
 
 impl<T> Timers<T> {
     /// Has `target` come out of [`Timers::next`] at that moment.
     pub(super) fn push(&self, at: Moment, target: T) {
-        let (entries, next) = &mut *self.queue.lock();
-        *next += 1;
-        let is_first = entries.first_key_value().is_none_or(|((first, _), _)| at < *first);
-        entries.insert((at, *next), target);
+        let mut queue = self.queue.lock();
+        queue.pushed += 1;
+        let key = (at, queue.pushed);
+        let is_first = queue.entries.first_key_value().is_none_or(|(first, _)| key < *first);
+        queue.entries.insert(key, target);
         if is_first {
             self.earlier.notify_one();
         }
@@ -41,8 +49,8 @@ impl<T> Timers<T> {
         loop {
             let now = clock.moment();
             let wait = {
-                let (entries, _) = &mut *self.queue.lock();
-                match entries.first_entry() {
+                let mut queue = self.queue.lock();
+                match queue.entries.first_entry() {
                     None => None,
                     Some(first) if first.key().0 <= now => {
                         let ((at, _), target) = first.remove_entry();

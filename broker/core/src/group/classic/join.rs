@@ -8,7 +8,7 @@ use crate::group::classic::{
     Protocol,
 };
 use crate::group::error::GroupError;
-use crate::group::identity::{InstanceId, MemberId};
+use crate::group::identity::{InstanceId, MemberId, TEXT_BYTES_MAX};
 use crate::group::records::GroupRecord;
 use crate::group::state::{NotWritten, Reply, RequestId, Step, Then, refuse_join};
 
@@ -51,8 +51,7 @@ impl Classic {
         if !session_bounds.contains(&join.session_timeout) {
             return Err(GroupError::InvalidSessionTimeout);
         }
-        let too_large = |protocol: &Protocol| protocol.metadata.len() > METADATA_BYTES_MAX;
-        if join.protocols.len() > PROTOCOLS_MAX || join.protocols.iter().any(too_large) {
+        if !is_small(join) {
             return Err(GroupError::TooLarge);
         }
         let is_known = match (&join.member, &join.instance) {
@@ -244,6 +243,18 @@ impl Classic {
             skip_assignment: false,
         }
     }
+}
+
+/// Whether what the member says can be kept, in memory and in a record.
+fn is_small(join: &Join) -> bool {
+    let instance = join.instance.as_ref().map_or("", InstanceId::as_str);
+    let texts = [instance, &join.protocol_type, &join.client.id, &join.client.host];
+    let fits = |protocol: &Protocol| {
+        protocol.name.len() <= TEXT_BYTES_MAX && protocol.metadata.len() <= METADATA_BYTES_MAX
+    };
+    texts.iter().all(|text| text.len() <= TEXT_BYTES_MAX)
+        && join.protocols.len() <= PROTOCOLS_MAX
+        && join.protocols.iter().all(fits)
 }
 
 /// Answers a join whose client has sent another one: it no longer listens, or will join again.
