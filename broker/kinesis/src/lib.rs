@@ -1,1 +1,44 @@
-//! The Kinesis Data Streams dialect.
+//! The Kinesis Data Streams dialect: AWS's API on weir's log.
+//!
+//! A request is one HTTP POST whose `X-Amz-Target` header names an operation. It passes through the
+//! files of this crate from top to bottom:
+//!
+//! ```text
+//!   http                 sockets, HTTP/1.1 and HTTP/2, limits, deadlines
+//!   dispatch             the order of checks, the table of operations      auth   shape of SigV4
+//!   wire/                JSON or CBOR -> one tree of values
+//!   shape, convert, validate   what members an operation takes; AWS's texts when they are wrong
+//!   action/<operation>   one core call each, and the reply
+//!   errors               core errors -> AWS errors
+//! ```
+//!
+//! A stream's partition is shown as a shard ([`shard`]), a record's offset as a sequence number
+//! ([`sequence_number`]), a position in a shard as an iterator ([`shard_iterator`]). What a stream
+//! means (routing, quotas, retention) is the core's business and not decided here.
+
+#![forbid(unsafe_code)]
+
+mod action;
+mod auth;
+mod convert;
+mod dispatch;
+mod errors;
+mod http;
+mod incoming_record;
+mod input;
+mod log_text;
+mod page_token;
+mod sealed_token;
+mod sequence_number;
+mod service;
+mod shape;
+mod shard;
+mod shard_iterator;
+mod stalled;
+mod stream_reference;
+mod stream_settings;
+mod validate;
+mod wire;
+
+pub use http::{serve, serve_connection};
+pub use service::{KinesisOptions, KinesisService};

@@ -1,0 +1,161 @@
+//! CreateStream: makes a stream that routes by hash key.
+//!
+//! Inputs: `StreamName`, `ShardCount` (from 1; 4 for on-demand streams, whatever is asked),
+//! `StreamModeDetails`, `MaxRecordSizeInKiB`, `RecordDistributionStrategy`, `Tags`,
+//! `WarmThroughputMiBps`.
+//!
+//! Behaviour: answers when the stream is there, so it is ACTIVE at once where AWS's is CREATING for
+//! some seconds. It starts with 24 hours of retention, trims by record, and dates records by their
+//! arrival. The account's limits of open shards and on-demand streams hold.
+//!
+//! Gaps: tags are checked but not kept until the tag operations are served. `WarmThroughputMiBps` is
+//! accepted and has no effect. `RecordDistributionStrategy=AUTO` is refused. The rate of calls is not
+//! limited.
+
+use bytes::Bytes;
+use weir_core::stream::config::Overrides;
+use weir_core::stream::stream::{Intent, NewStream, Routing};
+use weir_model::ids::StreamName;
+
+use crate::action::describe_limits::AccountUse;
+use crate::action::{Action, Call};
+use crate::errors::{self, KinesisError};
+use crate::shape::{self, Kind, Member, Rule, Shape};
+use crate::stream_settings::{MODE_SETTING, RECORD_OVERHEAD_BYTES, StreamMode};
+
+/// Shards of a new on-demand stream: AWS's 4 MB/s to begin with.
+const ON_DEMAND_SHARDS: u32 = 4;
+
+const RETENTION_MS: &str = "86400000";
+
+static STREAM_MODE: Shape =
+    Shape { kind: Kind::Text, rules: &[Rule::OneOf(&["PROVISIONED", "ON_DEMAND"])] };
+static STREAM_MODE_DETAILS: Shape =
+    Shape { kind: Kind::Structure(&[Member::required("StreamMode", &STREAM_MODE)]), rules: &[] };
+static TAGS: Shape = Shape {
+    kind: Kind::Map,
+    rules: &[
+        Rule::LengthAtLeast(1),
+        Rule::LengthAtMost(200),
+        Rule::MapKeyLengths { min: 1, max: 128 },
+        Rule::MapValueLengths { min: 0, max: 256 },
+    ],
+};
+static WARM_THROUGHPUT: Shape = Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(0)] };
+static MAX_RECORD_SIZE: Shape =
+    Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(1024), Rule::ValueAtMost(10_240)] };
+static DISTRIBUTION: Shape =
+    Shape { kind: Kind::Text, rules: &[Rule::OneOf(&["AUTO", "USER_PARTITION_KEY"])] };
+
+pub(super) static ACTION: Action = Action {
+    name: "CreateStream",
+    members: &[
+        Member::required("StreamName", &shape::STREAM_NAME),
+        Member::optional("ShardCount", &shape::POSITIVE_INTEGER),
+        Member::optional("StreamModeDetails", &STREAM_MODE_DETAILS),
+        Member::optional("Tags", &TAGS),
+        Member::optional("WarmThroughputMiBps", &WARM_THROUGHPUT),
+        Member::optional("MaxRecordSizeInKiB", &MAX_RECORD_SIZE),
+        Member::optional("RecordDistributionStrategy", &DISTRIBUTION),
+    ],
+    run: |call| Box::pin(run(call)),
+};
+
+async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
+    let name = call.input.text("StreamName").unwrap_or_default();
+    let mode = mode(call);
+    let shards = shard_count(call, mode)?;
+    if call.input.text("RecordDistributionStrategy") == Some("AUTO") {
+        return Err(KinesisError::invalid_argument(
+            "RecordDistributionStrategy AUTO is not supported.",
+        ));
+    }
+    if call.broker().stream(name).is_some() {
+        return Err(KinesisError::stream_exists(name, call.account()));
+    }
+    check_account_limits(call, mode, shards)?;
+    let new = NewStream {
+        name: legal_name(name)?,
+        routing: Routing::ByHash,
+        partitions: u32::try_from(shards).unwrap_or(u32::MAX),
+        overrides: overrides(call, mode),
+        intent: Intent::Make,
+    };
+    for result in call.broker().create_streams(vec![new]).await {
+        result.map_err(|error| errors::create_stream_error(&error, name, call.account()))?;
+    }
+    Ok(Bytes::new())
+}
+
+fn mode(call: &Call<'_>) -> StreamMode {
+    let details = call.input.structure("StreamModeDetails");
+    match details.and_then(|details| details.text("StreamMode")) {
+        Some("ON_DEMAND") => StreamMode::OnDemand,
+        _ => StreamMode::Provisioned,
+    }
+}
+
+fn shard_count(call: &Call<'_>, mode: StreamMode) -> Result<u64, KinesisError> {
+    match (mode, call.input.integer("ShardCount")) {
+        (StreamMode::OnDemand, _) => Ok(u64::from(ON_DEMAND_SHARDS)),
+        (StreamMode::Provisioned, Some(count)) => Ok(count.unsigned_abs()),
+        // The model makes it optional for the sake of on-demand streams; the sentence is ours.
+        (StreamMode::Provisioned, None) => Err(KinesisError::invalid_argument(
+            "ShardCount is required for a stream in PROVISIONED mode.",
+        )),
+    }
+}
+
+/// The API's pattern lets a few names pass that are no stream names here.
+fn legal_name(name: &str) -> Result<StreamName, KinesisError> {
+    let legal = StreamName::new(name).ok();
+    legal.filter(|name| !name.is_internal()).ok_or_else(|| {
+        KinesisError::invalid_argument(format!(
+            "Stream name {name} is reserved: '.', '..' and names that begin with '__' cannot be used."
+        ))
+    })
+}
+
+fn check_account_limits(
+    call: &Call<'_>,
+    mode: StreamMode,
+    shards: u64,
+) -> Result<(), KinesisError> {
+    let account = AccountUse::of(call);
+    let limits = call.service.options();
+    let (shard_limit, name) = (u64::from(limits.shard_limit), call.account());
+    if account.open_shards + shards > shard_limit {
+        let (region, count) = (call.region, account.open_shards);
+        return Err(KinesisError::limit_exceeded(format!(
+            "This request would exceed the shard limit for the account {name} in {region}. \
+             Current shard count for the account: {count}. Limit: {shard_limit}. \
+             Number of additional shards that would have resulted from this request: {shards}. \
+             Refer to the AWS Service Limits page \
+             (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) \
+             for current limits and how to request higher limits."
+        )));
+    }
+    let on_demand_limit = u64::from(limits.on_demand_stream_limit);
+    if mode == StreamMode::OnDemand && account.on_demand_streams >= on_demand_limit {
+        return Err(KinesisError::limit_exceeded(format!(
+            "This request would exceed the limit of {on_demand_limit} on-demand streams \
+             for the account {name} in {}.",
+            call.region
+        )));
+    }
+    Ok(())
+}
+
+fn overrides(call: &Call<'_>, mode: StreamMode) -> Overrides {
+    let mut overrides = Overrides::new();
+    let mut set = |name: &str, value: String| overrides.insert(name.to_owned(), value);
+    set("retention.ms", RETENTION_MS.to_owned());
+    set("weir.trim", "record".to_owned());
+    set("message.timestamp.type", "LogAppendTime".to_owned());
+    set(MODE_SETTING, mode.name().to_owned());
+    if let Some(kib) = call.input.integer("MaxRecordSizeInKiB") {
+        let bytes = kib * 1024 + RECORD_OVERHEAD_BYTES;
+        set("max.message.bytes", bytes.to_string());
+    }
+    overrides
+}

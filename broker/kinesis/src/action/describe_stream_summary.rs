@@ -1,0 +1,45 @@
+//! DescribeStreamSummary: a stream without its shards.
+//!
+//! Inputs: the stream.
+//!
+//! Gaps: as DescribeStream's; there are no consumers, warm throughput, channels or queues to count.
+
+use bytes::Bytes;
+
+use crate::action::describe_stream::write_stream_members;
+use crate::action::{Action, Call};
+use crate::errors::KinesisError;
+use crate::shape::{self, Member};
+use crate::stream_reference::find_stream;
+use crate::stream_settings::max_record_kib;
+
+pub(super) static ACTION: Action = Action {
+    name: "DescribeStreamSummary",
+    members: &[
+        Member::optional("StreamName", &shape::STREAM_NAME),
+        Member::optional("StreamARN", &shape::STREAM_ARN),
+        Member::optional("StreamId", &shape::STREAM_ID),
+    ],
+    run: |call| Box::pin(run(call)),
+};
+
+async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
+    let stream = find_stream(call)?;
+    let partitions = stream.partitions();
+    let mut open_shards = 0;
+    for partition in partitions.iter() {
+        open_shards += u64::from(partition.closed_at().is_none());
+    }
+    let mut writer = call.writer();
+    writer.begin_map();
+    writer.name("StreamDescriptionSummary");
+    writer.begin_map();
+    write_stream_members(&mut writer, call, &stream);
+    writer.integer_member("OpenShardCount", open_shards);
+    writer.integer_member("ConsumerCount", 0);
+    let max_record_kib = max_record_kib(&stream.config());
+    writer.integer_member("MaxRecordSizeInKiB", max_record_kib as u64);
+    writer.end_map();
+    writer.end_map();
+    Ok(writer.into_bytes())
+}

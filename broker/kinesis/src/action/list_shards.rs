@@ -1,0 +1,248 @@
+//! ListShards: the shards of a stream, a page at a time, filtered by lineage and time.
+//!
+//! Inputs: the stream or `NextToken` but not both; `ExclusiveStartShardId`, `MaxResults` (default
+//! 1,000), `StreamCreationTimestamp` (must be the stream's own), `ShardFilter`.
+//!
+//! Behaviour: closed shards are listed until their records have expired. The token remembers the
+//! stream, the filter and the last shard, and is good for 300 s.
+//!
+//! | filter | shards |
+//! |---|---|
+//! | none, FROM_TRIM_HORIZON | all that still may hold records |
+//! | AFTER_SHARD_ID | those behind `ShardId` |
+//! | AT_LATEST | open now |
+//! | AT_TRIM_HORIZON, AT_TIMESTAMP | open at that time |
+//! | FROM_TIMESTAMP | open at that time or later |
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_core::partition::partition::Partition;
+use weir_core::stream::stream::Stream;
+use weir_model::time::Timestamp;
+
+use crate::action::describe_stream::start_shard;
+use crate::action::{Action, Call};
+use crate::errors::KinesisError;
+use crate::page_token;
+use crate::sealed_token::Purpose;
+use crate::shape::{self, Kind, Member, Rule, Shape};
+use crate::shard::{ShardId, write_shard};
+use crate::stream_reference::find_stream;
+
+const MAX_RESULTS_DEFAULT: usize = 1_000;
+
+static FILTER_TYPE: Shape = Shape {
+    kind: Kind::Text,
+    rules: &[Rule::OneOf(&[
+        "AFTER_SHARD_ID",
+        "AT_TRIM_HORIZON",
+        "FROM_TRIM_HORIZON",
+        "AT_LATEST",
+        "AT_TIMESTAMP",
+        "FROM_TIMESTAMP",
+    ])],
+};
+static FILTER: Shape = Shape {
+    kind: Kind::Structure(&[
+        Member::required("Type", &FILTER_TYPE),
+        Member::optional("ShardId", &shape::SHARD_ID),
+        Member::optional("Timestamp", &shape::TIMESTAMP),
+    ]),
+    rules: &[],
+};
+
+pub(super) static ACTION: Action = Action {
+    name: "ListShards",
+    members: &[
+        Member::optional("StreamName", &shape::STREAM_NAME),
+        Member::optional("NextToken", &shape::NEXT_TOKEN),
+        Member::optional("ExclusiveStartShardId", &shape::SHARD_ID),
+        Member::optional("MaxResults", &shape::LIMIT),
+        Member::optional("StreamCreationTimestamp", &shape::TIMESTAMP),
+        Member::optional("ShardFilter", &FILTER),
+        Member::optional("StreamARN", &shape::STREAM_ARN),
+        Member::optional("StreamId", &shape::STREAM_ID),
+    ],
+    run: |call| Box::pin(run(call)),
+};
+
+async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
+    let names_stream =
+        call.input.text("StreamName").is_some() || call.input.text("StreamARN").is_some();
+    let listing = match (call.input.text("NextToken"), names_stream) {
+        (Some(_), true) => {
+            return Err(KinesisError::invalid_argument(
+                "NextToken and StreamName cannot be provided together.",
+            ));
+        }
+        (None, false) => {
+            return Err(KinesisError::invalid_argument(
+                "Either NextToken or StreamName should be provided.",
+            ));
+        }
+        (Some(token), false) => Listing::continued(call, token)?,
+        (None, true) => Listing::begun(call)?,
+    };
+    let limit = call
+        .input
+        .integer("MaxResults")
+        .map_or(MAX_RESULTS_DEFAULT, |limit| usize::try_from(limit).unwrap_or(MAX_RESULTS_DEFAULT));
+    Ok(listing.page(call, limit))
+}
+
+/// What is listed: a stream's shards that pass the filter, behind `after`.
+struct Listing {
+    stream: Arc<Stream>,
+    filter: Filter,
+    after: Option<ShardId>,
+}
+
+/// Which shards pass, as two conditions on their life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Filter {
+    /// Made at this time or before; none: at any time.
+    created_by: Option<Timestamp>,
+    /// Open after this time; none: open now.
+    open_after: Option<Timestamp>,
+}
+
+impl Filter {
+    fn lets_pass(self, partition: &Partition) -> bool {
+        let created = self.created_by.is_none_or(|time| partition.created <= time);
+        let open = match (partition.closed_at(), self.open_after) {
+            (None, _) => true,
+            (Some(closed), Some(time)) => closed.time > time,
+            (Some(_), None) => false,
+        };
+        created && open
+    }
+}
+
+impl Listing {
+    /// The first page, as the request asks for it.
+    fn begun(call: &Call<'_>) -> Result<Listing, KinesisError> {
+        let stream = find_stream(call)?;
+        if let Some(created) = call.input.timestamp("StreamCreationTimestamp")
+            && created.as_seconds() != stream.created.as_seconds()
+        {
+            let (name, account) = (stream.name.as_str(), call.account());
+            return Err(KinesisError::stream_not_found(name, account));
+        }
+        let horizon = trim_horizon(&stream, call.now());
+        let mut after = start_shard(call, &stream)?;
+        let all = Filter { created_by: None, open_after: Some(horizon) };
+        let Some(asked) = call.input.structure("ShardFilter") else {
+            let filter = all;
+            return Ok(Listing { stream, filter, after });
+        };
+        let kind = asked.text("Type").unwrap_or_default();
+        let time = || {
+            asked.timestamp("Timestamp").ok_or_else(|| {
+                KinesisError::invalid_argument(format!(
+                    "Timestamp is required for a ShardFilter of type {kind}."
+                ))
+            })
+        };
+        let open_at = |time: Timestamp| Filter {
+            created_by: Some(time),
+            open_after: Some(time.max(horizon)),
+        };
+        let filter = match kind {
+            "AFTER_SHARD_ID" => {
+                let text = asked.text("ShardId").ok_or_else(|| {
+                    KinesisError::invalid_argument(format!(
+                        "ShardId is required for a ShardFilter of type {kind}."
+                    ))
+                })?;
+                let shard = ShardId::parse(text).map_err(|_| {
+                    KinesisError::could_not_find_shard(text, stream.name.as_str(), call.account())
+                })?;
+                after = after.max(Some(shard));
+                all
+            }
+            "AT_LATEST" => Filter { created_by: None, open_after: None },
+            // A stream younger than its retention has its first shards at its horizon.
+            "AT_TRIM_HORIZON" => open_at(horizon.max(stream.created)),
+            "AT_TIMESTAMP" => open_at(time()?),
+            "FROM_TIMESTAMP" => Filter { created_by: None, open_after: Some(time()?.max(horizon)) },
+            _ => all,
+        };
+        Ok(Listing { stream, filter, after })
+    }
+
+    fn page(&self, call: &Call<'_>, limit: usize) -> Bytes {
+        let partitions = self.stream.partitions();
+        let mut listed = partitions.iter().filter(|partition| {
+            let shard = ShardId(partition.id.index);
+            self.after.is_none_or(|after| shard > after) && self.filter.lets_pass(partition)
+        });
+        let mut writer = call.writer();
+        writer.begin_map();
+        writer.name("Shards");
+        writer.begin_list();
+        let mut last = self.after;
+        for partition in listed.by_ref().take(limit) {
+            write_shard(&mut writer, partition);
+            last = Some(ShardId(partition.id.index));
+        }
+        writer.end_list();
+        if listed.next().is_some() {
+            let position = self.position_after(last);
+            let (key, now) = (call.token_key(), call.now());
+            let token = page_token::seal(key, Purpose::ListShards, now, &position);
+            writer.text_member("NextToken", &token);
+        }
+        writer.end_map();
+        writer.into_bytes()
+    }
+
+    /// The page token's text: stream id, created by, open after, last shard; `-` for none.
+    fn position_after(&self, last: Option<ShardId>) -> String {
+        let time = |time: Option<Timestamp>| {
+            time.map_or_else(|| "-".to_owned(), |time| time.as_millis().to_string())
+        };
+        format!(
+            "{} {} {} {}",
+            self.stream.id,
+            time(self.filter.created_by),
+            time(self.filter.open_after),
+            last.map_or_else(|| "-".to_owned(), |shard| shard.0.to_string()),
+        )
+    }
+
+    /// The page that a token stands for.
+    fn continued(call: &Call<'_>, token: &str) -> Result<Listing, KinesisError> {
+        let position = page_token::open(call.token_key(), Purpose::ListShards, call.now(), token)?;
+        let invalid = || KinesisError::invalid_argument("Invalid NextToken.");
+        let mut parts = position.split(' ');
+        let mut part = || parts.next().ok_or_else(invalid);
+        let id = part()?.parse().map_err(|_| invalid())?;
+        let time = |text: &str| match text {
+            "-" => Ok(None),
+            text => text
+                .parse()
+                .map(|millis| Some(Timestamp::from_millis(millis)))
+                .map_err(|_| invalid()),
+        };
+        let filter = Filter { created_by: time(part()?)?, open_after: time(part()?)? };
+        let after = match part()? {
+            "-" => None,
+            text => Some(ShardId::parse(text).map_err(|_| invalid())?),
+        };
+        // The token cannot name a stream that is gone: nothing tells which one it was.
+        let stream = call.broker().stream_by_id(id).ok_or_else(invalid)?;
+        Ok(Listing { stream, filter, after })
+    }
+}
+
+/// The time before which the stream's records have expired.
+fn trim_horizon(stream: &Stream, now: Timestamp) -> Timestamp {
+    match stream.config().retention_ms {
+        None => Timestamp::from_millis(0),
+        Some(retention_ms) => {
+            let back = i64::try_from(retention_ms).unwrap_or(i64::MAX);
+            now.plus_millis(back.saturating_neg())
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The operations: one file each, which opens with its contract.
+//!
+//! An [`Action`] is a row of the dispatch table: the operation's name, its members' shapes, and what
+//! it does. By the time it runs, the members have their types and satisfy their constraints. It
+//! calls the core once and writes its reply. A new operation is one file here and one line in
+//! [`ACTIONS`].
+
+mod create_stream;
+mod delete_stream;
+mod describe_limits;
+mod describe_stream;
+mod describe_stream_summary;
+mod get_records;
+mod get_shard_iterator;
+mod list_shards;
+mod list_streams;
+mod put_record;
+mod put_records;
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use weir_core::broker::Broker;
+use weir_core::metrics::RequestMetrics;
+use weir_model::time::Timestamp;
+
+use crate::errors::KinesisError;
+use crate::input::Input;
+use crate::service::KinesisService;
+use crate::shape::Member;
+use crate::wire::{Encoding, ReplyWriter};
+
+/// Every operation that is served. The model's other operations answer as unknown ones do.
+pub(crate) static ACTIONS: &[&Action] = &[
+    &create_stream::ACTION,
+    &delete_stream::ACTION,
+    &describe_limits::ACTION,
+    &describe_stream::ACTION,
+    &describe_stream_summary::ACTION,
+    &get_records::ACTION,
+    &get_shard_iterator::ACTION,
+    &list_shards::ACTION,
+    &list_streams::ACTION,
+    &put_record::ACTION,
+    &put_records::ACTION,
+];
+
+/// One operation.
+pub(crate) struct Action {
+    /// Its name, as in `X-Amz-Target: Kinesis_20131202.<name>`.
+    pub(crate) name: &'static str,
+    /// What its input is made of.
+    pub(crate) members: &'static [Member],
+    /// What it does; the reply is a body in the call's encoding, empty for operations that answer
+    /// nothing (AWS sends no bytes then, not `{}`).
+    pub(crate) run: Run,
+}
+
+/// An operation's work.
+pub(crate) type Run =
+    for<'c> fn(
+        &'c Call<'c>,
+    ) -> Pin<Box<dyn Future<Output = Result<Bytes, KinesisError>> + Send + 'c>>;
+
+/// A request that has passed all checks.
+pub(crate) struct Call<'c> {
+    pub(crate) service: &'c KinesisService,
+    /// The members.
+    pub(crate) input: Input<'c>,
+    /// The body that the members may be slices of.
+    pub(crate) body: &'c Bytes,
+    /// The encoding of the body and of the reply.
+    pub(crate) encoding: Encoding,
+    /// The region that the request was signed for, for ARNs.
+    pub(crate) region: &'c str,
+    /// Who asks.
+    pub(crate) peer: SocketAddr,
+    /// What this operation counts.
+    pub(crate) metrics: &'c RequestMetrics,
+}
+
+impl Call<'_> {
+    pub(crate) fn broker(&self) -> &Broker {
+        self.service.broker()
+    }
+
+    pub(crate) fn account(&self) -> &str {
+        &self.broker().options().account_id
+    }
+
+    pub(crate) fn token_key(&self) -> &[u8; 32] {
+        self.broker().sealing_key()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.broker().clock().now()
+    }
+
+    pub(crate) fn writer(&self) -> ReplyWriter {
+        ReplyWriter::new(self.encoding)
+    }
+}

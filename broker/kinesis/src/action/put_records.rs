@@ -1,0 +1,155 @@
+//! PutRecords: up to 500 records, each into the shard that its key belongs to.
+//!
+//! Inputs: the stream, `Records` (1 to 500 of `Data`, `PartitionKey`, `ExplicitHashKey`), `DryRun`.
+//!
+//! Behaviour: what is wrong with one record's members, or with the request's size (10 MiB of keys and
+//! data), refuses the whole request. Otherwise each record has an answer of its own, in order: its
+//! shard and number, or `ErrorCode` and `ErrorMessage` when its shard is over its quota or could not
+//! write; the status is 200 then too. Answers when every record is kept or refused.
+//!
+//! Gaps: as PutRecord's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::error;
+use weir_core::error::AppendError;
+use weir_core::partition::partition::Partition;
+use weir_core::routing::route::{RoutedPlace, RoutedRecord};
+use weir_core::stream::stream::Stream;
+
+use crate::action::{Action, Call};
+use crate::errors::{self, ErrorKind, KinesisError};
+use crate::incoming_record::{check_record_size, routed_record, size_bytes};
+use crate::sequence_number::SequenceNumber;
+use crate::shape::{self, Kind, Member, Rule, Shape};
+use crate::shard::ShardId;
+use crate::stream_reference::find_stream;
+use crate::wire::ReplyWriter;
+
+/// Most bytes of keys and data in one request.
+const REQUEST_DATA_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// What a record's error says when the broker is at fault.
+const INTERNAL_FAILURE_TEXT: &str = "Internal service failure.";
+
+static ENTRY: Shape = Shape {
+    kind: Kind::Structure(&[
+        Member::required("Data", &shape::DATA),
+        Member::optional("ExplicitHashKey", &shape::HASH_KEY),
+        Member::required("PartitionKey", &shape::PARTITION_KEY),
+    ]),
+    rules: &[],
+};
+static RECORDS: Shape =
+    Shape { kind: Kind::List(&ENTRY), rules: &[Rule::LengthAtLeast(1), Rule::LengthAtMost(500)] };
+
+pub(super) static ACTION: Action = Action {
+    name: "PutRecords",
+    members: &[
+        Member::required("Records", &RECORDS),
+        Member::optional("StreamName", &shape::STREAM_NAME),
+        Member::optional("StreamARN", &shape::STREAM_ARN),
+        Member::optional("StreamId", &shape::STREAM_ID),
+        Member::optional("DryRun", &shape::BOOLEAN),
+    ],
+    run: |call| Box::pin(run(call)),
+};
+
+async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
+    let stream = find_stream(call)?;
+    let records = records(call, &stream)?;
+    if call.input.is_true("DryRun") {
+        return Err(KinesisError::dry_run_succeeded());
+    }
+    call.metrics.records_in.add(records.len() as u64);
+    let results = call.broker().append_routed(&stream, &records).await;
+    if stream.is_deleted() {
+        let (name, account) = (stream.name.as_str(), call.account());
+        return Err(KinesisError::stream_not_found(name, account));
+    }
+    Ok(reply(call, &stream, &results))
+}
+
+fn records(call: &Call<'_>, stream: &Stream) -> Result<Vec<RoutedRecord>, KinesisError> {
+    let mut records = Vec::with_capacity(500);
+    let mut request_bytes = 0;
+    for members in call.input.structures("Records") {
+        let record = routed_record(call, &members)?;
+        check_record_size(call, stream, &record)?;
+        request_bytes += size_bytes(&record);
+        records.push(record);
+    }
+    if request_bytes > REQUEST_DATA_BYTES_MAX {
+        return Err(KinesisError::invalid_argument("Records size exceeds 10 MB limit"));
+    }
+    Ok(records)
+}
+
+fn reply(call: &Call<'_>, stream: &Stream, results: &[Result<RoutedPlace, AppendError>]) -> Bytes {
+    // Some 130 bytes for each record.
+    let mut writer = ReplyWriter::with_capacity(call.encoding, 256 + results.len() * 160);
+    let partitions = stream.partitions();
+    let mut failures = Failures::default();
+    writer.begin_map();
+    writer.name("Records");
+    writer.begin_list();
+    for result in results {
+        writer.begin_map();
+        match result {
+            Ok(place) => write_place(&mut writer, &partitions, place),
+            Err(error) => {
+                let error = errors::append_error(error, stream, call.account());
+                writer.text_member("ErrorCode", error.kind.name());
+                let message = error.message.as_deref().unwrap_or(INTERNAL_FAILURE_TEXT);
+                writer.text_member("ErrorMessage", message);
+                failures.add(error);
+            }
+        }
+        writer.end_map();
+    }
+    writer.end_list();
+    writer.integer_member("FailedRecordCount", failures.count);
+    writer.end_map();
+    failures.report(call);
+    writer.into_bytes()
+}
+
+fn write_place(writer: &mut ReplyWriter, partitions: &[Arc<Partition>], place: &RoutedPlace) {
+    let partition = partitions
+        .get(place.partition.as_usize())
+        .expect("a record is placed in a partition that exists, and none ever vanishes");
+    let number = SequenceNumber::of_record(partition, place.epoch, place.offset, place.timestamp);
+    writer.text_member("SequenceNumber", &number.to_string());
+    writer.text_member("ShardId", &ShardId(place.partition).to_string());
+}
+
+/// The records that were refused: how many, and the first of each kind of reason for the log.
+#[derive(Default)]
+struct Failures {
+    count: u64,
+    reasons: BTreeMap<&'static str, KinesisError>,
+}
+
+impl Failures {
+    fn add(&mut self, error: KinesisError) {
+        self.count += 1;
+        self.reasons.entry(error.kind.name()).or_insert(error);
+    }
+
+    fn report(&self, call: &Call<'_>) {
+        if self.count > 0 {
+            call.metrics.errors.add(1);
+        }
+        for reason in self.reasons.values() {
+            if reason.kind == ErrorKind::ProvisionedThroughputExceeded {
+                let why = reason.message.as_deref().unwrap_or_default();
+                call.service.log_throttle(call, why);
+            } else {
+                let cause = reason.cause.as_deref().or(reason.message.as_deref());
+                error!(peer = %call.peer, count = self.count, cause, "kinesis records not written");
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! From a request with its body to an answer: the order in which AWS checks things.
+//!
+//! | step | what fails | answer |
+//! |---|---|---|
+//! | 1 | not POST | 403, XML: cannot tell the operation |
+//! | 2 | no body | `SerializationException`, or `UnknownOperationException` if the target is wrong too |
+//! | 3 | media type is neither JSON 1.1 nor CBOR 1.1 | 403 without a target, else 404, both XML; plain `application/json` gets an answer of its own |
+//! | 4 | body is not well formed, or no map or list | `SerializationException`, no message |
+//! | 5 | target names no operation | `UnknownOperationException` |
+//! | 6 | signature absent or incomplete ([`auth`]) | `MissingAuthenticationToken…`, `IncompleteSignature…`, `InvalidSignature…` |
+//! | 7 | a member has the wrong type ([`convert`](crate::convert)) | `SerializationException` |
+//! | 8 | a member violates a constraint ([`validate`](crate::validate)) | `ValidationException` |
+//! | 9 | the operation itself | its own errors |
+//!
+//! A preflight request of a browser is answered before all of them, in [`http`](crate::http).
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use hyper::header::CONTENT_TYPE;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method};
+use tracing::{debug, error, warn};
+use weir_core::metrics::RequestMetrics;
+
+use crate::action::{Action, Call};
+use crate::errors::{ErrorKind, KinesisError};
+use crate::input::Input;
+use crate::log_text::for_log;
+use crate::service::KinesisService;
+use crate::wire::{self, Encoding, Value};
+use crate::{auth, convert, validate};
+
+/// The part of the target before the dot.
+const SERVICE: &str = "Kinesis_20131202";
+
+/// What goes back, apart from the headers that all answers have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) media_type: Option<&'static str>,
+    pub(crate) body: Bytes,
+}
+
+/// Checks a request and runs its operation.
+pub(crate) async fn dispatch(
+    service: &KinesisService,
+    peer: SocketAddr,
+    head: &Parts,
+    body: &Bytes,
+) -> Answer {
+    let target = header_text(&head.headers, "x-amz-target");
+    let action = find_action(service, target);
+    let encoding = match check_transport(head, target, action.is_some(), body) {
+        Ok(encoding) => encoding,
+        Err(answer) => {
+            warn!(%peer, target = for_log(target), status = answer.status, "kinesis request refused");
+            return answer;
+        }
+    };
+    if let Some((_, metrics)) = action {
+        metrics.requests.add(1);
+        metrics.bytes_in.add(body.len() as u64);
+    }
+    let request = Request { service, peer, head, body, encoding, action };
+    let (status, reply) = match request.run().await {
+        Ok(reply) => (200, reply),
+        Err(error) => {
+            log_error(&error, peer, target);
+            if let Some((_, metrics)) = action {
+                metrics.errors.add(1);
+            }
+            (error.kind.status(), error.body(encoding))
+        }
+    };
+    if let Some((_, metrics)) = action {
+        metrics.bytes_out.add(reply.len() as u64);
+    }
+    Answer { status, media_type: Some(encoding.media_type()), body: reply }
+}
+
+fn find_action<'s>(
+    service: &'s KinesisService,
+    target: &str,
+) -> Option<(&'static Action, &'s RequestMetrics)> {
+    let (api, operation) = target.split_once('.')?;
+    if api == SERVICE { service.action(operation) } else { None }
+}
+
+/// Steps 1 to 3: what is decided before anything of the body is understood.
+fn check_transport(
+    head: &Parts,
+    target: &str,
+    target_is_known: bool,
+    body: &Bytes,
+) -> Result<Encoding, Answer> {
+    if head.method != Method::POST {
+        return Err(undetermined_operation());
+    }
+    let content_type = header_text(&head.headers, CONTENT_TYPE.as_str());
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let encoding = Encoding::of_media_type(media_type);
+    if body.is_empty() {
+        let error = match target_is_known {
+            true => KinesisError::malformed_body(),
+            false => KinesisError::unknown_operation(),
+        };
+        return Err(error_answer(&error, encoding.unwrap_or(Encoding::Cbor)));
+    }
+    match encoding {
+        Some(encoding) => Ok(encoding),
+        None if media_type.eq_ignore_ascii_case("application/json") => Err(plain_json(body)),
+        None if target.split_once('.').is_none() => Err(undetermined_operation()),
+        None => Err(Answer {
+            status: 404,
+            media_type: None,
+            body: Bytes::from_static(b"<UnknownOperationException/>\n"),
+        }),
+    }
+}
+
+/// A request whose transport is in order.
+struct Request<'r> {
+    service: &'r KinesisService,
+    peer: SocketAddr,
+    head: &'r Parts,
+    body: &'r Bytes,
+    encoding: Encoding,
+    action: Option<(&'static Action, &'r RequestMetrics)>,
+}
+
+impl Request<'_> {
+    /// Steps 4 to 9.
+    async fn run(&self) -> Result<Bytes, KinesisError> {
+        let tree =
+            wire::parse(self.encoding, self.body).map_err(|_| KinesisError::malformed_body())?;
+        if !matches!(tree, Value::Map(_) | Value::List(_)) {
+            return Err(KinesisError::malformed_body());
+        }
+        let (action, metrics) = self.action.ok_or_else(KinesisError::unknown_operation)?;
+        let region = auth::check(&self.head.headers, self.head.uri.query())?;
+        let members = convert::convert_input(tree, action.members, self.encoding)?;
+        let input = Input::new(&members);
+        validate::validate(&input, action.members)?;
+        let call = Call {
+            service: self.service,
+            input,
+            body: self.body,
+            encoding: self.encoding,
+            region: region.as_deref().unwrap_or(&self.service.options().region),
+            peer: self.peer,
+            metrics,
+        };
+        let result = (action.run)(&call).await;
+        if let Err(error) = &result
+            && error.kind == ErrorKind::ProvisionedThroughputExceeded
+        {
+            let why = error.message.as_deref().unwrap_or_default();
+            self.service.log_throttle(&call, why);
+        }
+        result
+    }
+}
+
+fn log_error(error: &KinesisError, peer: SocketAddr, target: &str) {
+    let kind = error.kind.name();
+    let target = for_log(target);
+    let why = for_log(error.message.as_deref().unwrap_or_default());
+    match error.kind {
+        ErrorKind::InternalFailure => {
+            let cause = error.cause.as_deref().unwrap_or_default();
+            error!(%peer, target, cause, "kinesis request failed");
+        }
+        // The throttle log has said it, or will.
+        ErrorKind::ProvisionedThroughputExceeded => {}
+        _ if error.kind.is_malformed_request() => {
+            warn!(%peer, target, kind, why, "kinesis request refused");
+        }
+        _ => debug!(%peer, target, kind, why, "kinesis request answered with an error"),
+    }
+}
+
+fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default()
+}
+
+fn error_answer(error: &KinesisError, encoding: Encoding) -> Answer {
+    Answer {
+        status: error.kind.status(),
+        media_type: Some(encoding.media_type()),
+        body: error.body(encoding),
+    }
+}
+
+/// AWS's front door, when it cannot tell what is wanted. Without a content type, as there.
+fn undetermined_operation() -> Answer {
+    Answer {
+        status: 403,
+        media_type: None,
+        body: Bytes::from_static(
+            b"<AccessDeniedException>\n  \
+              <Message>Unable to determine service/operation name to be authorized</Message>\n\
+              </AccessDeniedException>\n",
+        ),
+    }
+}
+
+/// `application/json` reaches another protocol of AWS's server, which knows no operations.
+fn plain_json(body: &Bytes) -> Answer {
+    let (status, text) = match wire::parse(Encoding::Json, body) {
+        Ok(Value::Map(_) | Value::List(_)) => (
+            404,
+            r#"{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException"},"Version":"1.0"}"#,
+        ),
+        _ => (
+            400,
+            r#"{"Output":{"__type":"com.amazon.coral.service#SerializationException"},"Version":"1.0"}"#,
+        ),
+    };
+    Answer {
+        status,
+        media_type: Some("application/json"),
+        body: Bytes::from_static(text.as_bytes()),
+    }
+}

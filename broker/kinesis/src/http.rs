@@ -1,0 +1,343 @@
+//! HTTP: sockets, HTTP/1.1 and HTTP/2 without TLS on one port, limits and deadlines.
+//!
+//! SDKs differ: JavaScript and asynchronous Java open HTTP/2 by prior knowledge, the others speak
+//! HTTP/1.1; the first bytes of a connection tell which. The path is ignored, as AWS ignores it.
+//!
+//! | limit | |
+//! |---|---|
+//! | headers | 16 KiB, 100 of them |
+//! | body | 16 MiB: PutRecords' 10 MiB in base64, and some more |
+//! | a body's pace | 1 KiB/s on average, never still for 5 s |
+//! | bodies in memory | 256 MiB for the whole service; a request waits for its share before it is read |
+//! | streams of an HTTP/2 connection | 100 |
+//! | connections | 10,000; further ones wait to be accepted |
+//!
+//! What a request means is [`dispatch`](crate::dispatch)'s business. A browser's preflight request is
+//! answered here.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Body;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+use weir_core::metrics::Dialect;
+use weir_model::random::Random;
+
+use crate::dispatch::dispatch;
+use crate::service::KinesisService;
+use crate::stalled::Stalled;
+
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+const STREAMS_PER_CONNECTION_MAX: u32 = 100;
+const CONNECTIONS_MAX: usize = 10_000;
+const HEADER_READ_TIME_MAX: Duration = Duration::from_secs(75);
+const BODY_STILL_TIME_MAX: Duration = Duration::from_secs(5);
+const BODY_BYTES_PER_SECOND_MIN: u64 = 1024;
+/// Also hyper's buffer for reading, so that a body is not read in tiny pieces; the headers' own
+/// limit is checked after they were parsed.
+const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// How long to wait when the system has no descriptor left for a new connection.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const EXTENDED_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
+    "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date",
+);
+
+/// Serves all connections of a listener until `shutdown` completes, then stops accepting, lets every
+/// request that has begun be answered, and returns.
+pub async fn serve(
+    listener: TcpListener,
+    service: Arc<KinesisService>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let (stop, stopped) = watch::channel(false);
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            (slot, accepted) = accept(&listener, &slots) => match accepted {
+                Ok((socket, peer)) => {
+                    // Replies are written whole; waiting for more to send only delays them.
+                    if let Err(error) = socket.set_nodelay(true) {
+                        debug!(%peer, %error, "could not switch off nagle's algorithm");
+                    }
+                    let (service, stopped) = (Arc::clone(&service), stopped.clone());
+                    connections.spawn(async move {
+                        serve_connection(socket, peer, service, stopped).await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "could not accept a kinesis connection");
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    stop.send_replace(true);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (Option<OwnedSemaphorePermit>, std::io::Result<(tokio::net::TcpStream, SocketAddr)>) {
+    // The semaphore is never closed, so there always is a slot in the end.
+    let slot = Arc::clone(slots).acquire_owned().await.ok();
+    (slot, listener.accept().await)
+}
+
+/// Serves one connection, with or without TLS around it, until the client closes it, it fails, or
+/// `stopped` turns true and its last answer is sent.
+pub async fn serve_connection<IO>(
+    io: IO,
+    peer: SocketAddr,
+    service: Arc<KinesisService>,
+    mut stopped: watch::Receiver<bool>,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let _open = service.broker().metrics().connection(Dialect::Kinesis);
+    let builder = connection_builder();
+    let answer = service_fn(move |request| {
+        let service = Arc::clone(&service);
+        async move { Ok::<_, Infallible>(service.answer(peer, request).await) }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Stalled::new(io)), answer));
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = turned_true(&mut stopped) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        debug!(%peer, error, "kinesis connection ended");
+    }
+}
+
+/// Waits until the value is true, or nobody is left to make it so.
+async fn turned_true(stopped: &mut watch::Receiver<bool>) {
+    while !*stopped.borrow_and_update() {
+        if stopped.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn connection_builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_TIME_MAX)
+        .max_buf_size(READ_BUFFER_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX as u32)
+        // What one connection may send before we have read it.
+        .initial_stream_window_size(1024 * 1024)
+        .initial_connection_window_size(4 * 1024 * 1024);
+    builder
+}
+
+impl KinesisService {
+    /// Answers one request: reads its body within the limits, then dispatches it.
+    pub(crate) async fn answer<B>(
+        &self,
+        peer: SocketAddr,
+        request: Request<B>,
+    ) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (head, body) = request.into_parts();
+        if header_bytes(&head.headers) > HEADER_BYTES_MAX {
+            return self.refuse(peer, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        }
+        if is_preflight(&head) {
+            return self.preflight_answer(&head.headers);
+        }
+        // Only a POST can mean anything; others are refused without a look at their body.
+        let body = match head.method {
+            Method::POST => self.read_body(body).await,
+            _ => Ok(ReadBody::default()),
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(refusal) => return self.refuse(peer, refusal.status()),
+        };
+        let answer = dispatch(self, peer, &head, &body.bytes).await;
+        let mut response = self.response(answer.status, answer.body);
+        let headers = response.headers_mut();
+        if let Some(media_type) = answer.media_type {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        }
+        if head.headers.contains_key(header::ORIGIN) {
+            let any = HeaderValue::from_static("*");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+        }
+        response
+    }
+
+    async fn read_body<B>(&self, mut body: B) -> Result<ReadBody, BodyRefusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let told = body.size_hint();
+        if told.lower() > BODY_BYTES_MAX as u64 {
+            return Err(BodyRefusal::TooLarge);
+        }
+        // A client that does not tell the length gets the room for the longest body.
+        let length = told.upper().unwrap_or(u64::MAX).min(BODY_BYTES_MAX as u64);
+        let share = u32::try_from(length).unwrap_or(u32::MAX);
+        let budget = Arc::clone(&self.request_bytes);
+        let permit = budget.acquire_many_owned(share).await.ok();
+
+        let begun = self.broker().clock().moment();
+        let mut first = Bytes::new();
+        let mut joined = BytesMut::new();
+        loop {
+            let frame = tokio::time::timeout(BODY_STILL_TIME_MAX, body.frame())
+                .await
+                .map_err(|_| BodyRefusal::TooSlow)?;
+            let Some(frame) = frame else { break };
+            let read = first.len().max(joined.len());
+            let earned = Duration::from_secs(read as u64 / BODY_BYTES_PER_SECOND_MIN);
+            if self.broker().clock().moment().since(begun) > BODY_STILL_TIME_MAX + earned {
+                return Err(BodyRefusal::TooSlow);
+            }
+            // What is not data is trailers, which mean nothing here.
+            let Ok(data) = frame.map_err(|_| BodyRefusal::Broken)?.into_data() else {
+                continue;
+            };
+            if read + data.len() > BODY_BYTES_MAX {
+                return Err(BodyRefusal::TooLarge);
+            }
+            // Most bodies come in one piece, which then needs no copy.
+            if read == 0 {
+                first = data;
+                continue;
+            }
+            if joined.is_empty() {
+                joined.reserve(usize::try_from(length).unwrap_or(BODY_BYTES_MAX));
+                joined.extend_from_slice(&first);
+            }
+            joined.extend_from_slice(&data);
+        }
+        let bytes = if joined.is_empty() { first } else { joined.freeze() };
+        Ok(ReadBody { bytes, _permit: permit })
+    }
+
+    /// An answer with the headers that all answers have; hyper adds `Date` and `Content-Length`.
+    fn response(&self, status: u16, body: Bytes) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() =
+            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let random = self.broker().random();
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, request_id(random));
+        headers.insert(EXTENDED_REQUEST_ID, extended_request_id(random));
+        response
+    }
+
+    /// A bare status, and the end of an HTTP/1 connection, whose body was not read to its end.
+    fn refuse(&self, peer: SocketAddr, status: StatusCode) -> Response<Full<Bytes>> {
+        warn!(%peer, status = status.as_u16(), why = status.canonical_reason(), "kinesis request refused");
+        let mut response = self.response(status.as_u16(), Bytes::new());
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+        response
+    }
+
+    /// Lets a page of any origin call, with whatever headers it means to send.
+    fn preflight_answer(&self, asked: &HeaderMap) -> Response<Full<Bytes>> {
+        let mut response = self.response(200, Bytes::new());
+        let headers = response.headers_mut();
+        headers.remove(EXTENDED_REQUEST_ID);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("172800"));
+        for (request, reply) in [
+            (header::ACCESS_CONTROL_REQUEST_HEADERS, header::ACCESS_CONTROL_ALLOW_HEADERS),
+            (header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_ALLOW_METHODS),
+        ] {
+            if let Some(value) = asked.get(request) {
+                headers.insert(reply, value.clone());
+            }
+        }
+        response
+    }
+}
+
+/// A body, and its share of the memory for bodies for as long as it is needed.
+#[derive(Default)]
+struct ReadBody {
+    bytes: Bytes,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a body was not read.
+#[derive(Clone, Copy, Debug)]
+enum BodyRefusal {
+    TooLarge,
+    TooSlow,
+    Broken,
+}
+
+impl BodyRefusal {
+    const fn status(self) -> StatusCode {
+        match self {
+            BodyRefusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyRefusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            BodyRefusal::Broken => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+fn is_preflight(head: &Parts) -> bool {
+    head.method == Method::OPTIONS && head.headers.contains_key(header::ORIGIN)
+}
+
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}
+
+/// A random UUID.
+fn request_id(random: &dyn Random) -> HeaderValue {
+    let id = weir_model::ids::StreamId::random(random).to_string();
+    HeaderValue::from_str(&id).expect("a UUID is ASCII")
+}
+
+/// 72 random bytes in base64; AWS's mean something to AWS only.
+fn extended_request_id(random: &dyn Random) -> HeaderValue {
+    let mut bytes = [0; 72];
+    random.fill(&mut bytes);
+    HeaderValue::from_str(&BASE64.encode(bytes)).expect("base64 is ASCII")
+}

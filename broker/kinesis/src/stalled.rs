@@ -1,0 +1,166 @@
+//! Closes connections on which nothing moves.
+//!
+//! hyper has no deadline for writing, and none before it knows whether it speaks HTTP/1 or HTTP/2.
+//! This wrapper gives every connection two: a write that makes no progress for 30 s fails (a client
+//! that asked and does not read would keep its reply in memory for ever), and so does a connection
+//! that neither reads nor writes for 90 s (AWS closes idle ones after a minute or so; SDKs expect it).
+//!
+//! Time is counted in ticks of 15 s: a tick during which nothing moved adds one, any byte resets the
+//! count. So a deadline is late by at most one tick, and a byte that moves costs two stores.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+const TICK: Duration = Duration::from_secs(15);
+const TICKS_WRITING_MAX: u32 = 2;
+const TICKS_IDLE_MAX: u32 = 6;
+
+/// A connection that fails with `TimedOut` when it stalls.
+#[derive(Debug)]
+pub(crate) struct Stalled<IO> {
+    io: IO,
+    tick: Pin<Box<Sleep>>,
+    /// Ticks since a byte moved in either direction.
+    idle_ticks: u32,
+    /// Ticks since a byte was written, while one waits to be.
+    writing_ticks: u32,
+    write_waits: bool,
+}
+
+impl<IO> Stalled<IO> {
+    /// Watches this connection.
+    pub(crate) fn new(io: IO) -> Stalled<IO> {
+        Stalled {
+            io,
+            tick: Box::pin(tokio::time::sleep(TICK)),
+            idle_ticks: 0,
+            writing_ticks: 0,
+            write_waits: false,
+        }
+    }
+
+    /// Counts the ticks that have passed; fails when there were too many.
+    fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            ready!(self.tick.as_mut().poll(context));
+            self.tick.set(tokio::time::sleep(TICK));
+            self.idle_ticks += 1;
+            self.writing_ticks += u32::from(self.write_waits);
+            if self.writing_ticks >= TICKS_WRITING_MAX || self.idle_ticks >= TICKS_IDLE_MAX {
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+
+    fn wrote(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        self.write_waits = written.is_pending();
+        if written.is_pending() {
+            return self.poll_stalled(context).map(Err);
+        }
+        self.idle_ticks = 0;
+        self.writing_ticks = 0;
+        written
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Stalled<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.io).poll_read(context, buffer);
+        if read.is_pending() {
+            return self.poll_stalled(context).map(Err);
+        }
+        self.idle_ticks = 0;
+        read
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Stalled<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.wrote(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(context, slices);
+        self.wrote(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_fails() {
+        let (_client, server) = tokio::io::duplex(64);
+        let error = Stalled::new(server).read_u8().await.expect_err("nothing was sent");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_but_living_connection_does_not() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let mut server = Stalled::new(server);
+        let sender = tokio::spawn(async move {
+            for byte in 0..10 {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                client.write_u8(byte).await.expect("the server reads");
+            }
+        });
+        for byte in 0..10 {
+            assert_eq!(server.read_u8().await.expect("a byte a minute"), byte);
+        }
+        sender.await.expect("the sender ends");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_nobody_reads_fails_though_the_peer_still_sends() {
+        let (client, server) = tokio::io::duplex(64);
+        let (_unread, mut sends) = tokio::io::split(client);
+        let (mut reads, mut writes) = tokio::io::split(Stalled::new(server));
+        let sender = tokio::spawn(async move {
+            while sends.write_u8(0).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let reader = tokio::spawn(async move { while reads.read_u8().await.is_ok() {} });
+        let error = writes.write_all(&[0; 4096]).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        sender.abort();
+        reader.abort();
+    }
+}
