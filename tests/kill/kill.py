@@ -255,7 +255,7 @@ def check_everything(weir, writers):
 def run_policy(policy, kills, chance, root):
     started = time.monotonic()
     with Weir(root / "data", "--quotas", "off", "--flush", policy) as weir:
-        admin = AdminClient({"bootstrap.servers": weir.kafka})
+        admin = AdminClient({"bootstrap.servers": weir.kafka} | RECONNECT)
         admin.create_topics([NewTopic(TOPIC, PARTITIONS)])[TOPIC].result(30)
         kinesis = aws.kinesis(weir.endpoint)
         kinesis.create_stream(StreamName=STREAM, ShardCount=SHARDS)
