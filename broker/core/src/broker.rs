@@ -193,7 +193,7 @@ impl Broker {
     /// offsets cannot be removed the records go all the same, for a full disk may be the reason; the
     /// row stays, and the next start finishes.
     async fn remove_deleted(&self, stream: &Stream) -> Result<(), MetaError> {
-        match self.groups.stream_deleted(&stream.name).await {
+        match self.groups.stream_deleted(stream).await {
             Ok(()) => self.registry.finish_deletion(stream).await,
             Err(error) => {
                 self.registry.remove_records(stream).await?;
