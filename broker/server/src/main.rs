@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use weir::banner::{self, Colours};
 use weir::config::{self, Config, LogFormat, RawConfig};
 use weir::shutdown::{StopSignal, StopSignals};
@@ -92,10 +92,23 @@ fn serve(flags: RawConfig, clock: Arc<dyn Clock>) -> ExitCode {
     code
 }
 
+/// Says why the broker failed, where and as its log is written.
+fn broker_failed(format: LogFormat, why: &dyn std::fmt::Display) -> ExitCode {
+    match format {
+        LogFormat::Text => failed(1, why),
+        LogFormat::Json => {
+            error!("{why}");
+            ExitCode::from(1)
+        }
+    }
+}
+
 async fn run_server(config: Config, format: LogFormat, clock: Arc<dyn Clock>) -> ExitCode {
     let mut signals = match StopSignals::install() {
         Ok(signals) => signals,
-        Err(error) => return failed(1, &format_args!("cannot take over signals: {error}")),
+        Err(error) => {
+            return broker_failed(format, &format_args!("cannot take over signals: {error}"));
+        }
     };
     let started = tokio::select! {
         started = Server::start(config, Arc::clone(&clock)) => started,
@@ -103,7 +116,7 @@ async fn run_server(config: Config, format: LogFormat, clock: Arc<dyn Clock>) ->
     };
     let server = match started {
         Ok(server) => server,
-        Err(error) => return failed(1, &error),
+        Err(error) => return broker_failed(format, &error),
     };
     announce(&server, format, &clock);
     let signal = signals.next().await;
@@ -114,7 +127,7 @@ async fn run_server(config: Config, format: LogFormat, clock: Arc<dyn Clock>) ->
                 info!("stopped");
                 ExitCode::SUCCESS
             }
-            Err(error) => failed(1, &error),
+            Err(error) => broker_failed(format, &error),
         },
         signal = signals.next() => exit_at_once(signal),
     }

@@ -244,8 +244,11 @@ impl KafkaConnection {
 
     /// An identity for an idempotent producer.
     pub(super) async fn producer(&mut self) -> Result<Producer, BenchError> {
-        let request =
-            InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() };
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: 60_000,
+            ..Default::default()
+        };
         let response = self.call(INIT_PRODUCER_ID_VERSION, &request).await?;
         if response.error_code != 0 {
             return Err(BenchError::Refused(name(response.error_code)));
