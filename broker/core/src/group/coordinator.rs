@@ -273,9 +273,9 @@ impl GroupCoordinator {
             Some(other) => unreachable!("a commit was answered by {other:?}"),
         };
         let mut results = results.into_iter();
-        let result_of = |exists| match exists {
-            true => results.next().expect("each offset that was handed on has a result"),
-            false => Err(CommitError::UnknownPartition),
+        let result_of = |exists: bool| {
+            let next = exists.then(|| results.next().expect("each offset handed on has a result"));
+            next.unwrap_or(Err(CommitError::UnknownPartition))
         };
         Ok(exists.into_iter().map(result_of).collect())
     }

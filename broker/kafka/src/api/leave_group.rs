@@ -29,9 +29,10 @@ pub(crate) async fn handle(
     request: LeaveGroupRequest,
 ) -> Result<LeaveGroupResponse, CloseReason> {
     let is_many = context.version >= MANY_MEMBERS_FROM;
-    let members = match is_many {
-        true => request.members,
-        false => vec![MemberIdentity { member_id: request.member_id, ..Default::default() }],
+    let members = if is_many {
+        request.members
+    } else {
+        vec![MemberIdentity { member_id: request.member_id, ..Default::default() }]
     };
     let code = |result: Result<(), GroupError>| {
         let code = result.map_or_else(group_code, |()| ErrorCode::NONE);
@@ -49,13 +50,11 @@ pub(crate) async fn handle(
         error_code: code(result),
     };
     let members: Vec<_> = members.into_iter().zip(results).map(answer).collect();
-    Ok(match is_many {
-        true => LeaveGroupResponse { members, ..Default::default() },
-        false => LeaveGroupResponse {
-            error_code: members.first().map_or(ErrorCode::NONE.0, |member| member.error_code),
-            ..Default::default()
-        },
-    })
+    if is_many {
+        return Ok(LeaveGroupResponse { members, ..Default::default() });
+    }
+    let error_code = members.first().map_or(ErrorCode::NONE.0, |member| member.error_code);
+    Ok(LeaveGroupResponse { error_code, ..Default::default() })
 }
 
 async fn leave(

@@ -73,9 +73,10 @@ pub(crate) async fn handle(
 }
 
 fn topic_ref<'a>(context: &RequestContext, topic: &'a OffsetCommitRequestTopic) -> TopicRef<'a> {
-    match context.version >= TOPIC_IDS_FROM {
-        true => TopicRef::Id(topic.topic_id),
-        false => TopicRef::Name(&topic.name),
+    if context.version >= TOPIC_IDS_FROM {
+        TopicRef::Id(topic.topic_id)
+    } else {
+        TopicRef::Name(&topic.name)
     }
 }
 
