@@ -7,6 +7,7 @@ mod client;
 mod connection;
 mod damage;
 mod fetch;
+mod golden;
 mod groups;
 mod metadata;
 mod produce;
