@@ -17,6 +17,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import threading
 import time
 import typing
 import uuid
@@ -156,16 +157,43 @@ def check_codecs(form, data_dir, topic_id):
     return {f"{writer} {codec}": count for (writer, codec), count in sorted(counts.items())}
 
 
-def kill_in_the_middle(weir, writers, lines):
-    """kill -9 when half of the lines are acknowledged, then a start on the same directory and
-    ports.
+class Killer(threading.Thread):
+    """Once half of the lines are acknowledged and a PutRecords is on its way: kill -9, then a start
+    on the same directory and ports.
     """
-    deadline = time.monotonic() + TIMEOUT_S
-    while sum(len(writer.acknowledged) for writer in writers) < lines // 2:
-        assert time.monotonic() < deadline, "half of the lines were not acknowledged in time"
-        time.sleep(0.001)
-    weir.kill()
-    weir.start()
+
+    def __init__(self, weir, by_kafka, by_kinesis, lines):
+        super().__init__(daemon=True)
+        self.weir = weir
+        self.by_kafka = by_kafka
+        self.by_kinesis = by_kinesis
+        self.half = lines // 2
+        self.failure = None
+
+    def acknowledged(self):
+        return len(self.by_kafka.acknowledged) + len(self.by_kinesis.acknowledged)
+
+    def run(self):
+        try:
+            self.wait_until(lambda: self.acknowledged() >= self.half)
+            self.wait_until(lambda: self.by_kinesis.is_waiting or not self.by_kinesis.is_alive())
+            self.weir.kill()
+            self.weir.start()
+        except Exception as failure:
+            self.failure = failure
+
+    @staticmethod
+    def wait_until(condition):
+        deadline = time.monotonic() + TIMEOUT_S
+        while not condition():
+            if time.monotonic() > deadline:
+                raise RuntimeError("the moment for the kill did not come")
+            time.sleep(0.0002)
+
+    def finish(self):
+        self.join(TIMEOUT_S)
+        if self.failure is not None:
+            raise self.failure
 
 
 def run_form(form, lines, root):
@@ -179,50 +207,67 @@ def run_form(form, lines, root):
         group = GroupReader(weir.kafka, name, PARTITIONS)
         group.wait_for_assignment()
         get_records = GetRecordsReader(weir.endpoint, name)
-        kafka_parity = 1 if form.made_by == "kafka" else 0
+        killer = Killer(weir, by_kafka, by_kinesis, lines)
+        if form.kill:
+            killer.start()
         by_kafka.start()
         by_kinesis.start()
         web.start_load(lines)
-        killed = False
-        for count, line in enumerate(web.follow(lines), 1):
+        kafka_parity = 1 if form.made_by == "kafka" else 0
+        for line in web.follow(lines):
             assert b'" 200 ' in line, f"the web server did not serve: {line!r}"
             (by_kafka if number_of(line) % 2 == kafka_parity else by_kinesis).put(line)
-            if form.kill and not killed and count >= lines * 3 // 4:
-                # What is not yet acknowledged is on its way, and a quarter is still to come.
-                killed = True
-                kill_in_the_middle(weir, [by_kafka, by_kinesis], lines)
         by_kafka.finish(TIMEOUT_S)
         by_kinesis.finish(TIMEOUT_S)
+        if form.kill:
+            killer.finish()
         group.finish(TIMEOUT_S)
         get_records.finish(TIMEOUT_S)
-        assert len(by_kafka.lines) + len(by_kinesis.lines) == lines
-        assert {number_of(line) for line in by_kafka.lines + by_kinesis.lines} == set(
-            range(1, lines + 1)
-        )
-        for writer in (by_kafka, by_kinesis):
-            assert writer.acknowledged.keys() == set(writer.lines), (
-                f"{type(writer).__name__} lacks acknowledgements"
-            )
-        figures = {
-            "form": form.name,
-            "lines": lines,
-            "by_librdkafka": len(by_kafka.lines),
-            "by_put_records": len(by_kinesis.lines),
-            "put_records_attempts": by_kinesis.attempts,
-            "lines_of_unanswered_attempts": len(by_kinesis.unanswered),
-            "lines_twice": {
-                reader.name: check_reader(reader, by_kafka, by_kinesis, form)
-                for reader in (group, get_records)
-            },
-        }
-        check_places(group, by_kafka.acknowledged)
-        check_places(get_records, by_kinesis.acknowledged)
-        assert len(group.positions_once(form.kill)) == len(get_records.records), (
-            "the readers differ in number"
-        )
+        figures = check(form, lines, by_kafka, by_kinesis, group, get_records)
         figures["batches"] = check_codecs(form, root / "data", topic_id)
         figures["seconds"] = round(time.monotonic() - started, 1)
         return figures
+
+
+def check(form, lines, by_kafka, by_kinesis, group, get_records):
+    """Holds both readers against both writers; returns the figures of the form."""
+    numbers = sorted(number_of(line) for line in by_kafka.lines + by_kinesis.lines)
+    assert numbers == list(range(1, lines + 1)), "the web server's log lacks numbers"
+    for writer in (by_kafka, by_kinesis):
+        without = set(writer.lines) - writer.acknowledged.keys()
+        assert not without, f"{type(writer).__name__}: {len(without)} lines without an answer"
+    twice = {
+        reader.name: check_reader(reader, by_kafka, by_kinesis, form)
+        for reader in (group, get_records)
+    }
+    check_places(group, by_kafka.acknowledged)
+    check_places(get_records, by_kinesis.acknowledged)
+    in_group = len(group.positions_once(form.kill))
+    assert in_group == len(get_records.records), "one reader has more records than the other"
+    return {
+        "form": form.name,
+        "lines": lines,
+        "by_librdkafka": len(by_kafka.lines),
+        "by_put_records": len(by_kinesis.lines),
+        "put_records_attempts": by_kinesis.attempts,
+        "lines_of_unanswered_attempts": len(by_kinesis.unanswered),
+        "lines_twice": twice,
+    }
+
+
+def summary(form, figures):
+    text = (
+        f"PASS {form.name}: {figures['lines']} lines, {figures['by_librdkafka']} by librdkafka and"
+        f" {figures['by_put_records']} by PutRecords, in both readers"
+    )
+    if form.kill:
+        text += (
+            f"; {figures['lines_of_unanswered_attempts']} lines lay in requests without an answer,"
+            f" {max(figures['lines_twice'].values())} of these are there twice"
+        )
+    else:
+        text += ", each once"
+    return f"{text}, {figures['seconds']} s"
 
 
 def main():
@@ -249,12 +294,7 @@ def main():
             print(f"     kept for a look: {root}", flush=True)
             continue
         shutil.rmtree(root)
-        print(
-            f"PASS {form.name}: {figures['lines']} lines,"
-            f" {figures['by_librdkafka']} by librdkafka and {figures['by_put_records']} by PutRecords, each once in both readers"
-            f" (twice after the kill: {figures['lines_twice']}), {figures['seconds']} s",
-            flush=True,
-        )
+        print(summary(form, figures), flush=True)
         print(json.dumps(figures), flush=True)
     sys.exit(1 if failed else 0)
 

@@ -93,16 +93,22 @@ class PutRecordsWriter(Writer):
         self.unanswered = set()
         self.attempts = 0
         self.batch = []
+        # Whether a request is on its way: the moment for a kill.
+        self.is_waiting = False
         self.kinesis = aws.kinesis(endpoint)
-        self.kinesis.meta.events.register(
-            "response-received.kinesis.PutRecords", self.attempt_ended
-        )
+        events = self.kinesis.meta.events
+        events.register("before-send.kinesis.PutRecords", self.attempt_begins)
+        events.register("response-received.kinesis.PutRecords", self.attempt_ended)
+
+    def attempt_begins(self, **_):
+        self.is_waiting = True
 
     def attempt_ended(self, exception=None, **_):
         """Called for each attempt, the SDK's own retries included; a refused connection carried
         nothing.
         """
         self.attempts += 1
+        self.is_waiting = False
         if exception is not None and not isinstance(exception, EndpointConnectionError):
             self.unanswered.update(self.batch)
 
