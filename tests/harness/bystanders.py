@@ -1,9 +1,10 @@
 """Well-behaved clients that go on working while a test misbehaves beside them.
 
-One writes and reads through the Kafka port, one through the Kinesis port, one request at a time on one
-connection each. `Bystanders.look` says how long the slowest request took since the last look, and fails
-when one failed, came back wrong, or took longer than a person would call "served". A third thread
-samples the memory of the broker, so that a peak between two looks is seen too.
+One writes and reads through the Kafka port, one through the Kinesis port, one request at a time
+on one connection each. `Bystanders.look` says how long the slowest request took since the last
+look, and fails when one failed, came back wrong, or took longer than a person would call
+"served". A third thread samples the memory of the broker, so that a peak between two looks is
+seen too.
 """
 
 import threading
@@ -14,6 +15,8 @@ import kinesis_wire
 
 TOPIC, STREAM = "bystander-topic", "bystander-stream"
 PAUSE_S = 0.02
+# GetRecords has a quota of five calls a second.
+PUTS_PER_READ = 12
 MEMORY_PAUSE_S = 0.01
 REQUEST_TIMEOUT_S = 10
 
@@ -80,23 +83,51 @@ class Bystanders:
                 yield write_and_read
 
     def _kinesis(self):
+        """A dozen records are written, then read."""
+        latest = {"StreamName": STREAM, "ShardId": "0", "ShardIteratorType": "LATEST"}
+        record = {"StreamName": STREAM, "PartitionKey": "k", "Data": "aGVsbG8="}
         with kinesis_wire.Connection(self.weir.kinesis, REQUEST_TIMEOUT_S) as connection:
+            answer = connection.call("GetShardIterator", latest).expect(200)
+            iterator = answer.json()["ShardIterator"]
+
+            def read():
+                nonlocal iterator
+                page = connection.call("GetRecords", {"ShardIterator": iterator}).expect(200).json()
+                iterator, count = page["NextShardIterator"], len(page["Records"])
+                assert count == PUTS_PER_READ, f"read {count} records, not {PUTS_PER_READ}"
+
             while True:
-                record = {"StreamName": STREAM, "PartitionKey": "k", "Data": "aGVsbG8="}
-                yield lambda: connection.call("PutRecord", record).expect(200)
+                for _ in range(PUTS_PER_READ):
+                    yield lambda: connection.call("PutRecord", record).expect(200)
+                yield read
 
     def _watch_memory(self):
         while not self.stopped.wait(MEMORY_PAUSE_S):
             try:
-                self.peak_bytes = max(self.peak_bytes, self.weir.rss_anon_bytes())
-            except (OSError, RuntimeError, AttributeError):
-                pass  # It is being restarted, or has died, which the next look says.
+                self._take_memory_sample()
+            except (OSError, RuntimeError):
+                return  # It has died, which the next look says.
+
+    def _take_memory_sample(self):
+        self.peak_bytes = max(self.peak_bytes, self.weir.rss_anon_bytes())
+
+    def forget(self):
+        """Waits until what is under way has ended, and drops what was seen."""
+        deadline = time.monotonic() + REQUEST_TIMEOUT_S
+        for name in self.busy_since:
+            begun = self.busy_since[name]
+            while begun and self.busy_since[name] == begun and time.monotonic() < deadline:
+                time.sleep(0.01)
+        with self.lock:
+            self.latencies_s, self.errors = {"kafka": [], "kinesis": []}, []
+        self.peak_bytes = 0
 
     def look(self):
         """Returns what was seen since the last look, as text; fails when it was not good."""
         code = self.weir.process.poll()
         assert code is None, f"weir ended with status {code}"
         now = time.monotonic()
+        self._take_memory_sample()
         with self.lock:
             latencies_s, self.latencies_s = self.latencies_s, {"kafka": [], "kinesis": []}
             errors, self.errors = self.errors, []

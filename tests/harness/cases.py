@@ -1,4 +1,5 @@
-"""Runs the cases of one test program: a line for each, a summary, and an exit status that fails when one did.
+"""Runs the cases of one test program: a line for each, a summary, and an exit status that fails
+when one did.
 
 A case is a function that returns a short text of what it saw, and raises when that is wrong.
 """

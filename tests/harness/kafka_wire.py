@@ -1,10 +1,10 @@
 """Kafka's protocol by hand: a connection that sends exactly the bytes that a test gives it.
 
-Client libraries refuse to send what these tests are about, and hide a broker's answers behind retries.
-So this module writes frames and a handful of requests itself, and reads their answers:
+Client libraries refuse to send what these tests are about, and hide a broker's answers behind
+retries. So this module writes frames and a handful of requests itself, and reads their answers:
 
-    request    length i32 | api key i16 | version i16 | correlation id i32 | client id | (tags) | body
-    response   length i32 | correlation id i32 | (tags) | body
+    request    length i32 | api key i16 | version i16 | correlation id i32 | client id | (tags) |
+    body response   length i32 | correlation id i32 | (tags) | body
 
 The requests at the end are in one old version each, whose arrays and strings have plain lengths.
 """
@@ -40,19 +40,22 @@ def host_and_port(address):
     return host.strip("[]"), int(port)
 
 
+def connect(address, timeout_s, source=None):
+    """A TCP connection that sends what it is given at once."""
+    source = source and (source, 0)
+    connected = socket.create_connection(host_and_port(address), timeout_s, source)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connected
+
+
 class Connection:
-    """One connection to the Kafka port at `address`, a `HOST:PORT`."""
+    """One connection to the Kafka port at `address`, a `HOST:PORT`, from the local address `source`."""
 
-    def __init__(self, address, timeout_s=10):
-        self.socket = socket.create_connection(host_and_port(address), timeout_s)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, address, timeout_s=10, source=None):
+        self.socket = connect(address, timeout_s, source)
+        # This end, as the broker sees and logs it.
+        self.peer = "%s:%d" % self.socket.getsockname()[:2]
         self.correlation_id = 0
-
-    @property
-    def peer(self):
-        """This end, as the broker sees and logs it."""
-        host, port = self.socket.getsockname()[:2]
-        return f"{host}:{port}"
 
     def send(self, data):
         """Sends bytes as they are. That the broker closes meanwhile is found out by reading."""
@@ -364,7 +367,9 @@ def delete_topic(connection, topic):
 def commit_offset(connection, group, topic, offset, partition=0):
     """A commit from outside any generation; returns the error code (OffsetCommit version 2)."""
     data = string(topic) + array([struct.pack(">iq", partition, offset) + string("")])
-    body = string(group) + struct.pack(">i", -1) + string("") + struct.pack(">q", -1) + array([data])
+    body = (
+        string(group) + struct.pack(">i", -1) + string("") + struct.pack(">q", -1) + array([data])
+    )
     answer = connection.ask(OFFSET_COMMIT, 2, body)
     assert (answer.i32(), answer.string(), answer.i32()) == (1, topic, 1)
     assert answer.i32() == partition

@@ -1,4 +1,5 @@
-"""The Kinesis API by hand: HTTP/1.1 requests with exactly the headers and the body that a test gives.
+"""The Kinesis API by hand: HTTP/1.1 requests with exactly the headers and the body that a test
+gives.
 
 Requests carry a signature whose form is right; weir without a key file does not check its value.
 """
@@ -8,7 +9,7 @@ import json
 import socket
 import time
 
-from kafka_wire import host_and_port
+from kafka_wire import connect, host_and_port
 
 JSON, CBOR = "application/x-amz-json-1.1", "application/x-amz-cbor-1.1"
 DATE = "20260101T000000Z"
@@ -63,8 +64,10 @@ class Answer:
 class Connection:
     """A keep-alive connection to the Kinesis port at `address`, a `HOST:PORT`."""
 
-    def __init__(self, address, timeout_s=10):
-        self.http = http.client.HTTPConnection(*host_and_port(address), timeout=timeout_s)
+    def __init__(self, address, timeout_s=10, source=None):
+        source = source and (source, 0)
+        where = host_and_port(address)
+        self.http = http.client.HTTPConnection(*where, timeout=timeout_s, source_address=source)
         self.http.connect()
         self.http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.peer = "%s:%d" % self.http.sock.getsockname()[:2]
@@ -89,9 +92,8 @@ class Connection:
 class RawConnection:
     """A TCP connection that speaks whatever a test makes it speak."""
 
-    def __init__(self, address, timeout_s=10):
-        self.socket = socket.create_connection(host_and_port(address), timeout_s)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, address, timeout_s=10, source=None):
+        self.socket = connect(address, timeout_s, source)
         self.peer = "%s:%d" % self.socket.getsockname()[:2]
 
     def send(self, data):
