@@ -185,6 +185,24 @@ fn check_metrics(text: &str) {
 }
 
 #[test]
+fn a_second_signal_ends_the_wait_for_slow_clients() {
+    let directory = directory();
+    for (signals, code) in [(1, Some(0)), (2, Some(128 + 15))] {
+        let mut broker = Broker::start(directory.path(), &[]);
+        // Half a request: the broker waits a while for the rest before it stops.
+        let mut slow = TcpStream::connect(broker.address("kinesis")).expect("it listens");
+        write!(slow, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{")
+            .expect("it reads");
+        std::thread::sleep(Duration::from_millis(200));
+        for _ in 0..signals {
+            broker.signal(Signal::TERM);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        assert_eq!(broker.end(), code, "{signals} signals");
+    }
+}
+
+#[test]
 fn streams_made_at_start_are_made_once() {
     let directory = directory();
     let flags = ["--topic", "orders:3", "--stream", "clicks:2"];
