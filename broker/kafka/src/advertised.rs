@@ -1,15 +1,15 @@
 //! Which address a client is told to connect to.
 //!
 //! A Kafka client uses the address that it was configured with only to ask for Metadata, and from
-//! then on the one that it finds there. A wrong answer is the first cause of trouble with brokers in
-//! containers, so by default the answer depends on who asks:
+//! then on the one that it finds there. A wrong answer is the first cause of trouble with brokers
+//! in containers, so by default the answer depends on who asks:
 //!
 //! | peer | is told |
 //! |---|---|
-//! | in a `--kafka-advertised PEER-CIDR=HOST:PORT` network (the longest prefix wins) | that address |
+//! | in a `--kafka-advertised PEER-CIDR=HOST:PORT` network | that address; longest prefix wins |
 //! | any other, with `--kafka-advertised HOST:PORT` given | that address |
 //! | loopback | `localhost` and the port that it reached |
-//! | the default gateway (the host of a container, which forwards a port) | `localhost` and the port that it reached |
+//! | the default gateway: a container's host, forwarding a port | the same |
 //! | any other | the local address of its connection |
 //!
 //! A port that is mapped to another number cannot be seen from inside and needs the flag.

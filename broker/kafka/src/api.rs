@@ -1,4 +1,4 @@
-//! One file per API. Each opens with its contract: versions, behaviour, what is left out on purpose.
+//! One file per API. Each opens with its contract: versions, behaviour, what is left out.
 //!
 //! A handler is named `handle` and stands in the table of [`crate::dispatch`]; `GAPS` is what the
 //! table, and so `docs/support.md`, says about it.

@@ -1,4 +1,4 @@
-//! Shows text that a client chose, in a log line or an error message, without letting it write there.
+//! Shows text that a client chose, in a log line or an error message, and no more than shows it.
 
 use std::fmt;
 

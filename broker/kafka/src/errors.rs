@@ -50,8 +50,8 @@ pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
             ErrorCode::INVALID_TIMESTAMP,
             "timestamp is out of range of message.timestamp.before.max.ms and after.max.ms",
         ),
-        // KIP-360: a client may bump its epoch on this code, so a plain duplicate must never get it;
-        // duplicates are answered as success with the first offset.
+        // KIP-360: a client may bump its epoch on this code, so a plain duplicate must never get
+        // it; duplicates are answered as success with the first offset.
         AppendError::SequenceGap => Refusal::of(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
         AppendError::StaleProducerEpoch => Refusal::of(ErrorCode::INVALID_PRODUCER_EPOCH),
         // Not THROTTLING_QUOTA_EXCEEDED, which librdkafka does not retry for Produce.

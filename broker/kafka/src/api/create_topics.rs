@@ -2,8 +2,8 @@
 //!
 //! - Partitions -1 is the broker's default, replication factor -1 is 1; a factor above 1 is
 //!   INVALID_REPLICATION_FACTOR, since there is one broker.
-//! - A manual assignment must number its partitions from 0 without a gap and name this broker alone,
-//!   and leaves both counts at -1.
+//! - A manual assignment must number its partitions from 0 without a gap and name this broker
+//!   alone, and leaves both counts at -1.
 //! - A topic named twice is INVALID_REQUEST, once.
 //! - Settings are checked by the core's table: unknown ones and bad values are INVALID_CONFIG.
 //! - validate_only checks everything and makes nothing. 5+: the settings that hold are returned.

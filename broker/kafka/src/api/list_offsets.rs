@@ -3,7 +3,7 @@
 //! | timestamp | meaning | from version |
 //! |---:|---|---:|
 //! | 0 and more | first record at least as late, and its timestamp; -1/-1 if none | 1 |
-//! | -1 | latest: the end once the flush covers it, so whoever was answered finds its own write | 1 |
+//! | -1 | latest: the end once the flush covers it, so a writer finds what it was answered | 1 |
 //! | -2 | earliest: the log start | 1 |
 //! | -3 | the record with the largest timestamp | 7 |
 //! | -4 | earliest on the local tier: as -2, since there is one tier | 8 |

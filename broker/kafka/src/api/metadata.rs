@@ -1,7 +1,7 @@
 //! Metadata (key 3), versions 0 to 13: the one broker, and topics with their partitions.
 //!
-//! - No list of topics asks for all of them, ordered by name, closed partitions and the broker's own
-//!   topics (marked internal) included. In version 0 an empty list asks for all.
+//! - No list of topics asks for all of them, ordered by name, closed partitions and the broker's
+//!   own topics (marked internal) included. In version 0 an empty list asks for all.
 //! - A named topic that is missing is made with the default number of partitions, if the broker and
 //!   the request (4+) allow it; all of one request in one commit. It is ready in the same answer.
 //! - The broker's address depends on who asks; see `advertised`.

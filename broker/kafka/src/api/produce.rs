@@ -2,10 +2,10 @@
 //!
 //! - Exactly one batch of message format 2 for each partition, else INVALID_RECORD; a wrong CRC is
 //!   CORRUPT_MESSAGE. The records inside are not looked at: the bytes are stored as they came.
-//! - The order of batches is fixed while requests are read, so a client may pipeline; answers follow
-//!   in the order of the requests.
-//! - acks 0: no answer, and an error closes the connection; 1: answered at the append; -1: once kept
-//!   by the stream's flush policy. Anything else is INVALID_REQUIRED_ACKS.
+//! - The order of batches is fixed while requests are read, so a client may pipeline; answers
+//!   follow in the order of the requests.
+//! - acks 0: no answer, and an error closes the connection; 1: answered at the append; -1: once
+//!   kept by the stream's flush policy. Anything else is INVALID_REQUIRED_ACKS.
 //! - The request's timeout bounds the wait for acks; REQUEST_TIMED_OUT does not undo the append.
 //! - zstd needs version 7, else UNSUPPORTED_COMPRESSION_TYPE.
 //! - 5+: log start offset. 8+: an error message. 13+: topics by id.

@@ -1,4 +1,4 @@
-//! Damaged requests: every request in every version, with lengths made wrong, bits flipped, cut off.
+//! Damaged requests: every one in every version, with lengths made wrong, bits flipped, cut off.
 
 use std::ops::RangeInclusive;
 
@@ -35,8 +35,8 @@ use crate::metadata::by_name;
 const HEAD_BYTES: usize = 12;
 
 /// Sends `request` in each version with -1 and 2³¹-1 written over each four bytes, as one broken
-/// array length after the other; with each bit of it flipped; and cut off after each byte. Each must
-/// be answered or closed upon, and nothing may panic.
+/// array length after the other; with each bit of it flipped; and cut off after each byte. Each
+/// must be answered or closed upon, and nothing may panic.
 async fn check<R: Request>(versions: RangeInclusive<i16>, request_in: impl Fn(i16) -> R) {
     let server = Server::start().await;
     server.client().create_topic("orders", 1, &[]).await;

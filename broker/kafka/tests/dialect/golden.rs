@@ -1,9 +1,9 @@
 //! What real clients sent, byte for byte, replayed against the broker.
 //!
 //! `testdata/<client>.txt` holds one request a line, `Api version hex`, in the order in which the
-//! client sent them (the first one or two of an API and version). Ids in them (topics, members, producers)
-//! are those of the broker they were captured from, so a replay may be answered with an error; it
-//! must be answered, in the client's version, and the codec must know every byte of it.
+//! client sent them (the first one or two of an API and version). Ids in them (of topics, members,
+//! producers) are those of the broker they were captured from, so a replay may be answered with an
+//! error; it must be answered, in the client's version, and the codec must know every byte of it.
 
 use bytes::Bytes;
 use weir_kafka_protocol::message::Visitor;
@@ -94,7 +94,7 @@ async fn what_clients_sent_is_answered_in_their_version() {
     }
 }
 
-/// franz-go first asks for a version of ApiVersions from the future, which is answered in version 0.
+/// franz-go first asks for an ApiVersions from the future, which is answered in version 0.
 fn is_known(api_key: ApiKey, version: i16) -> bool {
     version <= api_key.stable_versions().1 || api_key != ApiKey::ApiVersions
 }

@@ -1,5 +1,5 @@
-//! The dialect as a client sees it: frames over an in-memory stream, a whole broker on the in-memory
-//! log behind it, no network, no disk, no real time.
+//! The dialect as a client sees it: frames over an in-memory stream, a whole broker on the
+//! in-memory log behind it, no network, no disk, no real time.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
