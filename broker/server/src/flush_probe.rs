@@ -1,8 +1,8 @@
 //! How long a flush takes on the data directory's disk.
 //!
 //! Under the `group` policy this is what every acknowledged write waits for at least, so it is the
-//! one number that explains a broker's latency. Measured after the ready line: a start does not wait
-//! for it.
+//! one number that explains a broker's latency. Measured after the ready line: a start does not
+//! wait for it.
 
 use std::fs::File;
 use std::io::{self, Write};

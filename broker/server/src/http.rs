@@ -3,7 +3,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/livez` | 200 while the process can answer at all |
-//! | `/readyz` | 200 and JSON while every listener takes requests; 503 once the broker is stopping |
+//! | `/readyz` | 200 and JSON while all listeners take requests; 503 once the broker is stopping |
 //! | `/metrics` | OpenMetrics, see [`metrics`](crate::metrics) |
 //!
 //! HTTP/1.1 on plain hyper; the console will take the listener over.

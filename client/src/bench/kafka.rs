@@ -162,7 +162,7 @@ impl KafkaConnection {
         }
     }
 
-    /// The topic's partitions, once all have a leader; creates the topic where the broker does that.
+    /// The topic's partitions, once all have a leader; makes the topic where the broker does that.
     pub(super) async fn partitions(&mut self, topic: &str) -> Result<Vec<i32>, BenchError> {
         let request = MetadataRequest {
             topics: Some(vec![MetadataRequestTopic {

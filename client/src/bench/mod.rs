@@ -1,12 +1,12 @@
 //! The load tool behind `weir bench produce` and `weir bench consume`.
 //!
 //! A **closed loop**: each connection has a fixed number of requests in flight and sends the next
-//! when one is answered, so what is printed is what the broker sustained and the latencies are those
-//! under that load. It works against any broker that speaks the Kafka protocol or the Kinesis API
+//! when one is answered, so what is printed is what the broker sustained, and the latencies are
+//! those under that load. It works against any broker that speaks the Kafka protocol or the Kinesis API
 //! over plain HTTP, and is written to tell the truth:
 //!
-//! - only acknowledged records count, every error code is looked at, and a run with an error or with
-//!   fewer records than asked for fails;
+//! - only acknowledged records count, every error code is looked at, and a run with an error or
+//!   with fewer records than asked for fails;
 //! - the broker's CPU time and memory come from the kernel, not from the broker;
 //! - the flush policy, without which a throughput means little, is part of the result.
 //!

@@ -104,7 +104,7 @@ impl fmt::Display for UnreadableSource {
 
 impl RawConfig {
     /// Reads the variables that are set. Lists are separated by commas; an empty variable is as if
-    /// it were not set. Other names that begin with `WEIR_` are not errors, because Kubernetes makes
+    /// it were not set. Other names that begin with `WEIR_` are no errors, because Kubernetes makes
     /// up such names for every service called `weir`.
     pub fn from_environment(
         look_up: impl Fn(&str) -> Option<OsString>,
