@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::partition::partition::Partition;
 use crate::quota::limits::{QuotaPolicy, ShardQuota};
 use crate::read::decoded::DecodedBatches;
+use crate::request_budget::RequestBudget;
 use crate::stream::registry::Registry;
 use crate::stream::stream::{NewStream, Stream};
 use crate::txn::producer_ids::ProducerIds;
@@ -80,6 +81,7 @@ pub struct Broker {
     groups: GroupCoordinator,
     producer_ids: ProducerIds,
     metrics: Metrics,
+    request_budget: RequestBudget,
     sealing_key: [u8; 32],
     pub(crate) decoded: DecodedBatches,
     /// Whose turn it is among the partitions for records without a key.
@@ -118,6 +120,7 @@ impl Broker {
             groups,
             producer_ids: ProducerIds::new(meta),
             metrics: Metrics::default(),
+            request_budget: RequestBudget::default(),
             sealing_key,
             decoded: DecodedBatches::default(),
             turns: AtomicUsize::new(0),
@@ -147,6 +150,11 @@ impl Broker {
     /// What the broker counts.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What requests may hold in memory, whatever their dialect.
+    pub fn request_budget(&self) -> &RequestBudget {
+        &self.request_budget
     }
 
     /// Seals tokens that clients carry (shard iterators); kept with the data, so that they outlive a

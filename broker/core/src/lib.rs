@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod partition;
 pub mod quota;
 pub mod read;
+pub mod request_budget;
 pub mod routing;
 pub mod stream;
 pub mod txn;

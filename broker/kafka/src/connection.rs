@@ -25,10 +25,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 use weir_core::metrics::Dialect;
+use weir_core::request_budget::BudgetShare;
 use weir_model::limits::{CONNECTION_UNANSWERED_REQUESTS_MAX, MIB};
 
 use crate::answer_writer::AnswerWriter;
-use crate::budget::BudgetShare;
 use crate::close::{CloseReason, Closed, RequestName};
 use crate::dispatch;
 use crate::exchange::PendingAnswer;
@@ -85,8 +85,8 @@ struct Queued {
     place: UnansweredRequest,
 }
 
-/// Serves one connection until it ends. `stop` turning true, or its sender going away, ends it after
-/// what was read has been answered.
+/// Serves one connection until it ends. `stop` turning true, or its sender going away, ends it
+/// after what was read has been answered.
 pub async fn serve_connection<R, W>(
     reader: R,
     writer: W,
@@ -177,8 +177,8 @@ impl<R: AsyncRead + Unpin> Requests<R> {
             return Ok(None);
         };
         let place = unanswered.admit(length).await;
-        let budget = self.service.budget().take(length).await;
-        let frame = self.frames.body(length).await?;
+        let mut budget = self.service.broker().request_budget().begin(length).await;
+        let frame = self.frames.body(length, &mut budget).await?;
         Ok(Some((frame, place, budget)))
     }
 }

@@ -4,13 +4,13 @@
 //!   length i32 │ body: that many bytes        … then the next
 //! ```
 //!
-//! The length is checked before anything is allocated for the body, and the caller takes the bytes
-//! from its budgets between [`FrameReader::next_length`] and [`FrameReader::body`].
+//! The length is checked before anything is allocated for the body, and the body is charged to the
+//! broker's budget as it comes.
 //!
 //! Small frames are read many at a time through a read-ahead buffer and come out as slices of it. A
 //! larger body is read straight into a buffer of its own, so that the record set of a Produce stays
 //! one piece from here to the segment; that buffer is at first no longer than [`BODY_BYTES_FIRST`]
-//! and grows with what really arrives.
+//! and grows with what the budget covers.
 
 use std::io;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
+use weir_core::request_budget::BudgetShare;
 use weir_model::limits::{FRAME_BYTES_MAX, MIB};
 
 use crate::close::CloseReason;
@@ -90,35 +91,45 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// Reads the body of the frame whose length [`FrameReader::next_length`] returned.
-    pub(crate) async fn body(&mut self, length: usize) -> Result<Bytes, CloseReason> {
+    /// Reads the body of the frame whose length [`FrameReader::next_length`] returned and `budget` was
+    /// begun with. Time that the budget takes is not the client's.
+    pub(crate) async fn body(
+        &mut self,
+        length: usize,
+        budget: &mut BudgetShare,
+    ) -> Result<Bytes, CloseReason> {
         if self.ahead.len() >= length {
             return Ok(self.ahead.split_to(length).freeze());
         }
-        let slowest = Duration::from_secs((length / BODY_BYTES_PER_SECOND_MIN) as u64);
-        match timeout(STILL_MAX + slowest, self.read_body(length)).await {
-            Ok(body) => body,
-            Err(_) => Err(CloseReason::SlowBody),
-        }
-    }
-
-    async fn read_body(&mut self, length: usize) -> Result<Bytes, CloseReason> {
         let mut body = BytesMut::with_capacity(length.min(BODY_BYTES_FIRST));
         body.extend_from_slice(&self.ahead.split());
         while body.len() < length {
-            if body.len() == body.capacity() {
-                let doubled_bytes = body.len() * 2;
-                body.reserve(doubled_bytes.min(length) - body.len());
+            if body.len() >= budget.covered_bytes() {
+                budget.grow().await;
+                continue;
             }
-            // `reserve` may give more than was asked for; what follows this body is the next frame.
-            let missing_bytes = (length - body.len()) as u64;
+            let end = budget.covered_bytes();
+            let slowest = (end - body.len()) / BODY_BYTES_PER_SECOND_MIN;
+            let patience = STILL_MAX + Duration::from_secs(slowest as u64);
+            let read = timeout(patience, self.read_body_to(end, &mut body)).await;
+            read.map_err(|_| CloseReason::SlowBody)??;
+        }
+        Ok(body.freeze())
+    }
+
+    /// Reads until the body has `end` bytes.
+    async fn read_body_to(&mut self, end: usize, body: &mut BytesMut) -> Result<(), CloseReason> {
+        body.reserve(end - body.len());
+        while body.len() < end {
+            // `reserve` may give more than was asked for; what follows the body is the next frame.
+            let missing_bytes = (end - body.len()) as u64;
             let mut rest_of_body = (&mut self.stream).take(missing_bytes);
-            let read = timeout(STILL_MAX, rest_of_body.read_buf(&mut body)).await;
+            let read = timeout(STILL_MAX, rest_of_body.read_buf(body)).await;
             if read.map_err(|_| CloseReason::StandsStill)?? == 0 {
                 return Err(CloseReason::EndInsideFrame);
             }
         }
-        Ok(body.freeze())
+        Ok(())
     }
 
     async fn read_ahead(&mut self) -> io::Result<usize> {
@@ -134,6 +145,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 mod tests {
     use super::*;
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use weir_core::request_budget::RequestBudget;
 
     fn frame(body: &[u8]) -> Vec<u8> {
         let length = i32::try_from(body.len()).unwrap();
@@ -142,7 +154,10 @@ mod tests {
 
     async fn next(reader: &mut FrameReader<DuplexStream>) -> Result<Option<Bytes>, CloseReason> {
         match reader.next_length(|| false).await? {
-            Some(length) => reader.body(length).await.map(Some),
+            Some(length) => {
+                let mut budget = RequestBudget::default().begin(length).await;
+                reader.body(length, &mut budget).await.map(Some)
+            }
             None => Ok(None),
         }
     }

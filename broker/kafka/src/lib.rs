@@ -3,7 +3,7 @@
 //! ```text
 //!   listener         accepts
 //!   connection       one task each: frames in, answers out, in order
-//!     frame_reader     length, limits, body          budget, unanswered: how much may be in memory
+//!     frame_reader     length, limits, body          unanswered: how much may be in memory
 //!     dispatch         the one table of what is served
 //!       api/<api>        decode, one call of the core, translate
 //!     answer_writer    gather list and extents of the log to the socket, without a copy
@@ -21,7 +21,6 @@ mod advertised;
 mod answer_writer;
 mod api;
 mod bootstrap;
-mod budget;
 mod client_text;
 mod close;
 mod connection;

@@ -8,7 +8,6 @@ use weir_core::metrics::{Dialect, RequestMetrics};
 
 use crate::advertised::Advertised;
 use crate::bootstrap::Bootstraps;
-use crate::budget::RequestBudget;
 use crate::dispatch::{SERVED, ServedApi};
 
 /// Most connections at one time; one more is closed at once.
@@ -20,7 +19,6 @@ pub struct KafkaService {
     broker: Arc<Broker>,
     advertised: Advertised,
     bootstraps: Bootstraps,
-    budget: RequestBudget,
     connections: Arc<Semaphore>,
     /// One for each line of [`SERVED`], in its order.
     metrics: Vec<Arc<RequestMetrics>>,
@@ -37,7 +35,6 @@ impl KafkaService {
             broker,
             advertised,
             bootstraps: Bootstraps::default(),
-            budget: RequestBudget::new(),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             metrics,
         })
@@ -53,10 +50,6 @@ impl KafkaService {
 
     pub(crate) fn bootstraps(&self) -> &Bootstraps {
         &self.bootstraps
-    }
-
-    pub(crate) fn budget(&self) -> &RequestBudget {
-        &self.budget
     }
 
     /// A place for one more connection, or none when [`CONNECTIONS_MAX`] are open.

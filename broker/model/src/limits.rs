@@ -13,8 +13,8 @@ pub const MIB: usize = 1 << 20;
 pub const FRAME_BYTES_MAX: usize = 100 * MIB;
 /// Largest request frame before authentication, where that is on, in bytes.
 pub const FRAME_BYTES_MAX_UNAUTHENTICATED: usize = MIB;
-/// A frame above this many bytes is admitted only when nothing else of its connection waits and
-/// half of the budget of request bytes is free.
+/// A frame above this many bytes is admitted only when nothing else of its connection waits, and
+/// read on beyond them only when no other such frame is.
 pub const FRAME_BYTES_LARGE: usize = 32 * MIB;
 /// Bytes of all requests that the broker holds at one time.
 pub const REQUEST_BYTES_BUDGET: usize = 256 * MIB;
@@ -86,7 +86,7 @@ impl DecodeLimits {
 const _: () = {
     assert!(FRAME_BYTES_MAX_UNAUTHENTICATED <= FRAME_BYTES_LARGE);
     assert!(FRAME_BYTES_LARGE <= FRAME_BYTES_MAX);
-    // Else a frame of the largest size could never be admitted (it needs half of the budget free).
+    // Else a frame of the largest size would leave too little of the budget for the others.
     assert!(FRAME_BYTES_MAX <= REQUEST_BYTES_BUDGET / 2);
     assert!(CONNECTION_UNANSWERED_BYTES_MAX >= FRAME_BYTES_LARGE);
     // A batch's length travels as a signed 32-bit number.

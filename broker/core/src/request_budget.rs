@@ -1,0 +1,223 @@
+//! The broker's one budget of request bytes: what the connections of all dialects together hold.
+//!
+//! A request is charged as its bytes arrive, and gives them back when its answer is made. So what is
+//! bounded is what was really sent: a client that announces 100 MiB and sends nothing holds nothing
+//! that somebody else could need. Who finds the budget used up waits; TCP then slows the sender.
+//!
+//! ```text
+//!   256 MiB =  32 MiB small    requests up to 16 KiB, whole
+//!           + 124 MiB shared   larger ones, in steps that double, up to 32 MiB each
+//!           + 100 MiB last     one request at a time, however large
+//! ```
+//!
+//! - The small part keeps heartbeats, commits and metadata going whatever large requests do.
+//! - The first 16 KiB of a larger request are not charged; the number of connections bounds them.
+//! - Requests that are half read hold what others wait for, which alone would be a deadlock. Whoever
+//!   has the last part waits for nothing more, so one request always ends and gives back all it has.
+//!   One above 32 MiB needs that part in any case.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use weir_model::limits::{FRAME_BYTES_LARGE, FRAME_BYTES_MAX, KIB, MIB, REQUEST_BYTES_BUDGET};
+
+/// Requests up to this many bytes are charged to the small part, whole and before they are read.
+const SMALL_REQUEST_BYTES_MAX: usize = 16 * KIB;
+
+const SMALL_BYTES: usize = 32 * MIB;
+const LAST_BYTES: usize = FRAME_BYTES_MAX;
+const SHARED_BYTES: usize = REQUEST_BYTES_BUDGET - SMALL_BYTES - LAST_BYTES;
+
+const _: () = {
+    // A semaphore counts its permits in 32 bits when several are asked for.
+    assert!(REQUEST_BYTES_BUDGET <= u32::MAX as usize);
+    assert!(REQUEST_BYTES_BUDGET <= Semaphore::MAX_PERMITS);
+    // Else a request that may have its bytes from the shared part could never get them there.
+    assert!(FRAME_BYTES_LARGE <= SHARED_BYTES);
+};
+
+/// Bytes that requests may hold, shared by all connections. First come, first served in each part.
+#[derive(Clone, Debug)]
+pub struct RequestBudget(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    small: Semaphore,
+    shared: Semaphore,
+    /// One permit: the right to the last part.
+    last: Semaphore,
+}
+
+/// What one request has taken; given back when dropped.
+#[derive(Debug)]
+pub struct BudgetShare {
+    parts: Arc<Parts>,
+    request_bytes: usize,
+    covered_bytes: usize,
+    small_bytes: usize,
+    shared_bytes: usize,
+    has_last: bool,
+}
+
+impl Default for RequestBudget {
+    fn default() -> RequestBudget {
+        RequestBudget(Arc::new(Parts {
+            small: Semaphore::new(SMALL_BYTES),
+            shared: Semaphore::new(SHARED_BYTES),
+            last: Semaphore::new(1),
+        }))
+    }
+}
+
+impl RequestBudget {
+    /// Begins a request of at most `request_bytes`, of which nothing was read yet. Waits for a small
+    /// one's bytes; a larger one waits in [`BudgetShare::grow`].
+    pub async fn begin(&self, request_bytes: usize) -> BudgetShare {
+        assert!(request_bytes <= FRAME_BYTES_MAX, "an unchecked length could never be covered");
+        let is_small = request_bytes <= SMALL_REQUEST_BYTES_MAX;
+        let small_bytes = if is_small { request_bytes } else { 0 };
+        take(&self.0.small, small_bytes).await;
+        BudgetShare {
+            parts: Arc::clone(&self.0),
+            request_bytes,
+            covered_bytes: request_bytes.min(SMALL_REQUEST_BYTES_MAX),
+            small_bytes,
+            shared_bytes: 0,
+            has_last: false,
+        }
+    }
+}
+
+impl BudgetShare {
+    /// How many bytes of the request may be held; to read on needs [`BudgetShare::grow`] first.
+    pub const fn covered_bytes(&self) -> usize {
+        self.covered_bytes
+    }
+
+    /// Covers more of the request, waiting until there is room; nothing if all is covered.
+    pub async fn grow(&mut self) {
+        let covered_bytes = self.request_bytes.min(self.covered_bytes * 2);
+        let step_bytes = covered_bytes - self.covered_bytes;
+        if step_bytes == 0 {
+            return;
+        }
+        let Parts { shared, last, .. } = &*self.parts;
+        if covered_bytes > FRAME_BYTES_LARGE {
+            take(last, 1).await;
+            self.has_last = true;
+        } else {
+            tokio::select! {
+                biased;
+                () = take(shared, step_bytes) => self.shared_bytes += step_bytes,
+                () = take(last, 1) => self.has_last = true,
+            }
+        }
+        self.covered_bytes = if self.has_last { self.request_bytes } else { covered_bytes };
+    }
+}
+
+impl Drop for BudgetShare {
+    fn drop(&mut self) {
+        self.parts.small.add_permits(self.small_bytes);
+        self.parts.shared.add_permits(self.shared_bytes);
+        self.parts.last.add_permits(usize::from(self.has_last));
+    }
+}
+
+/// Takes permits that the share's drop gives back.
+async fn take(part: &Semaphore, count: usize) {
+    let count = u32::try_from(count).expect("the whole budget fits 32 bits");
+    part.acquire_many(count).await.expect("the budget is never closed").forget();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// What the future gives without waiting.
+    fn at_once<F: Future>(future: F) -> Option<F::Output> {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
+    }
+
+    fn begin(budget: &RequestBudget, request_bytes: usize) -> BudgetShare {
+        at_once(budget.begin(request_bytes)).expect("there is room")
+    }
+
+    /// Reads on until the budget makes it wait; returns whether all is covered.
+    fn read_on(share: &mut BudgetShare) -> bool {
+        while share.covered_bytes() < share.request_bytes && at_once(share.grow()).is_some() {}
+        share.covered_bytes() == share.request_bytes
+    }
+
+    fn free_bytes(budget: &RequestBudget) -> usize {
+        let Parts { small, shared, last } = &*budget.0;
+        small.available_permits()
+            + shared.available_permits()
+            + last.available_permits() * LAST_BYTES
+    }
+
+    #[test]
+    fn a_request_of_any_size_is_covered_and_gives_everything_back() {
+        let budget = RequestBudget::default();
+        for request_bytes in [0, 1, 16 * KIB, 16 * KIB + 1, MIB, 32 * MIB, 32 * MIB + 1, 100 * MIB]
+        {
+            let mut share = begin(&budget, request_bytes);
+            assert!(read_on(&mut share), "{request_bytes} bytes");
+            drop(share);
+            assert_eq!(free_bytes(&budget), REQUEST_BYTES_BUDGET, "{request_bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn ten_thousand_announcements_take_nothing_from_anybody() {
+        let budget = RequestBudget::default();
+        let _announced: Vec<BudgetShare> = (0..10_000).map(|_| begin(&budget, 90 * MIB)).collect();
+        assert_eq!(free_bytes(&budget), REQUEST_BYTES_BUDGET);
+    }
+
+    #[test]
+    fn small_requests_are_served_when_large_ones_have_used_up_everything_else() {
+        let budget = RequestBudget::default();
+        let mut large: Vec<BudgetShare> = (0..12).map(|_| begin(&budget, 31 * MIB)).collect();
+        assert!(large.iter_mut().map(read_on).any(|all_read| !all_read));
+        assert!(read_on(&mut begin(&budget, 16 * KIB)));
+    }
+
+    #[test]
+    fn requests_that_wait_for_each_other_end_one_after_the_other() {
+        let budget = RequestBudget::default();
+        let mut half_read: Vec<BudgetShare> = (0..40).map(|_| begin(&budget, 30 * MIB)).collect();
+        while !half_read.is_empty() {
+            let waiting = half_read.len();
+            half_read.retain_mut(|share| !read_on(share));
+            assert!(half_read.len() < waiting, "{waiting} requests wait for ever");
+        }
+    }
+
+    #[test]
+    fn above_32_mib_one_request_is_read_at_a_time() {
+        let budget = RequestBudget::default();
+        let mut first = begin(&budget, 33 * MIB);
+        let mut second = begin(&budget, 100 * MIB);
+        assert!(read_on(&mut first) && !read_on(&mut second));
+        assert!(second.covered_bytes() <= 32 * MIB);
+        drop(first);
+        assert!(read_on(&mut second));
+    }
+
+    #[test]
+    fn who_gives_up_waiting_takes_nothing() {
+        let budget = RequestBudget::default();
+        let mut last = begin(&budget, 100 * MIB);
+        assert!(read_on(&mut last));
+        let mut waiting = begin(&budget, 100 * MIB);
+        assert!(!read_on(&mut waiting));
+        drop((waiting, last));
+        assert_eq!(free_bytes(&budget), REQUEST_BYTES_BUDGET);
+    }
+}
