@@ -1,8 +1,8 @@
 //! Where the broker listens: parses addresses, binds them, and says who holds a taken port.
 //!
 //! `localhost:PORT` means 127.0.0.1 and, where there is one, ::1, because clients differ in which
-//! of the two they try first. Port 0 picks a free port, the same for both. weir never moves to another
-//! port by itself: a client that was told 9092 would talk to somebody else.
+//! of the two they try first. Port 0 picks a free port, the same for both. weir never moves to
+//! another port by itself: a client that was told 9092 would talk to somebody else.
 
 use std::fmt;
 use std::io;

@@ -1,9 +1,9 @@
 //! `/metrics`: the core's counters and the process's own numbers in the OpenMetrics format.
 //!
 //! Nothing is kept here. Each scrape reads the atomics that were counted where things happened, so
-//! a scrape costs what it prints and nothing in between. weir's own names begin with `weir_`; beside
-//! them stand a few that exporters for Kafka have made common, so that existing dashboards show
-//! something: `kafka_topic_partition_current_offset` and its like (kafka_exporter) and
+//! a scrape costs what it prints and nothing in between. weir's own names begin with `weir_`;
+//! beside them stand a few that exporters for Kafka have made common, so that existing dashboards
+//! show something: `kafka_topic_partition_current_offset` and its like (kafka_exporter) and
 //! `kafka_server_brokertopicmetrics_…` (JMX exporter).
 
 use std::fmt;

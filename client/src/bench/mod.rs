@@ -2,8 +2,8 @@
 //!
 //! A **closed loop**: each connection has a fixed number of requests in flight and sends the next
 //! when one is answered, so what is printed is what the broker sustained, and the latencies are
-//! those under that load. It works against any broker that speaks the Kafka protocol or the Kinesis API
-//! over plain HTTP, and is written to tell the truth:
+//! those under that load. It works against any broker that speaks the Kafka protocol or the
+//! Kinesis API over plain HTTP, and is written to tell the truth:
 //!
 //! - only acknowledged records count, every error code is looked at, and a run with an error or
 //!   with fewer records than asked for fails;
