@@ -76,8 +76,8 @@ impl Check {
         expect(names.contains(stream), true, "ListStreams has the stream")
     }
 
-    /// Asks until the stream has this status, or is not there where `wanted` is none; the SDK's own waiter
-    /// asks each ten seconds only.
+    /// Asks until the stream has this status, or is not there where `wanted` is none; the SDK's own
+    /// waiter asks each ten seconds only.
     async fn wait_for_status(&self, wanted: Option<&str>) -> Outcome<()> {
         let deadline = Instant::now() + DEADLINE;
         while Instant::now() < deadline {
