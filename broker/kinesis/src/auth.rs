@@ -1,9 +1,9 @@
 //! The shape of AWS's request signatures.
 //!
-//! weir has one account and, without a key file, no secrets: it checks that a signature is there and
-//! has all its parts, as AWS does before it looks at the value, and reads the region out of it. The
-//! value is not checked. A signature stands in the `Authorization` header or in the query string,
-//! never in both.
+//! weir has one account and, without a key file, no secrets: it checks that a signature is there
+//! and has all its parts, as AWS does before it looks at the value, and reads the region out of it.
+//! The value is not checked. A signature stands in the `Authorization` header or in the query
+//! string, never in both.
 
 use std::borrow::Cow;
 

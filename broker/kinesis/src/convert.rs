@@ -150,7 +150,7 @@ fn blob(value: Value<'_>) -> Result<Value<'_>, KinesisError> {
 
 fn not_base64(text: &str, error: DecodeError) -> KinesisError {
     let why = match error {
-        _ if text.len() % 4 != 0 => format!(
+        _ if !text.len().is_multiple_of(4) => format!(
             "Base64 encoded length is expected a multiple of 4 bytes but found: {}",
             text.len()
         ),

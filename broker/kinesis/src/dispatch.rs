@@ -3,16 +3,17 @@
 //! | step | what fails | answer |
 //! |---|---|---|
 //! | 1 | not POST | 403, XML: cannot tell the operation |
-//! | 2 | no body | `SerializationException`, or `UnknownOperationException` if the target is wrong too |
-//! | 3 | media type is neither JSON 1.1 nor CBOR 1.1 | 403 without a target, else 404, both XML; plain `application/json` gets an answer of its own |
+//! | 2 | no body | `SerializationException`; `UnknownOperationException` if the target is wrong |
+//! | 3 | media type is neither JSON 1.1 nor CBOR 1.1 | 403 without a target, else 404, both XML |
 //! | 4 | body is not well formed, or no map or list | `SerializationException`, no message |
 //! | 5 | target names no operation | `UnknownOperationException` |
-//! | 6 | signature absent or incomplete ([`auth`]) | `MissingAuthenticationToken…`, `IncompleteSignature…`, `InvalidSignature…` |
+//! | 6 | signature absent or incomplete | the exceptions of [`auth`] |
 //! | 7 | a member has the wrong type ([`convert`](crate::convert)) | `SerializationException` |
 //! | 8 | a member violates a constraint ([`validate`](crate::validate)) | `ValidationException` |
 //! | 9 | the operation itself | its own errors |
 //!
-//! A preflight request of a browser is answered before all of them, in [`http`](crate::http).
+//! Plain `application/json` reaches another protocol of AWS's server and fails in its own form. A
+//! preflight request of a browser is answered before all of them, in [`http`](crate::http).
 
 use std::net::SocketAddr;
 
@@ -54,7 +55,8 @@ pub(crate) async fn dispatch(
     let encoding = match check_transport(head, target, action.is_some(), body) {
         Ok(encoding) => encoding,
         Err(answer) => {
-            warn!(%peer, target = for_log(target), status = answer.status, "kinesis request refused");
+            let (target, status) = (for_log(target), answer.status);
+            warn!(%peer, target, status, "kinesis request refused");
             return answer;
         }
     };
@@ -211,16 +213,213 @@ fn plain_json(body: &Bytes) -> Answer {
     let (status, text) = match wire::parse(Encoding::Json, body) {
         Ok(Value::Map(_) | Value::List(_)) => (
             404,
-            r#"{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException"},"Version":"1.0"}"#,
+            concat!(
+                r#"{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException"},"#,
+                r#""Version":"1.0"}"#
+            ),
         ),
         _ => (
             400,
-            r#"{"Output":{"__type":"com.amazon.coral.service#SerializationException"},"Version":"1.0"}"#,
+            concat!(
+                r#"{"Output":{"__type":"com.amazon.coral.service#SerializationException"},"#,
+                r#""Version":"1.0"}"#
+            ),
         ),
     };
     Answer {
         status,
         media_type: Some("application/json"),
         body: Bytes::from_static(text.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::Harness;
+    use http_body_util::Full;
+    use hyper::Request as HttpRequest;
+
+    const JSON: &str = "application/x-amz-json-1.1";
+    const CBOR: &str = "application/x-amz-cbor-1.1";
+    const ACCESS_DENIED: &str = "<AccessDeniedException>\n  \
+        <Message>Unable to determine service/operation name to be authorized</Message>\n\
+        </AccessDeniedException>\n";
+    const MALFORMED: &str = r#"{"__type":"SerializationException"}"#;
+    const UNKNOWN: &str = r#"{"__type":"UnknownOperationException"}"#;
+
+    /// A request without a signature.
+    struct Sent {
+        method: &'static str,
+        media_type: &'static str,
+        target: &'static str,
+        body: &'static [u8],
+    }
+
+    const GOOD: Sent = Sent {
+        method: "POST",
+        media_type: JSON,
+        target: "Kinesis_20131202.ListStreams",
+        body: b"{}",
+    };
+
+    async fn answer(sent: Sent) -> (u16, String) {
+        let request = HttpRequest::builder()
+            .method(sent.method)
+            .uri("/any/path")
+            .header("content-type", sent.media_type)
+            .header("x-amz-target", sent.target)
+            .body(Full::new(Bytes::from_static(sent.body)))
+            .expect("a request");
+        let answered = Harness::new().await.send(request).await;
+        assert_eq!(answered.headers["x-amzn-requestid"].len(), 36);
+        assert_eq!(answered.headers["x-amz-id-2"].len(), 96);
+        (answered.status, String::from_utf8_lossy(&answered.body).into_owned())
+    }
+
+    #[tokio::test]
+    async fn requests_fail_at_the_first_check_that_they_do_not_pass() {
+        let no_token = concat!(
+            r#"{"__type":"MissingAuthenticationTokenException","#,
+            r#""message":"Missing Authentication Token"}"#
+        );
+        let coral = |name: &str| {
+            format!(
+                r#"{{"Output":{{"__type":"com.amazon.coral.service#{name}"}},"Version":"1.0"}}"#
+            )
+        };
+        for (what, sent, status, body) in [
+            ("not POST", Sent { method: "GET", ..GOOD }, 403, ACCESS_DENIED.to_owned()),
+            (
+                "not POST",
+                Sent { method: "DELETE", body: b"", ..GOOD },
+                403,
+                ACCESS_DENIED.to_owned(),
+            ),
+            ("no body", Sent { body: b"", ..GOOD }, 400, MALFORMED.to_owned()),
+            (
+                "no body, no target",
+                Sent { body: b"", target: "x", ..GOOD },
+                400,
+                UNKNOWN.to_owned(),
+            ),
+            (
+                "media type",
+                Sent { media_type: "text/plain", ..GOOD },
+                404,
+                "<UnknownOperationException/>\n".to_owned(),
+            ),
+            (
+                "media type, no target",
+                Sent { media_type: "", target: "", ..GOOD },
+                403,
+                ACCESS_DENIED.to_owned(),
+            ),
+            (
+                "plain JSON",
+                Sent { media_type: "application/json", ..GOOD },
+                404,
+                coral("UnknownOperationException"),
+            ),
+            (
+                "plain JSON",
+                Sent { media_type: "application/json", body: b"{", ..GOOD },
+                400,
+                coral("SerializationException"),
+            ),
+            (
+                "malformed",
+                Sent { body: b"hello", target: "x.y", ..GOOD },
+                400,
+                MALFORMED.to_owned(),
+            ),
+            ("a scalar", Sent { body: b"1", ..GOOD }, 400, MALFORMED.to_owned()),
+            (
+                "target",
+                Sent { target: "Kinesis_20131202.ListStream", ..GOOD },
+                400,
+                UNKNOWN.to_owned(),
+            ),
+            (
+                "target",
+                Sent { target: "Kinesis_20131203.ListStreams", ..GOOD },
+                400,
+                UNKNOWN.to_owned(),
+            ),
+            (
+                "not yet built",
+                Sent { target: "Kinesis_20131202.ListQueues", ..GOOD },
+                400,
+                UNKNOWN.to_owned(),
+            ),
+            ("signature", Sent { body: br#"{"Limit":"x"}"#, ..GOOD }, 400, no_token.to_owned()),
+            (
+                "parameters",
+                Sent { media_type: "application/x-amz-json-1.1; charset=utf-8", ..GOOD },
+                400,
+                no_token.to_owned(),
+            ),
+        ] {
+            assert_eq!(answer(sent).await, (status, body), "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn cbor_requests_get_cbor_errors() {
+        for (sent, name) in [
+            (Sent { media_type: CBOR, body: b"", ..GOOD }, "SerializationException"),
+            (Sent { media_type: CBOR, body: b"\xff", ..GOOD }, "SerializationException"),
+            (
+                Sent { media_type: CBOR, body: b"\xa0", target: "x", ..GOOD },
+                "UnknownOperationException",
+            ),
+            // Without a body, AWS answers in CBOR unless JSON was asked for.
+            (Sent { media_type: "text/plain", body: b"", ..GOOD }, "SerializationException"),
+        ] {
+            let (status, body) = answer(sent).await;
+            assert_eq!(status, 400);
+            assert!(
+                body.contains("__type") && body.contains(name) && !body.contains('{'),
+                "{body}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn types_are_checked_before_constraints_and_both_before_the_operation() {
+        let harness = Harness::new().await;
+        for (input, kind, message) in [
+            (
+                serde_json::json!({"StreamName": 1, "Limit": 0}),
+                "Serialization",
+                "class com.amazon.coral.value.json.numbers.TruncatingBigNumber \
+                 can not be converted to an String",
+            ),
+            (
+                serde_json::json!({"StreamName": "missing", "Limit": 0}),
+                "Validation",
+                "1 validation error detected: Value '0' at 'limit' failed to satisfy \
+                 constraint: Member must have value greater than or equal to 1",
+            ),
+            (
+                serde_json::json!({"StreamName": "missing"}),
+                "ResourceNotFound",
+                "Stream missing under account 000000000000 not found.",
+            ),
+        ] {
+            let expected = (kind.to_owned(), message.to_owned());
+            assert_eq!(harness.error("DescribeStream", input).await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_and_errors_are_counted_per_operation() {
+        let harness = Harness::new().await;
+        harness.ok("ListStreams", serde_json::json!({})).await;
+        harness.error("ListStreams", serde_json::json!({"Limit": 0})).await;
+        let (_, metrics) = harness.service.action("ListStreams").expect("an operation");
+        assert_eq!(metrics.requests.get(), 2);
+        assert_eq!(metrics.errors.get(), 1);
+        assert!(metrics.bytes_in.get() > 0 && metrics.bytes_out.get() > 0);
     }
 }

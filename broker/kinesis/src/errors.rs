@@ -354,7 +354,10 @@ mod tests {
         for (error, json) in [
             (
                 KinesisError::stream_not_found("s", "000000000000"),
-                r#"{"__type":"ResourceNotFoundException","message":"Stream s under account 000000000000 not found."}"#,
+                concat!(
+                    r#"{"__type":"ResourceNotFoundException","#,
+                    r#""message":"Stream s under account 000000000000 not found."}"#
+                ),
             ),
             (
                 KinesisError::serialization("Expected null"),

@@ -8,12 +8,12 @@
 //! | headers | 16 KiB, 100 of them |
 //! | body | 16 MiB: PutRecords' 10 MiB in base64, and some more |
 //! | a body's pace | 1 KiB/s on average, never still for 5 s |
-//! | bodies in memory | 256 MiB for the whole service; a request waits for its share before it is read |
+//! | bodies in memory | 256 MiB in all; a request waits for its share before it is read |
 //! | streams of an HTTP/2 connection | 100 |
 //! | connections | 10,000; further ones wait to be accepted |
 //!
-//! What a request means is [`dispatch`](crate::dispatch)'s business. A browser's preflight request is
-//! answered here.
+//! What a request means is [`dispatch`](crate::dispatch)'s business. A browser's preflight request
+//! is answered here.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -63,8 +63,8 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date",
 );
 
-/// Serves all connections of a listener until `shutdown` completes, then stops accepting, lets every
-/// request that has begun be answered, and returns.
+/// Serves all connections of a listener until `shutdown` completes, then stops accepting, lets
+/// every request that has begun be answered, and returns.
 pub async fn serve(
     listener: TcpListener,
     service: Arc<KinesisService>,
@@ -270,8 +270,9 @@ impl KinesisService {
 
     /// A bare status, and the end of an HTTP/1 connection, whose body was not read to its end.
     fn refuse(&self, peer: SocketAddr, status: StatusCode) -> Response<Full<Bytes>> {
-        warn!(%peer, status = status.as_u16(), why = status.canonical_reason(), "kinesis request refused");
-        let mut response = self.response(status.as_u16(), Bytes::new());
+        let (number, why) = (status.as_u16(), status.canonical_reason());
+        warn!(%peer, status = number, why, "kinesis request refused");
+        let mut response = self.response(number, Bytes::new());
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
         response
@@ -340,4 +341,107 @@ fn extended_request_id(random: &dyn Random) -> HeaderValue {
     let mut bytes = [0; 72];
     random.fill(&mut bytes);
     HeaderValue::from_str(&BASE64.encode(bytes)).expect("base64 is ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::Harness;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const PEER: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+    #[tokio::test]
+    async fn a_browsers_preflight_request_is_allowed_what_it_asks_for() {
+        let request = Request::builder()
+            .method("OPTIONS")
+            .uri("/")
+            .header("origin", "http://localhost:3000")
+            .header("access-control-request-headers", "a, b")
+            .header("access-control-request-method", "POST")
+            .body(Full::default())
+            .expect("a request");
+        let answered = Harness::new().await.send(request).await;
+        assert_eq!((answered.status, answered.body.len()), (200, 0));
+        for (name, value) in [
+            ("access-control-allow-origin", "*"),
+            ("access-control-allow-headers", "a, b"),
+            ("access-control-allow-methods", "POST"),
+            ("access-control-max-age", "172800"),
+        ] {
+            assert_eq!(answered.headers[name], value, "{name}");
+        }
+        assert!(!answered.headers.contains_key("x-amz-id-2"));
+    }
+
+    #[tokio::test]
+    async fn answers_to_a_browser_expose_awss_headers() {
+        let request = Request::post("/").header("origin", "x").body(Full::default());
+        let answered = Harness::new().await.send(request.expect("a request")).await;
+        assert_eq!(answered.headers["access-control-allow-origin"], "*");
+        assert_eq!(answered.headers["access-control-expose-headers"], EXPOSED_HEADERS);
+    }
+
+    #[tokio::test]
+    async fn bodies_and_headers_above_the_limits_are_refused() {
+        let harness = Harness::new().await;
+        let media_type = "application/x-amz-json-1.1";
+        let at_limit = vec![b' '; BODY_BYTES_MAX];
+        let answered = harness.call_raw("ListStreams", media_type, at_limit).await;
+        assert_eq!(answered.status, 400, "read, and malformed");
+        let above = vec![b' '; BODY_BYTES_MAX + 1];
+        let answered = harness.call_raw("ListStreams", media_type, above).await;
+        assert_eq!(answered.status, 413);
+        let long = "x".repeat(HEADER_BYTES_MAX);
+        let request = Request::post("/").header("x-long", long).body(Full::default());
+        let answered = harness.send(request.expect("a request")).await;
+        assert_eq!(answered.status, 431);
+    }
+
+    /// Talks to a connection that is served in memory, and reads until it closes.
+    async fn talk(sent: Vec<u8>, stop_first: bool) -> Vec<u8> {
+        let service = Arc::new(Harness::new().await.service);
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let (stop, stopped) = watch::channel(stop_first);
+        let served = tokio::spawn(serve_connection(server, PEER, service, stopped));
+        client.write_all(&sent).await.expect("the server reads");
+        let mut reply = Vec::new();
+        client.read_to_end(&mut reply).await.expect("the server closes");
+        served.await.expect("the connection ends");
+        drop(stop);
+        reply
+    }
+
+    #[tokio::test]
+    async fn http_1_is_served() {
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec();
+        let reply = talk(request, false).await;
+        let reply = String::from_utf8(reply).expect("text");
+        assert!(reply.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{reply}");
+        assert!(reply.contains("\r\ncontent-length: 130\r\n"), "{reply}");
+    }
+
+    #[tokio::test]
+    async fn http_2_is_served_by_prior_knowledge() {
+        // The preface, an empty SETTINGS frame, and GOAWAY: enough to be answered in HTTP/2.
+        let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        sent.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        sent.extend_from_slice(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let reply = talk(sent, false).await;
+        assert_eq!(reply.get(3), Some(&4), "a SETTINGS frame comes first: {reply:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_told_to_stop_ends() {
+        assert_eq!(talk(Vec::new(), true).await, b"");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_is_refused() {
+        let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{".to_vec();
+        let reply = talk(head, false).await;
+        let reply = String::from_utf8(reply).expect("text");
+        assert!(reply.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{reply}");
+    }
 }

@@ -23,6 +23,8 @@ mod auth;
 mod convert;
 mod dispatch;
 mod errors;
+#[cfg(test)]
+mod harness;
 mod http;
 mod incoming_record;
 mod input;

@@ -13,11 +13,12 @@
 //! | 38–45 | 32 | the shard's index |
 //! | 46 | 4 | version, 2 |
 //!
-//! In AWS digits 11–26 are a running number too. Nothing in an SDK reads these digits, but consumers
-//! compare numbers as integers, and ours grow along a shard and from a parent to its children. The
-//! record is found again without a search: epoch and offset are inside. The offset is stored plus
-//! one, because index 0 is the number that a shard itself starts with: "after the starting number"
-//! must include the first record. A closed shard's ending number has all ones for epoch and offset.
+//! In AWS digits 11–26 are a running number too. Nothing in an SDK reads these digits, but
+//! consumers compare numbers as integers, and ours grow along a shard and from a parent to its
+//! children. The record is found again without a search: epoch and offset are inside. The offset is
+//! stored plus one, because index 0 is the number that a shard itself starts with: "after the
+//! starting number" must include the first record. A closed shard's ending number has all ones for
+//! epoch and offset.
 //!
 //! Two older layouts of AWS (versions 0 and 1) are recognised, so that a number which was kept from
 //! AWS is refused in AWS's words.
@@ -264,7 +265,7 @@ impl Bits {
         let quotient = Bits {
             // All three quotients are below 2^64, as the rest before them is below the divisor.
             high: high as u64,
-            low: middle << 64 | bottom / STEP,
+            low: middle << 64 | (bottom / STEP),
         };
         (quotient, bottom % STEP)
     }

@@ -11,7 +11,8 @@ use weir_model::time::Timestamp;
 
 use crate::action::{ACTIONS, Action, Call};
 
-/// Bytes of request bodies that may be in memory at once; further requests wait before they are read.
+/// Bytes of request bodies that may be in memory at once; further requests wait before they are
+/// read.
 pub(crate) const REQUEST_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes of records in replies that may be in memory at once; further GetRecords wait.

@@ -6,7 +6,7 @@
 //!
 //! | bytes | payload |
 //! |---|---|
-//! | 16 | stream id: a stream made again under its old name does not honour the old one's iterators |
+//! | 16 | stream id: a stream made again under an old name does not honour the old iterators |
 //! | 4 | shard index |
 //! | 4 | log epoch |
 //! | 8 | offset |

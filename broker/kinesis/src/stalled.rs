@@ -3,10 +3,12 @@
 //! hyper has no deadline for writing, and none before it knows whether it speaks HTTP/1 or HTTP/2.
 //! This wrapper gives every connection two: a write that makes no progress for 30 s fails (a client
 //! that asked and does not read would keep its reply in memory for ever), and so does a connection
-//! that neither reads nor writes for 90 s (AWS closes idle ones after a minute or so; SDKs expect it).
+//! that neither reads nor writes for 90 s (AWS closes idle ones after a minute or so; SDKs expect
+//! it).
 //!
-//! Time is counted in ticks of 15 s: a tick during which nothing moved adds one, any byte resets the
-//! count. So a deadline is late by at most one tick, and a byte that moves costs two stores.
+//! Time is counted in ticks of 15 s: a tick during which nothing moved adds one, any byte resets
+//! the count. So a deadline is late by at most one tick, and a byte that moves costs two stores.
+//! Both directions must be polled by one task, as hyper does: the tick wakes only who polled last.
 
 use std::io;
 use std::pin::Pin;
@@ -157,10 +159,19 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
-        let reader = tokio::spawn(async move { while reads.read_u8().await.is_ok() {} });
-        let error = writes.write_all(&[0; 4096]).await.expect_err("nobody reads");
+        // One task polls both halves, as hyper's does, so either may be the one that fails.
+        let read_all = async {
+            loop {
+                if let Err(error) = reads.read_u8().await {
+                    return error;
+                }
+            }
+        };
+        let error = tokio::select! {
+            error = read_all => error,
+            written = writes.write_all(&[0; 4096]) => written.expect_err("nobody reads"),
+        };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         sender.abort();
-        reader.abort();
     }
 }

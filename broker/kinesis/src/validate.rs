@@ -229,3 +229,144 @@ fn shown_list(elements: &[Value<'_>], show: impl Fn(usize, &Value<'_>) -> String
         elements.iter().enumerate().map(|(index, element)| show(index, element)).collect();
     format!("[{}]", shown.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert;
+    use crate::shape;
+    use crate::wire::{self, Encoding};
+    use bytes::Bytes;
+
+    static COUNT: Shape =
+        Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(1), Rule::ValueAtMost(10)] };
+    static MODE: Shape = Shape { kind: Kind::Text, rules: &[Rule::OneOf(&["A", "B"])] };
+    static SMALL_BLOB: Shape = Shape { kind: Kind::Blob, rules: &[Rule::LengthAtMost(2)] };
+    static RECORD: Shape = Shape {
+        kind: Kind::Structure(&[
+            Member::required("Data", &SMALL_BLOB),
+            Member::optional("PartitionKey", &shape::PARTITION_KEY),
+        ]),
+        rules: &[],
+    };
+    static RECORDS: Shape = Shape {
+        kind: Kind::List(&RECORD),
+        rules: &[Rule::LengthAtLeast(1), Rule::LengthAtMost(2)],
+    };
+    static TAGS: Shape = Shape {
+        kind: Kind::Map,
+        rules: &[Rule::MapKeyLengths { min: 1, max: 3 }, Rule::MapValueLengths { min: 0, max: 2 }],
+    };
+    static MEMBERS: [Member; 5] = [
+        Member::required("StreamName", &shape::STREAM_NAME),
+        Member::optional("Count", &COUNT),
+        Member::optional("Mode", &MODE),
+        Member::optional("Records", &RECORDS),
+        Member::optional("Tags", &TAGS),
+    ];
+
+    /// What is wrong with these members beside a good `StreamName`.
+    fn violations(json: &str) -> String {
+        let body = Bytes::copy_from_slice(json.as_bytes());
+        let value = wire::parse(Encoding::Json, &body).expect("well-formed JSON");
+        let members = convert::convert_input(value, &MEMBERS, Encoding::Json).expect("right types");
+        match validate(&Input::new(&members), &MEMBERS) {
+            Ok(()) => String::new(),
+            Err(error) => error.message.unwrap_or_default(),
+        }
+    }
+
+    #[test]
+    fn violations_are_told_in_awss_words() {
+        let one = "1 validation error detected: Value";
+        let failed = "failed to satisfy constraint: Member must";
+        let entry = "com.amazonaws.kinesis.v20131202.PutRecordsRequestEntry";
+        let data = r#"{"Data":"YQ=="}"#;
+        for (json, expected) in [
+            ("{}", format!("{one} null at 'streamName' {failed} not be null")),
+            (
+                r#"{"StreamName":""}"#,
+                format!(
+                    "2 validation errors detected: Value '' at 'streamName' {failed} satisfy \
+                     regular expression pattern: [a-zA-Z0-9_.-]+; Value '' at 'streamName' \
+                     {failed} have length greater than or equal to 1"
+                ),
+            ),
+            (
+                r#"{"StreamName":"s","Count":0}"#,
+                format!("{one} '0' at 'count' {failed} have value greater than or equal to 1"),
+            ),
+            (
+                r#"{"StreamName":"s","Count":11}"#,
+                format!("{one} '11' at 'count' {failed} have value less than or equal to 10"),
+            ),
+            (
+                r#"{"StreamName":"s","Mode":"C"}"#,
+                format!("{one} 'C' at 'mode' {failed} satisfy enum value set: [A, B]"),
+            ),
+            (
+                r#"{"StreamName":"s","Records":[]}"#,
+                format!("{one} '[]' at 'records' {failed} have length greater than or equal to 1"),
+            ),
+            (
+                &format!(r#"{{"StreamName":"s","Records":[{data},{data},{data}]}}"#),
+                format!(
+                    "{one} '[{entry}@0, {entry}@1, {entry}@2]' at 'records' {failed} \
+                     have length less than or equal to 2"
+                ),
+            ),
+            (
+                r#"{"StreamName":"s","Records":[{"Data":"YWJj"},{}]}"#,
+                format!(
+                    "2 validation errors detected: \
+                     Value 'java.nio.HeapByteBuffer[pos=0 lim=3 cap=3]' at \
+                     'records.1.member.data' {failed} have length less than or equal to 2; \
+                     Value null at 'records.2.member.data' {failed} not be null"
+                ),
+            ),
+            (
+                r#"{"StreamName":"s","Records":[null]}"#,
+                format!("{one} null at 'records.1.member' {failed} not be null"),
+            ),
+            (
+                r#"{"StreamName":"s","Tags":{"abcd":"x","a":"xyz"}}"#,
+                "2 validation errors detected: Value '{abcd=x, a=xyz}' at 'tags' failed to \
+                 satisfy constraint: Map keys must satisfy constraint: [Member must have length \
+                 less than or equal to 3, Member must have length greater than or equal to 1]; \
+                 Value '{abcd=x, a=xyz}' at 'tags' failed to satisfy constraint: Map value must \
+                 satisfy constraint: [Member must have length less than or equal to 2, Member \
+                 must have length greater than or equal to 0]"
+                    .to_owned(),
+            ),
+            (r#"{"StreamName":"s","Count":10,"Mode":"A"}"#, String::new()),
+        ] {
+            assert_eq!(violations(json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn at_most_ten_violations_are_listed() {
+        let records = vec!["{}"; 20].join(",");
+        let message = violations(&format!(r#"{{"Records":[{records}]}}"#));
+        assert!(message.starts_with("10 validation errors detected: "));
+        assert_eq!(message.matches("failed to satisfy").count(), 10);
+    }
+
+    #[test]
+    fn text_is_measured_in_characters() {
+        let key = |length: usize| {
+            let key = "é".repeat(length);
+            violations(&format!(
+                r#"{{"StreamName":"s","Records":[{{"Data":"","PartitionKey":"{key}"}}]}}"#
+            ))
+        };
+        assert_eq!(key(256), "");
+        assert!(key(257).ends_with("less than or equal to 256"));
+    }
+
+    #[test]
+    fn long_values_are_cut() {
+        let name = "x".repeat(1_000_000);
+        assert!(violations(&format!(r#"{{"StreamName":"{name}"}}"#)).len() < 100_000);
+    }
+}

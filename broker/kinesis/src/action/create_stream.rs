@@ -8,9 +8,9 @@
 //! some seconds. It starts with 24 hours of retention, trims by record, and dates records by their
 //! arrival. The account's limits of open shards and on-demand streams hold.
 //!
-//! Gaps: tags are checked but not kept until the tag operations are served. `WarmThroughputMiBps` is
-//! accepted and has no effect. `RecordDistributionStrategy=AUTO` is refused. The rate of calls is not
-//! limited.
+//! Gaps: tags are checked but not kept until the tag operations are served. `WarmThroughputMiBps`
+//! is accepted and has no effect. `RecordDistributionStrategy=AUTO` is refused. The rate of calls
+//! is not limited.
 
 use bytes::Bytes;
 use weir_core::stream::config::Overrides;
@@ -70,9 +70,6 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
             "RecordDistributionStrategy AUTO is not supported.",
         ));
     }
-    if call.broker().stream(name).is_some() {
-        return Err(KinesisError::stream_exists(name, call.account()));
-    }
     check_account_limits(call, mode, shards)?;
     let new = NewStream {
         name: legal_name(name)?,
@@ -109,11 +106,9 @@ fn shard_count(call: &Call<'_>, mode: StreamMode) -> Result<u64, KinesisError> {
 /// The API's pattern lets a few names pass that are no stream names here.
 fn legal_name(name: &str) -> Result<StreamName, KinesisError> {
     let legal = StreamName::new(name).ok();
-    legal.filter(|name| !name.is_internal()).ok_or_else(|| {
-        KinesisError::invalid_argument(format!(
-            "Stream name {name} is reserved: '.', '..' and names that begin with '__' cannot be used."
-        ))
-    })
+    legal
+        .filter(|name| !name.is_internal())
+        .ok_or_else(|| KinesisError::invalid_argument(format!("Stream name {name} is reserved.")))
 }
 
 fn check_account_limits(
@@ -158,4 +153,101 @@ fn overrides(call: &Call<'_>, mode: StreamMode) -> Overrides {
         set("max.message.bytes", bytes.to_string());
     }
     overrides
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::harness::{ACCOUNT, Harness};
+    use serde_json::{Value as Json, json};
+
+    #[tokio::test]
+    async fn a_new_stream_is_active_at_once_with_even_shards() {
+        let harness = Harness::new().await;
+        let answered = harness.call("CreateStream", json!({"StreamName": "s", "ShardCount": 2}));
+        assert_eq!(answered.await, (200, Json::Null), "no body at all");
+        let reply = harness.ok("DescribeStream", json!({"StreamName": "s"})).await;
+        let stream = &reply["StreamDescription"];
+        assert_eq!(stream["StreamStatus"], "ACTIVE");
+        assert_eq!(stream["RetentionPeriodHours"], 24);
+        assert_eq!(stream["StreamModeDetails"], json!({"StreamMode": "PROVISIONED"}));
+        assert_eq!(
+            stream["Shards"][1]["HashKeyRange"],
+            json!({
+                "StartingHashKey": "170141183460469231731687303715884105728",
+                "EndingHashKey": "340282366920938463463374607431768211455",
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn on_demand_streams_begin_with_four_shards() {
+        let harness = Harness::new().await;
+        let mode = json!({"StreamMode": "ON_DEMAND"});
+        let input = json!({"StreamName": "s", "StreamModeDetails": mode});
+        harness.ok("CreateStream", input).await;
+        let reply = harness.ok("DescribeStreamSummary", json!({"StreamName": "s"})).await;
+        let stream = &reply["StreamDescriptionSummary"];
+        assert_eq!(stream["OpenShardCount"], 4);
+        assert_eq!(stream["StreamModeDetails"], mode);
+    }
+
+    #[tokio::test]
+    async fn a_larger_record_size_is_kept() {
+        let harness = Harness::new().await;
+        let input = json!({"StreamName": "s", "ShardCount": 1, "MaxRecordSizeInKiB": 2048});
+        harness.ok("CreateStream", input).await;
+        let reply = harness.ok("DescribeStreamSummary", json!({"StreamName": "s"})).await;
+        assert_eq!(reply["StreamDescriptionSummary"]["MaxRecordSizeInKiB"], 2048);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_made_is_refused_with_a_reason() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        harness.create_stream("a.b", 1).await;
+        let create = |name: &str, shards: u32| json!({"StreamName": name, "ShardCount": shards});
+        for (input, kind, message) in [
+            (
+                create("s", 1),
+                "ResourceInUse",
+                format!("Stream s under account {ACCOUNT} already exists."),
+            ),
+            (
+                create("a_b", 1),
+                "ResourceInUse",
+                format!(
+                    "Stream a_b under account {ACCOUNT} collides with stream a.b: \
+                     names must differ in more than '.' and '_'."
+                ),
+            ),
+            (create("..", 1), "InvalidArgument", "Stream name .. is reserved.".to_owned()),
+            (
+                json!({"StreamName": "x"}),
+                "InvalidArgument",
+                "ShardCount is required for a stream in PROVISIONED mode.".to_owned(),
+            ),
+            (
+                create("x", 0),
+                "Validation",
+                "1 validation error detected: Value '0' at 'shardCount' failed to satisfy \
+                 constraint: Member must have value greater than or equal to 1"
+                    .to_owned(),
+            ),
+            (
+                create("x", 20_000),
+                "LimitExceeded",
+                format!(
+                    "This request would exceed the shard limit for the account {ACCOUNT} in \
+                     eu-west-1. Current shard count for the account: 2. Limit: 20000. Number of \
+                     additional shards that would have resulted from this request: 20000. Refer \
+                     to the AWS Service Limits page \
+                     (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) \
+                     for current limits and how to request higher limits."
+                ),
+            ),
+        ] {
+            let expected = (kind.to_owned(), message);
+            assert_eq!(harness.error("CreateStream", input.clone()).await, expected, "{input}");
+        }
+    }
 }

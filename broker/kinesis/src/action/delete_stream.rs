@@ -31,3 +31,61 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     deleted.map_err(|error| errors::delete_stream_error(&error, name, call.account()))?;
     Ok(Bytes::new())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::harness::{ACCOUNT, Harness};
+    use serde_json::{Value as Json, json};
+
+    #[tokio::test]
+    async fn a_deleted_streams_name_is_free_and_its_iterators_are_dead() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        harness.put("s", "k", "old").await;
+        let iterator = harness.iterator("s", "TRIM_HORIZON").await;
+        let arn = "arn:aws:kinesis:any-region:123456789012:stream/s";
+        let answered = harness.call("DeleteStream", json!({"StreamARN": arn})).await;
+        assert_eq!(answered, (200, Json::Null));
+        let gone =
+            ("ResourceNotFound".to_owned(), format!("Stream s under account {ACCOUNT} not found."));
+        assert_eq!(harness.error("DeleteStream", json!({"StreamName": "s"})).await, gone);
+
+        harness.create_stream("s", 1).await;
+        let dead = (
+            "ResourceNotFound".to_owned(),
+            format!(
+                "Shard shardId-000000000000 in stream s under account {ACCOUNT} does not exist"
+            ),
+        );
+        let input = json!({"ShardIterator": iterator});
+        assert_eq!(harness.error("GetRecords", input).await, dead);
+    }
+
+    #[tokio::test]
+    async fn name_and_arn_must_agree() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/other";
+        for (input, message) in [
+            (
+                json!({"StreamName": "s", "StreamARN": arn}),
+                "StreamName s and StreamARN do not name the same stream.",
+            ),
+            (json!({}), "Either StreamName or StreamARN should be provided."),
+        ] {
+            let expected = ("InvalidArgument".to_owned(), message.to_owned());
+            assert_eq!(harness.error("DeleteStream", input).await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_brokers_own_streams_cannot_be_seen_or_deleted() {
+        let harness = Harness::new().await;
+        harness.create_topic("__consumer_offsets", 1).await;
+        for operation in ["DeleteStream", "DescribeStream", "DescribeStreamSummary"] {
+            let input = json!({"StreamName": "__consumer_offsets"});
+            let (kind, _) = harness.error(operation, input).await;
+            assert_eq!(kind, "ResourceNotFound", "{operation}");
+        }
+    }
+}

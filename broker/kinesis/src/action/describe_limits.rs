@@ -53,3 +53,29 @@ impl AccountUse {
         account
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::harness::Harness;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn all_visible_shards_count() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 3).await;
+        harness.create_topic("topic", 2).await;
+        harness.create_topic("__consumer_offsets", 1).await;
+        let mode = json!({"StreamMode": "ON_DEMAND"});
+        let input = json!({"StreamName": "d", "StreamModeDetails": mode});
+        harness.ok("CreateStream", input).await;
+        assert_eq!(
+            harness.ok("DescribeLimits", json!({})).await,
+            json!({
+                "ShardLimit": 20_000,
+                "OpenShardCount": 9,
+                "OnDemandStreamCount": 1,
+                "OnDemandStreamCountLimit": 50,
+            })
+        );
+    }
+}

@@ -5,8 +5,8 @@
 //! Behaviour: streams made by Kafka are shown too, over even hash-key ranges. `HasMoreShards` tells
 //! to ask again with the last shard's id.
 //!
-//! Gaps: streams are ACTIVE from the first to the last moment; enhanced monitoring and encryption are
-//! always off.
+//! Gaps: streams are ACTIVE from the first to the last moment; enhanced monitoring and encryption
+//! are always off.
 
 use bytes::Bytes;
 use weir_core::stream::stream::Stream;
@@ -98,4 +98,80 @@ pub(super) fn write_stream_members(writer: &mut ReplyWriter, call: &Call<'_>, st
     writer.end_map();
     writer.end_list();
     writer.text_member("EncryptionType", "NONE");
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::harness::Harness;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_stream_is_described_as_aws_describes_it() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        let starting = "49646437577108476416916876405825929425585429676275269634";
+        assert_eq!(
+            harness.ok("DescribeStream", json!({"StreamName": "s"})).await,
+            json!({"StreamDescription": {
+                "StreamName": "s",
+                "StreamARN": "arn:aws:kinesis:eu-west-1:000000000000:stream/s",
+                "StreamStatus": "ACTIVE",
+                "StreamModeDetails": {"StreamMode": "PROVISIONED"},
+                "RetentionPeriodHours": 24,
+                "StreamCreationTimestamp": 1_700_000_000.0,
+                "EnhancedMonitoring": [{"ShardLevelMetrics": []}],
+                "EncryptionType": "NONE",
+                "Shards": [{
+                    "ShardId": "shardId-000000000000",
+                    "HashKeyRange": {
+                        "StartingHashKey": "0",
+                        "EndingHashKey": "340282366920938463463374607431768211455",
+                    },
+                    "SequenceNumberRange": {"StartingSequenceNumber": starting},
+                }],
+                "HasMoreShards": false,
+            }})
+        );
+    }
+
+    #[tokio::test]
+    async fn shards_come_in_pages_of_at_most_a_hundred() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 101).await;
+        for (input, first, count, has_more) in [
+            (json!({"StreamName": "s"}), Some(0), 100, true),
+            (json!({"StreamName": "s", "Limit": 10_000}), Some(0), 100, true),
+            (json!({"StreamName": "s", "Limit": 2}), Some(0), 2, true),
+            (
+                json!({"StreamName": "s", "ExclusiveStartShardId": "shardId-000000000099"}),
+                Some(100),
+                1,
+                false,
+            ),
+            (json!({"StreamName": "s", "ExclusiveStartShardId": "500"}), None, 0, false),
+        ] {
+            let reply = harness.ok("DescribeStream", input.clone()).await;
+            let stream = &reply["StreamDescription"];
+            let shards = stream["Shards"].as_array().expect("a list of shards");
+            assert_eq!(shards.len(), count, "{input}");
+            assert_eq!(stream["HasMoreShards"], has_more, "{input}");
+            let id = first.map(|index| json!(format!("shardId-{index:012}")));
+            assert_eq!(shards.first().map(|shard| shard["ShardId"].clone()), id, "{input}");
+        }
+        let input = json!({"StreamName": "s", "ExclusiveStartShardId": "nonsense"});
+        let message = "Could not find shard nonsense in stream s under account 000000000000.";
+        let expected = ("ResourceNotFound".to_owned(), message.to_owned());
+        assert_eq!(harness.error("DescribeStream", input).await, expected);
+    }
+
+    #[tokio::test]
+    async fn topics_of_kafka_are_shown_over_even_ranges() {
+        let harness = Harness::new().await;
+        harness.create_topic("topic", 2).await;
+        let reply = harness.ok("DescribeStream", json!({"StreamName": "topic"})).await;
+        let stream = &reply["StreamDescription"];
+        assert_eq!(stream["RetentionPeriodHours"], 168);
+        let start = &stream["Shards"][1]["HashKeyRange"]["StartingHashKey"];
+        assert_eq!(start, "170141183460469231731687303715884105728");
+    }
 }

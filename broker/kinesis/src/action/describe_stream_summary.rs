@@ -43,3 +43,31 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     writer.end_map();
     Ok(writer.into_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::harness::Harness;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_summary_counts_what_it_does_not_list() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 3).await;
+        assert_eq!(
+            harness.ok("DescribeStreamSummary", json!({"StreamName": "s"})).await,
+            json!({"StreamDescriptionSummary": {
+                "StreamName": "s",
+                "StreamARN": "arn:aws:kinesis:eu-west-1:000000000000:stream/s",
+                "StreamStatus": "ACTIVE",
+                "StreamModeDetails": {"StreamMode": "PROVISIONED"},
+                "RetentionPeriodHours": 24,
+                "StreamCreationTimestamp": 1_700_000_000.0,
+                "EnhancedMonitoring": [{"ShardLevelMetrics": []}],
+                "EncryptionType": "NONE",
+                "OpenShardCount": 3,
+                "ConsumerCount": 0,
+                "MaxRecordSizeInKiB": 1024,
+            }})
+        );
+    }
+}

@@ -1,13 +1,13 @@
 //! GetRecords: the records from an iterator on, and the iterator for what follows.
 //!
-//! Inputs: `ShardIterator`, `Limit` (default and most 10,000), `StreamARN` (must name the iterator's
-//! stream if given), `DryRun`.
+//! Inputs: `ShardIterator`, `Limit` (default and most 10,000), `StreamARN` (must name the
+//! iterator's stream if given), `DryRun`.
 //!
 //! Behaviour: at most 10 MiB of keys and data, but always one record if there is one. An empty list
 //! is legal anywhere; `MillisBehindLatest` is 0 at the tip. `NextShardIterator` is absent once a
 //! closed shard was read to its end, and `ChildShards` is there instead. Records of Kafka producers
-//! are shown with a partition key made of their key. Each call counts against the shard's 5 a second,
-//! and its bytes against the shard's 2 MiB a second.
+//! are shown with a partition key made of their key. Each call counts against the shard's 5 a
+//! second, and its bytes against the shard's 2 MiB a second.
 
 use std::sync::Arc;
 
@@ -138,8 +138,8 @@ fn reply_bytes(encoding: Encoding, read: &RecordsRead) -> usize {
     512 + read.records.len() * RECORD_OVERHEAD_BYTES + data
 }
 
-/// A reply's share of the memory for replies: the most it may need while records are read, then what
-/// it does need until the client has taken it.
+/// A reply's share of the memory for replies: the most it may need while records are read, then
+/// what it does need until the client has taken it.
 struct ReplyMemory(Option<OwnedSemaphorePermit>);
 
 impl ReplyMemory {
@@ -169,5 +169,138 @@ struct MeteredReply {
 impl AsRef<[u8]> for MeteredReply {
     fn as_ref(&self) -> &[u8] {
         &self.reply
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::harness::{ACCOUNT, Harness, data_of, text};
+    use bytes::Bytes;
+    use serde_json::json;
+    use weir_core::quota::limits::QuotaPolicy;
+    use weir_model::batch_builder::{BatchBuilder, BatchOptions};
+    use weir_model::ids::PartitionIndex;
+    use weir_model::record::RecordToWrite;
+    use weir_model::time::Timestamp;
+
+    #[tokio::test]
+    async fn reading_goes_on_where_it_stopped() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        for data in ["a", "b", "c"] {
+            harness.put("s", "key", data).await;
+        }
+        harness.advance_ms(5_000);
+        let iterator = harness.iterator("s", "TRIM_HORIZON").await;
+        let page = harness.ok("GetRecords", json!({"ShardIterator": iterator, "Limit": 2})).await;
+        assert_eq!(data_of(&page), ["a", "b"]);
+        assert_eq!(page["MillisBehindLatest"], 5_000);
+        let record = page["Records"][0].as_object().expect("a record");
+        assert_eq!(record["PartitionKey"], "key");
+        assert_eq!(record["ApproximateArrivalTimestamp"], 1_700_000_000.0);
+        assert_eq!(record.len(), 4, "and number and data; no EncryptionType");
+
+        let next = text(&page["NextShardIterator"]);
+        let page = harness.ok("GetRecords", json!({"ShardIterator": next})).await;
+        assert_eq!(
+            (data_of(&page), &page["MillisBehindLatest"]),
+            (vec!["c".to_owned()], &json!(0))
+        );
+        let next = text(&page["NextShardIterator"]);
+        assert_eq!(harness.data_from(&next).await.len(), 0);
+        harness.put("s", "key", "d").await;
+        assert_eq!(harness.data_from(&next).await, ["d"], "an iterator may be used again");
+    }
+
+    #[tokio::test]
+    async fn records_of_kafka_producers_are_shown_whatever_their_keys() {
+        let harness = Harness::new().await;
+        harness.create_topic("topic", 1).await;
+        let stream = harness.broker.stream("topic").expect("the topic");
+        let mut batch = BatchBuilder::new(BatchOptions::default());
+        // A producer whose clock is ahead; the number of its record must not change as time passes.
+        let timestamp = Timestamp::from_millis(1_700_000_001_500);
+        for (key, value) in
+            [(Some(&b"k"[..]), Some(&b"v"[..])), (None, None), (Some(b"\xff"), None)]
+        {
+            let record = RecordToWrite { timestamp, key, value, headers: &[] };
+            batch.append(&record).expect("room for three records");
+        }
+        let appended = harness.broker.append(&stream, PartitionIndex::ZERO, batch.build()).await;
+        appended.expect("admitted").settled().await.expect("kept");
+
+        let iterator = harness.iterator("topic", "TRIM_HORIZON").await;
+        let input = json!({"ShardIterator": iterator});
+        let page = harness.ok("GetRecords", input.clone()).await;
+        assert_eq!(data_of(&page), ["v", "", ""]);
+        let keys: Vec<_> =
+            (0..3).map(|index| text(&page["Records"][index]["PartitionKey"])).collect();
+        assert_eq!(keys, ["k", "-", "hex:ff"]);
+        let time = &page["Records"][0]["ApproximateArrivalTimestamp"];
+        assert_eq!(time, 1_700_000_000.0, "not later than now");
+
+        harness.advance_ms(10_000);
+        let later = harness.ok("GetRecords", input).await;
+        assert_eq!(later["Records"][0]["ApproximateArrivalTimestamp"], 1_700_000_001.5);
+        let number = |page: &serde_json::Value| text(&page["Records"][0]["SequenceNumber"]);
+        assert_eq!(number(&page), number(&later));
+    }
+
+    #[tokio::test]
+    async fn iterators_expire_and_cannot_be_forged() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        let iterator = harness.iterator("s", "LATEST").await;
+        let forged = iterator.replace(&iterator[40..44], "AAAB");
+        let invalid = ("InvalidArgument".to_owned(), "Invalid ShardIterator.".to_owned());
+        for wrong in [forged.as_str(), "x"] {
+            let input = json!({"ShardIterator": wrong});
+            assert_eq!(harness.error("GetRecords", input).await, invalid);
+        }
+        let arn = format!("arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/other");
+        let input = json!({"ShardIterator": iterator, "StreamARN": arn});
+        assert_eq!(harness.error("GetRecords", input).await, invalid);
+        harness.advance_ms(300_001);
+        let expired = (
+            "ExpiredIterator".to_owned(),
+            "Iterator expired. The iterator was created at time Tue Nov 14 22:13:20 UTC 2023 \
+             while right now it is Tue Nov 14 22:18:20 UTC 2023 which is further in the future \
+             than the tolerated delay of 300000 milliseconds."
+                .to_owned(),
+        );
+        assert_eq!(harness.error("GetRecords", json!({"ShardIterator": iterator})).await, expired);
+    }
+
+    #[tokio::test]
+    async fn a_shard_answers_five_calls_a_second() {
+        let harness = Harness::with_quotas(QuotaPolicy::Aws).await;
+        harness.create_stream("s", 1).await;
+        let input = json!({"ShardIterator": harness.iterator("s", "LATEST").await});
+        for _ in 0..5 {
+            harness.ok("GetRecords", input.clone()).await;
+        }
+        let refused = (
+            "ProvisionedThroughputExceeded".to_owned(),
+            format!("Rate exceeded for Shard - {ACCOUNT}/s/shardId-000000000000"),
+        );
+        assert_eq!(harness.error("GetRecords", input.clone()).await, refused);
+        harness.advance_ms(1_000);
+        harness.ok("GetRecords", input).await;
+    }
+
+    #[tokio::test]
+    async fn a_reply_gives_its_memory_back_when_it_is_dropped() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        harness.put("s", "k", &"x".repeat(100_000)).await;
+        let iterator = harness.iterator("s", "TRIM_HORIZON").await;
+        let free = harness.service.reply_bytes.available_permits();
+        let media_type = "application/x-amz-json-1.1";
+        let body = json!({"ShardIterator": iterator}).to_string();
+        let answered = harness.call_raw("GetRecords", media_type, body).await;
+        let held = free - harness.service.reply_bytes.available_permits();
+        assert_eq!(held, answered.body.len());
+        drop::<Bytes>(answered.body);
+        assert_eq!(harness.service.reply_bytes.available_permits(), free);
     }
 }

@@ -209,3 +209,187 @@ async fn search(
     let latest = latest.await.map_err(failed)?;
     Ok(latest.offset.unwrap_or_else(|| partition.watermarks().high_watermark))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::harness::{ACCOUNT, Harness, START, text};
+    use crate::sequence_number::SequenceNumber;
+    use serde_json::json;
+    use weir_model::ids::{LogEpoch, PartitionIndex};
+    use weir_model::offset::Offset;
+
+    async fn read_from(harness: &Harness, mut input: serde_json::Value) -> Vec<String> {
+        input["StreamName"] = json!("s");
+        input["ShardId"] = json!("shardId-000000000000");
+        let reply = harness.ok("GetShardIterator", input).await;
+        harness.data_from(&text(&reply["ShardIterator"])).await
+    }
+
+    #[tokio::test]
+    async fn all_five_types_start_where_they_say() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        let first = harness.put("s", "k", "one").await;
+        harness.advance_ms(1_000);
+        harness.put("s", "k", "two").await;
+        let at = |kind: &str, number: &str| {
+            let mut input = json!({"ShardIteratorType": kind});
+            input["StartingSequenceNumber"] = json!(number);
+            input
+        };
+        let time = |time: f64| json!({"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": time});
+        let start = harness.ok("ListShards", json!({"StreamName": "s"})).await;
+        let start = text(&start["Shards"][0]["SequenceNumberRange"]["StartingSequenceNumber"]);
+        for (input, expected) in [
+            (json!({"ShardIteratorType": "TRIM_HORIZON"}), &["one", "two"][..]),
+            (json!({"ShardIteratorType": "LATEST"}), &[]),
+            (at("AT_SEQUENCE_NUMBER", &first), &["one", "two"]),
+            (at("AFTER_SEQUENCE_NUMBER", &first), &["two"]),
+            (at("AT_SEQUENCE_NUMBER", &start), &["one", "two"]),
+            (at("AFTER_SEQUENCE_NUMBER", &start), &["one", "two"]),
+            (time(0.0), &["one", "two"]),
+            (time(1_700_000_000.001), &["two"]),
+            (time(1_700_000_001.0), &["two"]),
+        ] {
+            assert_eq!(read_from(&harness, input.clone()).await, expected, "{input}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_time_after_the_last_record_waits_for_the_next() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        harness.put("s", "k", "old").await;
+        harness.advance_ms(10);
+        let input = json!({"StreamName": "s", "ShardId": "0", "ShardIteratorType": "AT_TIMESTAMP",
+            "Timestamp": 1_700_000_000.005});
+        let reply = harness.ok("GetShardIterator", input).await;
+        let iterator = text(&reply["ShardIterator"]);
+        assert_eq!(harness.data_from(&iterator).await.len(), 0);
+        harness.put("s", "k", "new").await;
+        assert_eq!(harness.data_from(&iterator).await, ["new"]);
+    }
+
+    #[tokio::test]
+    async fn impossible_positions_get_awss_words() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 2).await;
+        harness.create_stream("other", 2).await;
+        let half = "170141183460469231731687303715884105728";
+        let put =
+            json!({"StreamName": "s", "PartitionKey": "k", "Data": "", "ExplicitHashKey": half});
+        let of_shard_1 = text(&harness.ok("PutRecord", put).await["SequenceNumber"]);
+        harness.advance_ms(1_000);
+        harness.create_stream("later", 2).await;
+        let put =
+            json!({"StreamName": "later", "PartitionKey": "k", "Data": "", "ExplicitHashKey": "0"});
+        let of_later = text(&harness.ok("PutRecord", put).await["SequenceNumber"]);
+        let get = |shard: &str, kind: &str| {
+            let mut input = json!({"StreamName": "s", "ShardId": shard});
+            input["ShardIteratorType"] = json!(kind);
+            input
+        };
+        let at = |number: &str| {
+            let mut input = get("0", "AT_SEQUENCE_NUMBER");
+            input["StartingSequenceNumber"] = json!(number);
+            input
+        };
+        let mismatch = |kind: &str, given: &str| {
+            format!(
+                "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and \
+                 StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no \
+                 StartingSequenceNumber. Request specified {kind} and {given} \
+                 StartingSequenceNumber."
+            )
+        };
+        let invalid = |shown: &str, why: &str| {
+            format!(
+                "StartingSequenceNumber {shown} used in GetShardIterator on shard \
+                 shardId-000000000000 in stream s under account {ACCOUNT} is invalid{why}."
+            )
+        };
+        let foreign = " because it did not come from this stream";
+        let mut latest_at = at("1");
+        latest_at["ShardIteratorType"] = json!("LATEST");
+        let mut future = get("0", "AT_TIMESTAMP");
+        future["Timestamp"] = json!(1_700_000_002);
+        let stream = harness.broker.stream("s").expect("the stream");
+        let partition = stream.partition(PartitionIndex::ZERO).expect("shard 0");
+        let (epoch, offset) = (LogEpoch::ZERO, Offset::ZERO);
+        let to_come = SequenceNumber::of_record(&partition, epoch, offset, START).to_string();
+        for (input, message) in [
+            (at("0"), invalid("21267647932558653966460912964485513216", foreign)),
+            (
+                at("3"),
+                "Invalid StartingSequenceNumber. It encodes shardId-000000000003, while it \
+                was used in a call to a shard with shardId-000000000000"
+                    .to_owned(),
+            ),
+            (
+                at(&of_shard_1),
+                "Invalid StartingSequenceNumber. It encodes shardId-000000000001, \
+                while it was used in a call to a shard with shardId-000000000000"
+                    .to_owned(),
+            ),
+            (at(&of_later), invalid(&of_later, foreign)),
+            (at(&"9".repeat(57)), invalid(&"9".repeat(57), "")),
+            (at(&to_come), invalid(&to_come, "")),
+            (latest_at, mismatch("LATEST", "also a")),
+            (get("0", "AT_SEQUENCE_NUMBER"), mismatch("AT_SEQUENCE_NUMBER", "no")),
+            (
+                get("0", "AT_TIMESTAMP"),
+                "Must specify timestampInMillis parameter for iterator \
+                of type AT_TIMESTAMP. Current request has no timestamp parameter."
+                    .to_owned(),
+            ),
+            (
+                future,
+                "The timestampInMillis parameter cannot be greater than the \
+                currentTimestampInMillis. timestampInMillis: 1700000002000, \
+                currentTimestampInMillis: 1700000001000"
+                    .to_owned(),
+            ),
+        ] {
+            let expected = ("InvalidArgument".to_owned(), message);
+            assert_eq!(harness.error("GetShardIterator", input.clone()).await, expected, "{input}");
+        }
+    }
+
+    #[tokio::test]
+    async fn missing_shards_and_streams_are_told_apart_from_impossible_ids() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        let get = |stream: &str, shard: &str| {
+            let mut input = json!({"ShardIteratorType": "LATEST"});
+            input["StreamName"] = json!(stream);
+            input["ShardId"] = json!(shard);
+            input
+        };
+        for (input, message) in [
+            (
+                get("s", "shardId-000000000001"),
+                format!(
+                    "Shard shardId-000000000001 in stream s under account {ACCOUNT} does not exist"
+                ),
+            ),
+            (
+                get("missing", "0"),
+                format!(
+                    "Shard shardId-000000000000 in stream missing under account {ACCOUNT} \
+                     does not exist"
+                ),
+            ),
+            (
+                get("s", "2147483648"),
+                format!("Could not find shard 2147483648 in stream s under account {ACCOUNT}."),
+            ),
+            (
+                get("s", "first"),
+                format!("Could not find shard first in stream s under account {ACCOUNT}."),
+            ),
+        ] {
+            let expected = ("ResourceNotFound".to_owned(), message);
+            assert_eq!(harness.error("GetShardIterator", input).await, expected);
+        }
+    }
+}

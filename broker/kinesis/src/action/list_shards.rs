@@ -246,3 +246,90 @@ fn trim_horizon(stream: &Stream, now: Timestamp) -> Timestamp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::{Harness, text};
+    use serde_json::{Value as Json, json};
+
+    fn ids(reply: &Json) -> Vec<u32> {
+        let shards = reply["Shards"].as_array().expect("a list of shards");
+        let index = |shard: &Json| {
+            let id = ShardId::parse(shard["ShardId"].as_str().expect("an id")).expect("a shard id");
+            id.0.as_u32()
+        };
+        shards.iter().map(index).collect()
+    }
+
+    #[tokio::test]
+    async fn shards_are_listed_in_pages() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 3).await;
+        let page = harness.ok("ListShards", json!({"StreamName": "s", "MaxResults": 2})).await;
+        assert_eq!(ids(&page), [0, 1]);
+        let token = text(&page["NextToken"]);
+        let rest = harness.ok("ListShards", json!({"NextToken": token})).await;
+        assert_eq!(ids(&rest), [2]);
+        assert_eq!(rest.get("NextToken"), None);
+        harness.advance_ms(300_001);
+        let (kind, _) = harness.error("ListShards", json!({"NextToken": token})).await;
+        assert_eq!(kind, "ExpiredNextToken");
+    }
+
+    #[tokio::test]
+    async fn filters_choose_by_position_and_time() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 3).await;
+        harness.advance_ms(10_000);
+        let (made, before, now) = (1_700_000_000, 1_699_999_999, 1_700_000_010);
+        for (filter, expected) in [
+            (json!({"Type": "AFTER_SHARD_ID", "ShardId": "shardId-000000000000"}), &[1, 2][..]),
+            (json!({"Type": "AT_TRIM_HORIZON"}), &[0, 1, 2]),
+            (json!({"Type": "FROM_TRIM_HORIZON"}), &[0, 1, 2]),
+            (json!({"Type": "AT_LATEST"}), &[0, 1, 2]),
+            (json!({"Type": "AT_TIMESTAMP", "Timestamp": made}), &[0, 1, 2]),
+            (json!({"Type": "AT_TIMESTAMP", "Timestamp": before}), &[]),
+            (json!({"Type": "FROM_TIMESTAMP", "Timestamp": now}), &[0, 1, 2]),
+        ] {
+            let input = json!({"StreamName": "s", "ShardFilter": filter});
+            assert_eq!(ids(&harness.ok("ListShards", input).await), expected, "{filter}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_makes_no_sense_is_refused() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        let filter = |kind: &str| json!({"StreamName": "s", "ShardFilter": {"Type": kind}});
+        for (input, kind, message) in [
+            (json!({}), "InvalidArgument", "Either NextToken or StreamName should be provided."),
+            (
+                json!({"StreamName": "s", "NextToken": "t"}),
+                "InvalidArgument",
+                "NextToken and StreamName cannot be provided together.",
+            ),
+            (json!({"NextToken": "t"}), "InvalidArgument", "Invalid NextToken."),
+            (
+                json!({"StreamName": "s", "StreamCreationTimestamp": 1}),
+                "ResourceNotFound",
+                "Stream s under account 000000000000 not found.",
+            ),
+            (
+                filter("AFTER_SHARD_ID"),
+                "InvalidArgument",
+                "ShardId is required for a ShardFilter of type AFTER_SHARD_ID.",
+            ),
+            (
+                filter("FROM_TIMESTAMP"),
+                "InvalidArgument",
+                "Timestamp is required for a ShardFilter of type FROM_TIMESTAMP.",
+            ),
+        ] {
+            let expected = (kind.to_owned(), message.to_owned());
+            assert_eq!(harness.error("ListShards", input.clone()).await, expected, "{input}");
+        }
+        let created = json!({"StreamName": "s", "StreamCreationTimestamp": 1_700_000_000.0});
+        assert_eq!(ids(&harness.ok("ListShards", created).await), [0]);
+    }
+}

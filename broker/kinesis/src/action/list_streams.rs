@@ -3,8 +3,8 @@
 //! Inputs: `Limit` (default 100), `ExclusiveStartStreamName` or `NextToken`; with both, the token
 //! counts.
 //!
-//! Behaviour: streams made by Kafka are listed too; the broker's own and those whose names are above
-//! 128 characters are not.
+//! Behaviour: streams made by Kafka are listed too; the broker's own and those whose names are
+//! above 128 characters are not.
 
 use std::sync::Arc;
 
@@ -90,4 +90,51 @@ fn write_summary(writer: &mut ReplyWriter, call: &Call<'_>, stream: &Stream) {
     writer.end_map();
     writer.timestamp_member("StreamCreationTimestamp", stream.created);
     writer.end_map();
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::harness::{Harness, text};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn streams_are_listed_by_name_in_pages() {
+        let harness = Harness::new().await;
+        for name in ["c", "a", "b"] {
+            harness.create_stream(name, 1).await;
+        }
+        harness.create_topic("__consumer_offsets", 1).await;
+        harness.create_topic(&"x".repeat(129), 1).await;
+        let reply = harness.ok("ListStreams", json!({})).await;
+        assert_eq!(reply["StreamNames"], json!(["a", "b", "c"]));
+        assert_eq!(reply["HasMoreStreams"], false);
+        assert_eq!(reply.get("NextToken"), None);
+        assert_eq!(
+            reply["StreamSummaries"][0],
+            json!({
+                "StreamName": "a",
+                "StreamARN": "arn:aws:kinesis:eu-west-1:000000000000:stream/a",
+                "StreamStatus": "ACTIVE",
+                "StreamModeDetails": {"StreamMode": "PROVISIONED"},
+                "StreamCreationTimestamp": 1_700_000_000.0,
+            })
+        );
+
+        let page = harness.ok("ListStreams", json!({"Limit": 2})).await;
+        assert_eq!(
+            (&page["StreamNames"], &page["HasMoreStreams"]),
+            (&json!(["a", "b"]), &json!(true))
+        );
+        let token = text(&page["NextToken"]);
+        let rest = harness.ok("ListStreams", json!({"NextToken": token})).await;
+        assert_eq!((&rest["StreamNames"], &rest["HasMoreStreams"]), (&json!(["c"]), &json!(false)));
+        let after = harness.ok("ListStreams", json!({"ExclusiveStartStreamName": "a"})).await;
+        assert_eq!(after["StreamNames"], json!(["b", "c"]));
+
+        harness.advance_ms(300_001);
+        let (kind, _) = harness.error("ListStreams", json!({"NextToken": token})).await;
+        assert_eq!(kind, "ExpiredNextToken");
+        let (kind, _) = harness.error("ListStreams", json!({"NextToken": "a"})).await;
+        assert_eq!(kind, "InvalidArgument");
+    }
 }

@@ -1,8 +1,8 @@
 //! The operations: one file each, which opens with its contract.
 //!
-//! An [`Action`] is a row of the dispatch table: the operation's name, its members' shapes, and what
-//! it does. By the time it runs, the members have their types and satisfy their constraints. It
-//! calls the core once and writes its reply. A new operation is one file here and one line in
+//! An [`Action`] is a row of the dispatch table: the operation's name, its members' shapes, and
+//! what it does. By the time it runs, the members have their types and satisfy their constraints.
+//! It calls the core once and writes its reply. A new operation is one file here and one line in
 //! [`ACTIONS`].
 
 mod create_stream;

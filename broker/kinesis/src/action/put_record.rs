@@ -77,3 +77,133 @@ fn check_ordering(call: &Call<'_>, stream: &str) -> Result<(), KinesisError> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::harness::{ACCOUNT, Harness, base64, data_of, text};
+    use serde_json::json;
+    use weir_core::quota::limits::QuotaPolicy;
+
+    #[tokio::test]
+    async fn a_record_goes_where_its_key_or_its_hash_key_says() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 2).await;
+        let half = "170141183460469231731687303715884105728";
+        for (key, hash_key, shard) in [
+            // MD5 of "a" begins with 0c, of "b" with 92.
+            ("a", None, 0),
+            ("b", None, 1),
+            ("a", Some(half), 1),
+            ("b", Some("0"), 0),
+        ] {
+            let mut input = json!({"StreamName": "s", "PartitionKey": key, "Data": ""});
+            if let Some(hash_key) = hash_key {
+                input["ExplicitHashKey"] = json!(hash_key);
+            }
+            let reply = harness.ok("PutRecord", input).await;
+            assert_eq!(reply["ShardId"], format!("shardId-{shard:012}"), "{key} {hash_key:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn sequence_numbers_grow_and_are_the_same_when_read() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        let mut numbers = Vec::new();
+        for data in ["one", "two", "three"] {
+            numbers.push(harness.put("s", "k", data).await);
+            harness.advance_ms(700);
+        }
+        assert!(numbers.is_sorted() && numbers[0] < numbers[1]);
+        let iterator = harness.iterator("s", "TRIM_HORIZON").await;
+        let reply = harness.ok("GetRecords", json!({"ShardIterator": iterator})).await;
+        assert_eq!(data_of(&reply), ["one", "two", "three"]);
+        for (index, number) in numbers.iter().enumerate() {
+            assert_eq!(text(&reply["Records"][index]["SequenceNumber"]), *number);
+        }
+    }
+
+    #[tokio::test]
+    async fn impossible_records_are_refused_with_a_reason() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        let number = harness.put("s", "k", "x").await;
+        let too_high = "340282366920938463463374607431768211456";
+        let put = |member: &str, value: &str| {
+            let mut input = json!({"StreamName": "s", "PartitionKey": "k", "Data": ""});
+            input[member] = json!(value);
+            input
+        };
+        let large = "x".repeat(1 << 20);
+        let ordering = |number: &str| {
+            format!(
+                "ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream s \
+                 under account {ACCOUNT} is invalid."
+            )
+        };
+        let future = "49999999999999999999999999999999999999999999999999999999";
+        for (input, kind, message) in [
+            (
+                put("ExplicitHashKey", too_high),
+                "InvalidArgument",
+                format!(
+                    "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: \
+                     [0, 2^128-1]. Specified value was {too_high}"
+                ),
+            ),
+            (
+                put("Data", &base64(&large)),
+                "InvalidArgument",
+                format!(
+                    "Record of 1048577 bytes exceeds the maximum record size of 1048576 bytes \
+                     for stream s under account {ACCOUNT}."
+                ),
+            ),
+            (put("SequenceNumberForOrdering", future), "InvalidArgument", ordering(future)),
+            (
+                put("StreamName", "missing"),
+                "ResourceNotFound",
+                format!("Stream missing under account {ACCOUNT} not found."),
+            ),
+        ] {
+            let expected = (kind.to_owned(), message);
+            assert_eq!(harness.error("PutRecord", input).await, expected);
+        }
+        harness.ok("PutRecord", put("SequenceNumberForOrdering", &number)).await;
+        harness.ok("PutRecord", put("Data", &base64(&large[1..]))).await;
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_writes_nothing() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        let mut input = json!({"StreamName": "s", "PartitionKey": "k", "Data": "", "DryRun": true});
+        let (kind, _) = harness.error("PutRecord", input.clone()).await;
+        assert_eq!(kind, "DryRunOperation");
+        input["StreamName"] = json!("missing");
+        let (kind, _) = harness.error("PutRecord", input).await;
+        assert_eq!(kind, "ResourceNotFound");
+        let iterator = harness.iterator("s", "TRIM_HORIZON").await;
+        assert_eq!(harness.data_from(&iterator).await.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_shard_over_its_quota_refuses_until_it_has_recovered() {
+        let harness = Harness::with_quotas(QuotaPolicy::Aws).await;
+        harness.create_stream("s", 1).await;
+        // Admitted while tokens are left, then charged in full: the first leaves a byte of quota.
+        let large = base64(&"x".repeat((1 << 20) - 2));
+        let input = json!({"StreamName": "s", "PartitionKey": "k", "Data": large});
+        harness.ok("PutRecord", input.clone()).await;
+        harness.ok("PutRecord", input.clone()).await;
+        let refused = (
+            "ProvisionedThroughputExceeded".to_owned(),
+            format!(
+                "Rate exceeded for shard shardId-000000000000 in stream s under account {ACCOUNT}."
+            ),
+        );
+        assert_eq!(harness.error("PutRecord", input.clone()).await, refused);
+        harness.advance_ms(1_001);
+        harness.ok("PutRecord", input).await;
+    }
+}

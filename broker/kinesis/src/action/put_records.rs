@@ -2,10 +2,10 @@
 //!
 //! Inputs: the stream, `Records` (1 to 500 of `Data`, `PartitionKey`, `ExplicitHashKey`), `DryRun`.
 //!
-//! Behaviour: what is wrong with one record's members, or with the request's size (10 MiB of keys and
-//! data), refuses the whole request. Otherwise each record has an answer of its own, in order: its
-//! shard and number, or `ErrorCode` and `ErrorMessage` when its shard is over its quota or could not
-//! write; the status is 200 then too. Answers when every record is kept or refused.
+//! Behaviour: what is wrong with one record's members, or with the request's size (10 MiB of keys
+//! and data), refuses the whole request. Otherwise each record has an answer of its own, in order:
+//! its shard and number, or `ErrorCode` and `ErrorMessage` when its shard is over its quota or
+//! could not write; the status is 200 then too. Answers when every record is kept or refused.
 //!
 //! Gaps: as PutRecord's.
 
@@ -151,5 +151,109 @@ impl Failures {
                 error!(peer = %call.peer, count = self.count, cause, "kinesis records not written");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::harness::{ACCOUNT, Harness, base64, text};
+    use serde_json::{Value as Json, json};
+    use weir_core::quota::limits::QuotaPolicy;
+
+    fn entries(count: usize, data: &str) -> Vec<Json> {
+        let data = base64(data);
+        let entry = |index: usize| json!({"Data": data, "PartitionKey": format!("k{index}")});
+        (0..count).map(entry).collect()
+    }
+
+    fn input(records: Vec<Json>) -> Json {
+        json!({"StreamName": "s", "Records": records})
+    }
+
+    #[tokio::test]
+    async fn answers_stand_in_the_order_of_the_records() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 2).await;
+        let half = "170141183460469231731687303715884105728";
+        let record =
+            |hash_key: &str| json!({"Data": "", "PartitionKey": "k", "ExplicitHashKey": hash_key});
+        let records = vec![record(half), record("0"), record(half)];
+        let reply = harness.ok("PutRecords", input(records)).await;
+        assert_eq!(reply["FailedRecordCount"], 0);
+        let shard = |index: usize| text(&reply["Records"][index]["ShardId"]);
+        assert_eq!(
+            [shard(0), shard(1), shard(2)],
+            ["shardId-000000000001", "shardId-000000000000", "shardId-000000000001"]
+        );
+        let number = |index: usize| text(&reply["Records"][index]["SequenceNumber"]);
+        assert!(number(0) < number(2));
+    }
+
+    #[tokio::test]
+    async fn records_over_the_quota_fail_alone() {
+        let harness = Harness::with_quotas(QuotaPolicy::Aws).await;
+        harness.create_stream("s", 1).await;
+        for _ in 0..2 {
+            let reply = harness.ok("PutRecords", input(entries(499, "x"))).await;
+            assert_eq!(reply["FailedRecordCount"], 0);
+        }
+        let reply = harness.ok("PutRecords", input(entries(10, "x"))).await;
+        assert_eq!(reply["FailedRecordCount"], 8, "1,000 records a second");
+        assert_eq!(reply["Records"][1].get("ErrorCode"), None);
+        assert_eq!(
+            reply["Records"][2],
+            json!({
+                "ErrorCode": "ProvisionedThroughputExceededException",
+                "ErrorMessage": format!(
+                    "Rate exceeded for shard shardId-000000000000 in stream s \
+                     under account {ACCOUNT}."
+                ),
+            })
+        );
+        let iterator = harness.iterator("s", "TRIM_HORIZON").await;
+        assert_eq!(harness.data_from(&iterator).await.len(), 1000);
+    }
+
+    #[tokio::test]
+    async fn requests_above_the_limits_are_refused_whole() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        let (kind, message) = harness.error("PutRecords", input(entries(501, "x"))).await;
+        assert_eq!(kind, "Validation");
+        assert!(message.ends_with(
+            "PutRecordsRequestEntry@1f4]' at 'records' failed to satisfy constraint: \
+             Member must have length less than or equal to 500"
+        ));
+        let large = "x".repeat((1 << 20) - 2);
+        harness.ok("PutRecords", input(entries(10, &large))).await;
+        let mut above = entries(10, &large);
+        above.extend(entries(1, "x"));
+        let expected =
+            ("InvalidArgument".to_owned(), "Records size exceeds 10 MB limit".to_owned());
+        assert_eq!(harness.error("PutRecords", input(above)).await, expected);
+        let (kind, _) = harness.error("PutRecords", input(entries(1, &"x".repeat(1 << 20)))).await;
+        assert_eq!(kind, "InvalidArgument", "a record above its stream's limit");
+        let iterator = harness.iterator("s", "TRIM_HORIZON").await;
+        assert_eq!(harness.data_from(&iterator).await.len(), 10);
+    }
+
+    #[tokio::test]
+    async fn cbor_with_indefinite_lengths_is_written_and_read_back() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        let put = b"\xbf\x6aStreamName\x61s\x67Records\x9f\xbf\x64Data\x5f\x42\x00\xff\x41\x01\xff\
+                    \x6cPartitionKey\x61k\xff\xff\xff";
+        let cbor = "application/x-amz-cbor-1.1";
+        let answered = harness.call_raw("PutRecords", cbor, &put[..]).await;
+        assert_eq!(answered.status, 200);
+        let iterator = harness.iterator("s", "TRIM_HORIZON").await;
+        let mut get = b"\xa1\x6dShardIterator\x78\xcc".to_vec();
+        get.extend_from_slice(iterator.as_bytes());
+        let answered = harness.call_raw("GetRecords", cbor, get).await;
+        assert_eq!(answered.headers["content-type"], cbor);
+        let contains = |part: &[u8]| answered.body.windows(part.len()).any(|at| at == part);
+        assert!(contains(b"\x64Data\x43\x00\xff\x01"), "a byte string");
+        let tagged = b"ApproximateArrivalTimestamp\xc1\x1b\x00\x00\x01\x8b\xcf\xe5\x68\x00";
+        assert!(contains(tagged), "a time in milliseconds");
     }
 }
