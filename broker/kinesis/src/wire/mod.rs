@@ -8,7 +8,7 @@
 //! | | JSON | CBOR |
 //! |---|---|---|
 //! | blob | base64 text | byte string |
-//! | time | seconds, as a number with decimals | tag 1 around **milliseconds** (RFC 8949: seconds) |
+//! | time | seconds, as a number with decimals | tag 1, **milliseconds** (RFC 8949: seconds) |
 //! | maps, lists in requests | as usual | definite or indefinite length |
 //!
 //! Both parsers stop at [`DEPTH_MAX`] levels and [`VALUES_MAX`] values, so a small body cannot grow
