@@ -20,5 +20,6 @@ pub mod memory;
 pub mod meta;
 pub mod producer_state;
 pub mod read_plan;
+pub mod sim_disk;
 pub mod system_disk;
 pub mod watermarks;

@@ -19,6 +19,7 @@ use crate::watermarks::Progress;
 
 /// Every partition's log.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Log {
     /// Segment files on a disk of this machine.
     Local(LocalLog),

@@ -1,5 +1,7 @@
 //! What every arm of the log must do, run against each.
 
+#![allow(clippy::indexing_slicing, reason = "a test may panic")]
+
 mod support;
 
 use std::time::Duration;

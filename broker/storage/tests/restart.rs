@@ -1,5 +1,7 @@
 //! What a log in files shows after it was stopped, cleanly or by a kill, and opened again.
 
+#![allow(clippy::indexing_slicing, reason = "a test may panic")]
+
 mod support;
 
 use support::{Batch, START, TestLog, batches, partition, request};

@@ -6,7 +6,7 @@
 //!
 //! The metadata store's rows of partitions are written here only, one writer at a time.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -266,7 +266,7 @@ impl LocalLog {
     pub(crate) async fn close(&self) -> Result<(), MetaError> {
         self.is_closing.store(true, Ordering::Release);
         self.queue_all_flushes();
-        let partitions: Vec<_> = self.partitions.read().values().cloned().collect();
+        let partitions = self.all_partitions();
         let mut is_clean = true;
         for partition in &partitions {
             let health = partition.lock().health;
@@ -304,7 +304,7 @@ impl LocalLog {
     }
 
     fn queue_all_flushes(&self) {
-        for partition in self.partitions.read().values() {
+        for partition in &self.all_partitions() {
             let mut state = partition.lock();
             if state.unflushed > 0 && state.health == Health::Good {
                 state.queue_flush(partition);
@@ -363,6 +363,13 @@ impl LocalLog {
         let mut dead: Vec<_> = dead.into_iter().collect();
         dead.sort_unstable();
         self.delete(&dead).await
+    }
+
+    /// All partitions, ordered, so that a simulation runs the same way each time.
+    pub(crate) fn all_partitions(&self) -> Vec<Arc<Partition>> {
+        let mut partitions: Vec<_> = self.partitions.read().values().cloned().collect();
+        partitions.sort_unstable_by_key(|partition| partition.id);
+        partitions
     }
 
     pub(crate) fn partition(&self, id: PartitionId) -> Result<Arc<Partition>, ReadError> {
@@ -546,7 +553,7 @@ fn remove_partitions(shared: &Shared, ids: &[PartitionId]) -> io::Result<()> {
     for id in ids {
         remove_tree(shared, &partition_directory(*id))?;
     }
-    for stream in ids.iter().map(|id| id.stream).collect::<HashSet<_>>() {
+    for stream in ids.iter().map(|id| id.stream).collect::<BTreeSet<_>>() {
         let directory = stream_directory(stream);
         match shared.disk.list(&directory) {
             Ok(entries) if entries.is_empty() => {

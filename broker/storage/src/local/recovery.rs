@@ -83,15 +83,8 @@ pub(crate) fn recover(
     row: Option<PartitionRow>,
     shared: &Arc<Shared>,
 ) -> io::Result<Opened> {
-    let has_row = row.is_some();
+    // Without a checkpoint nothing was ever trimmed: the log begins at 0, and all of it is checked.
     let mut recovery = Recovery::list(id, directory, row.unwrap_or_default(), shared)?;
-    if !has_row {
-        // Everything is checked, from wherever the log begins.
-        let first = recovery.logs.keys().next().copied().unwrap_or_default();
-        recovery.row.durable = Mark { offset: first, segment: first, position: 0 };
-        recovery.row.log_start = first;
-        recovery.opened.end = recovery.row.durable;
-    }
     recovery.recover()?;
     recovery.finish()
 }
@@ -147,7 +140,24 @@ impl<'a> Recovery<'a> {
         Ok(Recovery { id, directory, shared, row, logs, derived, replay_from, opened })
     }
 
+    /// Unlinks logs that hold nothing above the log start. Retention had done so, but an unlinking
+    /// that was not synced may be undone by a power cut, for some files and not for others.
+    fn remove_trimmed(&mut self) -> io::Result<()> {
+        let checkpoint = self.row.durable.segment;
+        let finished: Vec<Offset> = self.logs.range(..checkpoint).map(|(base, _)| *base).collect();
+        for (index, base) in finished.iter().enumerate() {
+            let follower = finished.get(index + 1).copied().unwrap_or(checkpoint);
+            if follower <= self.row.log_start {
+                let path = self.directory.join(file_name(*base, FileKind::Log));
+                self.shared.disk.remove_file(&path)?;
+                self.logs.remove(base);
+            }
+        }
+        Ok(())
+    }
+
     fn open_clean(&mut self) -> io::Result<()> {
+        self.remove_trimmed()?;
         self.load_snapshot()?;
         self.open_finished()?;
         let Mark { offset, segment: base, position } = self.row.durable;
@@ -174,6 +184,7 @@ impl<'a> Recovery<'a> {
     }
 
     fn recover(&mut self) -> io::Result<()> {
+        self.remove_trimmed()?;
         self.load_snapshot()?;
         self.open_finished()?;
         let durable = self.row.durable;
@@ -212,7 +223,10 @@ impl<'a> Recovery<'a> {
         for (index, (base, length)) in finished.iter().enumerate() {
             let follower = finished.get(index + 1).map_or(self.row.durable.segment, |next| next.0);
             let segment = self.segment(*base);
-            match self.read_summary(*base)?.filter(|seal| seal.length <= *length) {
+            // What a clean stop wrote about a segment that went on growing is out of date.
+            let is_current =
+                |seal: &Summary| seal.length <= *length && seal.next_offset == follower;
+            match self.read_summary(*base)?.filter(is_current) {
                 Some(summary) => segment.restore(&summary),
                 None => self.walk_into(&segment, *length)?,
             }

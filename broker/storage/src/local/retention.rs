@@ -50,7 +50,7 @@ impl LocalLog {
     pub(crate) async fn housekeep(&self) {
         self.shared.room.look_again();
         let now = self.shared.clock.now();
-        let partitions: Vec<_> = self.partitions.read().values().cloned().collect();
+        let partitions = self.all_partitions();
         let mut idle_left = IDLE_PARTITIONS_PER_ROUND;
         for partition in &partitions {
             if !partition.is_declared() || !partition.may_have_old_records(now, &mut idle_left) {

@@ -12,9 +12,7 @@
 //! | `s` | the core | streams |
 //! | `c` | the core | counters |
 //!
-//! [`redb`] keeps it in one file; its in-memory form serves tests and needs no disk.
-
-pub mod memory;
+//! [`redb`](self::redb) keeps it in one file; [`memory`] keeps it nowhere, for tests.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,6 +21,7 @@ use bytes::Bytes;
 
 use crate::error::MetaError;
 
+pub mod memory;
 pub mod redb;
 
 pub use self::redb::{Committing, RedbStore};

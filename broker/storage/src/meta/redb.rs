@@ -15,7 +15,6 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use redb::backends::InMemoryBackend;
 use redb::{
     Database, ReadableDatabase, ReadableTable, StorageBackend, Table, TableDefinition,
     WriteTransaction,
@@ -90,13 +89,6 @@ impl RedbStore {
             .create_with_backend(backend)
             .map_err(|error| failed(&error))?;
         RedbStore::start(database, committing).map_err(|error| failed(&error))
-    }
-
-    /// A store that is gone with the process.
-    pub fn in_memory() -> RedbStore {
-        let database = Database::builder().create_with_backend(InMemoryBackend::new());
-        let database = database.expect("memory does not fail");
-        RedbStore::start(database, Committing::Inline).expect("no thread to start")
     }
 
     fn start(database: Database, committing: Committing) -> io::Result<RedbStore> {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod history;
+
 use std::sync::Arc;
 
 use weir_model::batch::{ProducerStamp, RecordBatch};
