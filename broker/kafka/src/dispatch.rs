@@ -127,6 +127,12 @@ pub(crate) static SERVED: &[ServedApi] = {
             |exchange| exchange.in_turn(init_producer_id::handle),
             init_producer_id::GAPS,
         ),
+        ServedApi::new(
+            ApiKey::OffsetForLeaderEpoch,
+            (2, 4),
+            |exchange| exchange.in_turn(offset_for_leader_epoch::handle),
+            offset_for_leader_epoch::GAPS,
+        ),
     ]
 };
 

@@ -7,15 +7,6 @@ use weir_core::stream::stream::Stream;
 use weir_kafka_protocol::{ErrorCode, Uuid};
 use weir_model::ids::StreamId;
 
-/// The topics that hold a broker's own state; Kafka's list, not every name with two underscores.
-const INTERNAL_TOPICS: [&str; 3] =
-    ["__consumer_offsets", "__transaction_state", "__share_group_state"];
-
-/// Whether clients may neither write to nor create a topic of this name.
-pub(crate) fn is_internal(name: &str) -> bool {
-    INTERNAL_TOPICS.contains(&name)
-}
-
 /// A stream's id as Kafka's topic id.
 pub(crate) fn topic_id(stream: &Stream) -> Uuid {
     Uuid(stream.id.to_bytes())

@@ -38,15 +38,9 @@ impl fmt::Display for StreamId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.0;
         let (time_low, time_mid) = (id >> 96, (id >> 80) & 0xffff);
-        let (time_high, clock, node) = (
-            (id >> 64) & 0xffff,
-            (id >> 48) & 0xffff,
-            id & 0xffff_ffff_ffff,
-        );
-        write!(
-            out,
-            "{time_low:08x}-{time_mid:04x}-{time_high:04x}-{clock:04x}-{node:012x}"
-        )
+        let (time_high, clock, node) =
+            ((id >> 64) & 0xffff, (id >> 48) & 0xffff, id & 0xffff_ffff_ffff);
+        write!(out, "{time_low:08x}-{time_mid:04x}-{time_high:04x}-{clock:04x}-{node:012x}")
     }
 }
 
@@ -66,17 +60,11 @@ impl FromStr for StreamId {
     fn from_str(text: &str) -> Result<StreamId, NotAStreamId> {
         let digits: String = text.split('-').collect();
         let id = match digits.len() {
-            32 => u128::from_str_radix(&digits, 16)
-                .map(StreamId)
-                .map_err(|_| NotAStreamId)?,
+            32 => u128::from_str_radix(&digits, 16).map(StreamId).map_err(|_| NotAStreamId)?,
             _ => return Err(NotAStreamId),
         };
         // Only the canonical spelling names a directory; others would be a second name for it.
-        if id.to_string() == text {
-            Ok(id)
-        } else {
-            Err(NotAStreamId)
-        }
+        if id.to_string() == text { Ok(id) } else { Err(NotAStreamId) }
     }
 }
 
@@ -84,6 +72,10 @@ impl FromStr for StreamId {
 /// and neither `.` nor `..`. Kinesis cannot spell names above 128 characters and hides them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamName(Arc<str>);
+
+/// The streams that hold a broker's own state; Kafka's list, not every name with two underscores.
+const INTERNAL_STREAMS: [&str; 3] =
+    ["__consumer_offsets", "__transaction_state", "__share_group_state"];
 
 /// Longest stream name, in characters (Kafka's limit).
 pub const STREAM_NAME_LENGTH_MAX: usize = 249;
@@ -122,7 +114,7 @@ impl StreamName {
     /// Whether the stream holds the broker's own state, as in Kafka; other names that begin with
     /// underscores are ordinary.
     pub fn is_internal(&self) -> bool {
-        matches!(&*self.0, "__consumer_offsets" | "__transaction_state")
+        INTERNAL_STREAMS.contains(&&*self.0)
     }
 }
 
@@ -229,11 +221,7 @@ impl LogEpoch {
 
     /// The epoch with this number, if it is at most [`LOG_EPOCH_MAX`].
     pub const fn new(number: u32) -> Option<LogEpoch> {
-        if number <= LOG_EPOCH_MAX {
-            Some(LogEpoch(number))
-        } else {
-            None
-        }
+        if number <= LOG_EPOCH_MAX { Some(LogEpoch(number)) } else { None }
     }
 
     /// The epoch's number.
@@ -265,11 +253,7 @@ pub struct ProducerId(i64);
 impl ProducerId {
     /// The id with this number; `None` for Kafka's -1, which means "not idempotent".
     pub const fn new(raw: i64) -> Option<ProducerId> {
-        if raw >= 0 {
-            Some(ProducerId(raw))
-        } else {
-            None
-        }
+        if raw >= 0 { Some(ProducerId(raw)) } else { None }
     }
 
     /// The id as the Kafka protocol sends it.
@@ -296,12 +280,7 @@ mod tests {
         assert_eq!(text.len(), 36);
         assert_eq!(text.as_bytes()[14], b'4', "version 4");
         assert_eq!(text.parse(), Ok(id));
-        for other in [
-            text.to_uppercase(),
-            text.replace('-', ""),
-            String::new(),
-            "../x".into(),
-        ] {
+        for other in [text.to_uppercase(), text.replace('-', ""), String::new(), "../x".into()] {
             assert_eq!(other.parse::<StreamId>(), Err(NotAStreamId), "{other}");
         }
     }
@@ -324,12 +303,8 @@ mod tests {
 
     #[test]
     fn partition_indexes_fit_kafkas_signed_number() {
-        for (raw, legal) in [
-            (-1, false),
-            (0, true),
-            (i64::from(i32::MAX), true),
-            (1 << 31, false),
-        ] {
+        for (raw, legal) in [(-1, false), (0, true), (i64::from(i32::MAX), true), (1 << 31, false)]
+        {
             assert_eq!(PartitionIndex::try_from(raw).is_ok(), legal, "{raw}");
         }
     }

@@ -27,7 +27,7 @@ use crate::client_text::ClientText;
 use crate::close::CloseReason;
 use crate::errors::{Refusal, create_refusal, name_refusal};
 use crate::exchange::RequestContext;
-use crate::topic::{is_internal, topic_id};
+use crate::topic::topic_id;
 
 pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
 
@@ -88,7 +88,7 @@ fn new_stream(
     intent: Intent,
 ) -> Result<NewStream, Refusal> {
     let name = StreamName::new(&topic.name).map_err(|error| name_refusal(&topic.name, error))?;
-    if is_internal(name.as_str()) {
+    if name.is_internal() {
         let text = format!("Topic '{name}' holds the broker's own state.");
         return Err(Refusal::because(ErrorCode::INVALID_TOPIC_EXCEPTION, text));
     }

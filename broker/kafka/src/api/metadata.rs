@@ -30,7 +30,7 @@ use crate::close::CloseReason;
 use crate::connection::Ends;
 use crate::errors::create_refusal;
 use crate::exchange::RequestContext;
-use crate::topic::{TopicRef, is_internal, topic_id};
+use crate::topic::{TopicRef, topic_id};
 
 pub(crate) const GAPS: &[&str] = &[];
 
@@ -109,7 +109,7 @@ async fn look_up(
         for name in asked.iter().filter_map(|topic| topic.name.as_deref()) {
             if let Ok(legal) = StreamName::new(name)
                 && broker.stream(name).is_none()
-                && !is_internal(name)
+                && !legal.is_internal()
             {
                 missing.insert(name.to_owned(), legal);
             }
@@ -193,7 +193,7 @@ fn describe(context: &RequestContext, stream: &Arc<Stream>) -> MetadataResponseT
         error_code: 0,
         name: Some(stream.name.to_string()),
         topic_id: topic_id(stream),
-        is_internal: is_internal(stream.name.as_str()),
+        is_internal: stream.name.is_internal(),
         partitions: partitions.iter().map(|p| describe_partition(p.id.index.as_i32())).collect(),
         topic_authorized_operations: OPERATIONS_NOT_ASKED,
     }
@@ -207,7 +207,9 @@ fn refused(
 ) -> MetadataResponseTopic {
     MetadataResponseTopic {
         error_code: context.answer_code(code),
-        is_internal: name.as_deref().is_some_and(is_internal),
+        is_internal: name
+            .as_deref()
+            .is_some_and(|name| StreamName::new(name).is_ok_and(|name| name.is_internal())),
         name,
         topic_id,
         ..Default::default()

@@ -31,7 +31,7 @@ use weir_model::ids::PartitionIndex;
 use crate::close::CloseReason;
 use crate::errors::{Refusal, append_refusal, batch_refusal};
 use crate::exchange::{Answer, Exchange, PendingAnswer, RequestContext, Started};
-use crate::topic::{TopicRef, is_internal};
+use crate::topic::TopicRef;
 
 pub(crate) const GAPS: &[&str] = &[
     "versions 0-2 close the connection, they are listed for librdkafka only",
@@ -124,7 +124,7 @@ fn checked_batch(
     stream: &Stream,
     data: PartitionProduceData,
 ) -> Result<(PartitionIndex, RecordBatch), Refusal> {
-    if is_internal(stream.name.as_str()) {
+    if stream.name.is_internal() {
         let text = format!("Cannot append to internal topic {}", stream.name);
         return Err(Refusal::because(ErrorCode::INVALID_TOPIC_EXCEPTION, text));
     }
