@@ -3,6 +3,8 @@
 //! Runs the binary that `WEIR_BINARY` names, or builds the one of this repository. Every broker
 //! listens on free ports of loopback and has a directory of its own.
 
+#![allow(clippy::indexing_slicing, reason = "a missing field fails the test, as it should")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
