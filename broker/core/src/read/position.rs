@@ -3,7 +3,7 @@
 use weir_model::ids::LogEpoch;
 use weir_model::offset::Offset;
 use weir_model::time::Timestamp;
-use weir_storage::log::Lookup;
+use weir_storage::log::{EpochEnd, Lookup};
 
 use crate::broker::Broker;
 use crate::error::ReadError;
@@ -68,6 +68,26 @@ impl Broker {
             timestamp: found.map(|record| record.timestamp),
             epoch: found.map_or(self.log().epoch(), |record| record.epoch),
         })
+    }
+
+    /// Where the records of an epoch end, for readers who make sure that what they have read was
+    /// not lost with a power cut (KIP-320). Names the highest epoch at or below the one asked for
+    /// that wrote to the partition; none for an epoch that the broker has not reached.
+    pub async fn epoch_end(
+        &self,
+        partition: &Partition,
+        epoch: LogEpoch,
+    ) -> Result<Option<EpochEnd>, ReadError> {
+        if epoch > self.log().epoch() {
+            return Ok(None);
+        }
+        let found = self.log().epoch_end(partition.id, epoch)?;
+        let kept = self.kept_end(partition).await?;
+        Ok(Some(match found {
+            Some(found) => EpochEnd { end: found.end.min(kept), ..found },
+            // Nothing that old was written here, or it has been removed since.
+            None => EpochEnd { epoch, end: partition.watermarks().log_start },
+        }))
     }
 
     /// The high watermark once it covers the log end of this moment.

@@ -6,6 +6,7 @@
 mod client;
 mod connection;
 mod damage;
+mod epochs;
 mod fetch;
 mod golden;
 mod groups;
