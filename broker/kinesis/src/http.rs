@@ -8,7 +8,7 @@
 //! | headers | 16 KiB, 100 of them |
 //! | body | 16 MiB: PutRecords' 10 MiB in base64, and some more |
 //! | a body's pace | 1 KiB/s on average, never still for 5 s |
-//! | bodies in memory | 256 MiB in all; a request waits for its share before it is read |
+//! | bodies in memory | the broker's budget of request bytes, charged as a body arrives |
 //! | streams of an HTTP/2 connection | 100 |
 //! | connections | 10,000; further ones wait to be accepted |
 //!
@@ -29,7 +29,7 @@ use hyper::body::Body;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -38,8 +38,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 use weir_core::metrics::Dialect;
+use weir_core::request_budget::BudgetShare;
 use weir_model::random::Random;
 
+use crate::connection_end::log_end;
 use crate::dispatch::dispatch;
 use crate::service::KinesisService;
 use crate::stalled::Stalled;
@@ -136,7 +138,7 @@ pub async fn serve_connection<IO>(
         }
     };
     if let Err(error) = result {
-        debug!(%peer, error, "kinesis connection ended");
+        log_end(peer, &*error);
     }
 }
 
@@ -191,6 +193,11 @@ impl KinesisService {
         };
         let body = match body {
             Ok(body) => body,
+            Err(BodyRefusal::Broken) if head.version == Version::HTTP_2 => {
+                // SDKs take a stream back at their deadlines; nobody reads the answer.
+                debug!(%peer, "kinesis request taken back");
+                return self.bare(StatusCode::BAD_REQUEST);
+            }
             Err(refusal) => return self.refuse(peer, refusal.status()),
         };
         let answer = dispatch(self, peer, &head, &body.bytes).await;
@@ -211,17 +218,16 @@ impl KinesisService {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let told = body.size_hint();
-        if told.lower() > BODY_BYTES_MAX as u64 {
+        let hint = body.size_hint();
+        if hint.lower() > BODY_BYTES_MAX as u64 {
             return Err(BodyRefusal::TooLarge);
         }
-        // A client that does not tell the length gets the room for the longest body.
-        let length = told.upper().unwrap_or(u64::MAX).min(BODY_BYTES_MAX as u64);
-        let share = u32::try_from(length).unwrap_or(u32::MAX);
-        let budget = Arc::clone(&self.request_bytes);
-        let permit = budget.acquire_many_owned(share).await.ok();
-
-        let begun = self.broker().clock().moment();
+        // A client that does not tell the length may send the longest body.
+        let told = hint.upper().and_then(|told| usize::try_from(told).ok());
+        let length = told.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
+        let clock = self.broker().clock();
+        let mut budget = self.broker().request_budget().begin(length).await;
+        let mut begun = clock.moment();
         let mut first = Bytes::new();
         let mut joined = BytesMut::new();
         loop {
@@ -231,15 +237,22 @@ impl KinesisService {
             let Some(frame) = frame else { break };
             let read = first.len().max(joined.len());
             let earned = Duration::from_secs(read as u64 / BODY_BYTES_PER_SECOND_MIN);
-            if self.broker().clock().moment().since(begun) > BODY_STILL_TIME_MAX + earned {
+            if clock.moment().since(begun) > BODY_STILL_TIME_MAX + earned {
                 return Err(BodyRefusal::TooSlow);
             }
             // What is not data is trailers, which mean nothing here.
             let Ok(data) = frame.map_err(|_| BodyRefusal::Broken)?.into_data() else {
                 continue;
             };
-            if read + data.len() > BODY_BYTES_MAX {
+            let held_bytes = read + data.len();
+            if held_bytes > BODY_BYTES_MAX {
                 return Err(BodyRefusal::TooLarge);
+            }
+            while budget.covered_bytes() < held_bytes.min(length) {
+                // Time that the budget takes is not the client's.
+                let waits_from = clock.moment();
+                budget.grow().await;
+                begun = begun.plus(clock.moment().since(waits_from));
             }
             // Most bodies come in one piece, which then needs no copy.
             if read == 0 {
@@ -247,13 +260,13 @@ impl KinesisService {
                 continue;
             }
             if joined.is_empty() {
-                joined.reserve(usize::try_from(length).unwrap_or(BODY_BYTES_MAX));
                 joined.extend_from_slice(&first);
             }
+            joined.reserve(budget.covered_bytes().max(held_bytes) - joined.len());
             joined.extend_from_slice(&data);
         }
         let bytes = if joined.is_empty() { first } else { joined.freeze() };
-        Ok(ReadBody { bytes, _permit: permit })
+        Ok(ReadBody { bytes, _budget: Some(budget) })
     }
 
     /// An answer with the headers that all answers have; hyper adds `Date` and `Content-Length`.
@@ -272,7 +285,11 @@ impl KinesisService {
     fn refuse(&self, peer: SocketAddr, status: StatusCode) -> Response<Full<Bytes>> {
         let (number, why) = (status.as_u16(), status.canonical_reason());
         warn!(%peer, status = number, why, "kinesis request refused");
-        let mut response = self.response(number, Bytes::new());
+        self.bare(status)
+    }
+
+    fn bare(&self, status: StatusCode) -> Response<Full<Bytes>> {
+        let mut response = self.response(status.as_u16(), Bytes::new());
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
         response
@@ -297,11 +314,11 @@ impl KinesisService {
     }
 }
 
-/// A body, and its share of the memory for bodies for as long as it is needed.
+/// A body, and its share of the broker's budget for as long as it is needed.
 #[derive(Default)]
 struct ReadBody {
     bytes: Bytes,
-    _permit: Option<OwnedSemaphorePermit>,
+    _budget: Option<BudgetShare>,
 }
 
 /// Why a body was not read.

@@ -20,6 +20,7 @@
 
 mod action;
 mod auth;
+mod connection_end;
 mod convert;
 mod dispatch;
 mod errors;

@@ -11,10 +11,6 @@ use weir_model::time::Timestamp;
 
 use crate::action::{ACTIONS, Action, Call};
 
-/// Bytes of request bodies that may be in memory at once; further requests wait before they are
-/// read.
-pub(crate) const REQUEST_BYTES_MAX: usize = 256 * 1024 * 1024;
-
 /// Bytes of records in replies that may be in memory at once; further GetRecords wait.
 pub(crate) const REPLY_BYTES_MAX: usize = 256 * 1024 * 1024;
 
@@ -50,7 +46,6 @@ pub struct KinesisService {
     options: KinesisOptions,
     /// In the order of [`ACTIONS`].
     metrics: Vec<Arc<RequestMetrics>>,
-    pub(crate) request_bytes: Arc<Semaphore>,
     pub(crate) reply_bytes: Arc<Semaphore>,
     throttle_log: ThrottleLog,
 }
@@ -66,7 +61,6 @@ impl KinesisService {
             broker,
             options,
             metrics,
-            request_bytes: Arc::new(Semaphore::new(REQUEST_BYTES_MAX)),
             reply_bytes: Arc::new(Semaphore::new(REPLY_BYTES_MAX)),
             throttle_log: ThrottleLog::default(),
         }
