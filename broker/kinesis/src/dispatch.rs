@@ -55,8 +55,8 @@ pub(crate) async fn dispatch(
     let encoding = match check_transport(head, target, action.is_some(), body) {
         Ok(encoding) => encoding,
         Err(answer) => {
-            let (target, status) = (for_log(target), answer.status);
-            warn!(%peer, target, status, "kinesis request refused");
+            let (operation, status) = (for_log(target), answer.status);
+            warn!(%peer, operation, status, "kinesis request refused");
             return answer;
         }
     };
@@ -166,19 +166,19 @@ impl Request<'_> {
 
 fn log_error(error: &KinesisError, peer: SocketAddr, target: &str) {
     let kind = error.kind.name();
-    let target = for_log(target);
+    let operation = for_log(target);
     let why = for_log(error.message.as_deref().unwrap_or_default());
     match error.kind {
         ErrorKind::InternalFailure => {
             let cause = error.cause.as_deref().unwrap_or_default();
-            error!(%peer, target, cause, "kinesis request failed");
+            error!(%peer, operation, cause, "kinesis request failed");
         }
         // The throttle log has said it, or will.
         ErrorKind::ProvisionedThroughputExceeded => {}
         _ if error.kind.is_malformed_request() => {
-            warn!(%peer, target, kind, why, "kinesis request refused");
+            warn!(%peer, operation, kind, why, "kinesis request refused");
         }
-        _ => debug!(%peer, target, kind, why, "kinesis request answered with an error"),
+        _ => debug!(%peer, operation, kind, why, "kinesis request answered with an error"),
     }
 }
 
