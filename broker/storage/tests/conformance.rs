@@ -6,12 +6,13 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Batch, START, TestLog, batches, partition, request};
+use support::{Batch, START, TestDisk, TestLog, batches, partition, request};
 use weir_model::ids::LogEpoch;
 use weir_model::offset::Offset;
 use weir_storage::commit::{Append, CommitSet, Novelty, Stamp};
 use weir_storage::config::{FlushPolicy, LogConfig};
 use weir_storage::error::{ReadError, SubmitError};
+use weir_storage::local::LocalOptions;
 use weir_storage::log::{FoundRecord, Lookup};
 use weir_storage::producer_state::ProducerError;
 use weir_storage::read_plan::{OversizedFirst, ReadRequest};
@@ -23,7 +24,9 @@ fn on_every_arm(case: impl AsyncFn(&TestLog)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
     runtime.expect("a runtime").block_on(async {
         for flush in POLICIES {
-            for log in [TestLog::memory(), TestLog::local().await] {
+            let simulated = TestDisk::simulated(64 << 20);
+            let simulated = TestLog::local_on(simulated, LocalOptions::default()).await;
+            for log in [TestLog::memory(), TestLog::local().await, simulated] {
                 for index in 0..2 {
                     log.log.declare(partition(index), config(flush));
                 }

@@ -119,7 +119,7 @@ fn deleted_partitions_do_not_return() {
         log.log.declare(partition(0), config(flush));
         let marks = log.log.progress(partition(0)).expect("declared").watermarks();
         assert_eq!(marks.log_end, Offset::ZERO);
-        let root = log.directory.as_ref().expect("in files").path().join("logs");
+        let root = log.disk.path().join("logs");
         assert_eq!(std::fs::read_dir(root).expect("it is there").count(), 0);
     });
 }

@@ -4,7 +4,9 @@
 
 pub(crate) mod history;
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_model::batch::{ProducerStamp, RecordBatch};
 use weir_model::batch_builder::{BatchBuilder, BatchOptions};
@@ -20,6 +22,7 @@ use weir_storage::log::Log;
 use weir_storage::memory::MemoryLog;
 use weir_storage::meta::{Committing, RedbStore};
 use weir_storage::read_plan::{OversizedFirst, ReadRequest};
+use weir_storage::sim_disk::SimDisk;
 
 /// When the tests' clock starts.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -80,7 +83,49 @@ impl Batch {
 pub(crate) struct TestLog {
     pub log: Log,
     pub clock: Arc<ManualClock>,
-    pub directory: Option<tempfile::TempDir>,
+    pub disk: TestDisk,
+}
+
+/// What a log under test is kept on.
+pub(crate) enum TestDisk {
+    None,
+    Directory(tempfile::TempDir),
+    Simulated(SimDisk),
+}
+
+impl TestDisk {
+    pub(crate) fn directory() -> TestDisk {
+        TestDisk::Directory(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    pub(crate) fn simulated(bytes: u64) -> TestDisk {
+        TestDisk::Simulated(SimDisk::new(1, bytes))
+    }
+
+    /// The path of a directory on this machine.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            TestDisk::Directory(directory) => directory.path(),
+            TestDisk::None | TestDisk::Simulated(_) => panic!("not on this machine's disk"),
+        }
+    }
+
+    pub(crate) fn sim(&self) -> &SimDisk {
+        match self {
+            TestDisk::Simulated(disk) => disk,
+            TestDisk::None | TestDisk::Directory(_) => panic!("not simulated"),
+        }
+    }
+
+    fn disk(&self) -> Arc<dyn Disk> {
+        match self {
+            TestDisk::None => panic!("there is no disk"),
+            TestDisk::Directory(directory) => {
+                Arc::new(SystemDisk::at(directory.path()).expect("it is there"))
+            }
+            TestDisk::Simulated(disk) => Arc::new(disk.clone()),
+        }
+    }
 }
 
 impl TestLog {
@@ -88,27 +133,35 @@ impl TestLog {
     pub(crate) fn memory() -> TestLog {
         let clock = Arc::new(ManualClock::starting_at(START));
         let log = Log::Memory(MemoryLog::start(Arc::clone(&clock) as Arc<dyn Clock>));
-        TestLog { log, clock, directory: None }
+        TestLog { log, clock, disk: TestDisk::None }
     }
 
-    /// The arm in files, in a temporary directory.
+    /// The arm in files, in a new directory.
     pub(crate) async fn local() -> TestLog {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let clock = Arc::new(ManualClock::starting_at(START));
-        let log = open_local(directory.path(), &clock).await.expect("a new directory opens");
-        TestLog { log, clock, directory: Some(directory) }
+        TestLog::local_on(TestDisk::directory(), LocalOptions::default()).await
     }
 
-    /// Stops, cleanly or not, and opens the same directory again.
+    pub(crate) async fn local_on(disk: TestDisk, options: LocalOptions) -> TestLog {
+        let clock = Arc::new(ManualClock::starting_at(START));
+        let log = open_local(&disk, &clock, options).await.expect("a new directory opens");
+        TestLog { log, clock, disk }
+    }
+
+    /// Stops, cleanly or as by a kill, and opens the same directory again.
     pub(crate) async fn reopen(self, is_clean: bool) -> TestLog {
-        let TestLog { log, clock, directory } = self;
         if is_clean {
-            log.close().await.expect("it closes");
+            self.log.close().await.expect("it closes");
         }
+        self.reopen_after(|_| {}).await
+    }
+
+    /// Stops as by a kill, does something to the disk, and opens it again.
+    pub(crate) async fn reopen_after(self, change: impl FnOnce(&TestDisk)) -> TestLog {
+        let TestLog { log, clock, disk } = self;
         drop(log);
-        let directory = directory.expect("only files can be opened again");
-        let log = open_local(directory.path(), &clock).await.expect("it opens again");
-        TestLog { log, clock, directory: Some(directory) }
+        change(&disk);
+        let log = open_local(&disk, &clock, LocalOptions::default()).await.expect("it opens again");
+        TestLog { log, clock, disk }
     }
 
     /// Appends one batch and waits until it is kept.
@@ -116,7 +169,7 @@ impl TestLog {
         settle(&self.log, append).await
     }
 
-    /// Everything from an offset on, up to so many bytes: the bytes and the offset to go on from.
+    /// Whole batches from an offset on, and the offset to go on from.
     pub(crate) async fn read(&self, request: ReadRequest) -> (Vec<u8>, Offset) {
         let ranges = self.log.read(request).expect("in range").ranges().await.expect("readable");
         let mut bytes = Vec::new();
@@ -125,6 +178,17 @@ impl TestLog {
         }
         assert_eq!(bytes.len(), ranges.bytes, "the plan says how long it is");
         (bytes, ranges.next_offset)
+    }
+
+    /// How far the test has moved the clock.
+    pub(crate) fn clock_elapsed(&self) -> Duration {
+        self.clock.moment().since_start()
+    }
+
+    /// How many batches can be read from the log start on.
+    pub(crate) async fn count(&self, index: i32) -> usize {
+        let start = self.log.progress(partition(index)).expect("declared").watermarks().log_start;
+        batches(self.read(request(index, start.number(), usize::MAX)).await.0).len()
     }
 }
 
@@ -143,15 +207,19 @@ pub(crate) fn request(index: i32, from: u64, bytes_max: usize) -> ReadRequest {
 }
 
 pub(crate) async fn open_local(
-    directory: &std::path::Path,
+    disk: &TestDisk,
     clock: &Arc<ManualClock>,
+    options: LocalOptions,
 ) -> Result<Log, OpenError> {
-    let disk: Arc<dyn Disk> = Arc::new(SystemDisk::at(directory).expect("a directory"));
-    let data = DataDir::open(disk, Reserve::None)?;
+    let reserve = match disk {
+        TestDisk::Simulated(_) => Reserve::Ballast,
+        TestDisk::None | TestDisk::Directory(_) => Reserve::None,
+    };
+    let data = DataDir::open(disk.disk(), reserve)?;
     let meta = Arc::new(RedbStore::open(&data, Committing::Thread)?);
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
     let random = SeededRandom::new(1);
-    LocalLog::open(data, meta, clock, &random, LocalOptions::default()).await.map(Log::Local)
+    LocalLog::open(data, meta, clock, &random, options).await.map(Log::Local)
 }
 
 /// The batches in bytes that were read.

@@ -1,0 +1,114 @@
+//! What goes by age and by size, segment by segment and record by record.
+
+#![allow(clippy::indexing_slicing, reason = "a test may panic")]
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Batch, START, TestLog, partition};
+use weir_model::offset::Offset;
+use weir_storage::config::{LogConfig, TrimBy};
+
+fn run(case: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
+    runtime.expect("a runtime").block_on(case);
+}
+
+/// Batches of two records, ten seconds apart; three batches fill a segment.
+async fn log_with(config: LogConfig, count: u64) -> TestLog {
+    let log = TestLog::local().await;
+    log.log.declare(partition(0), config);
+    for mark in 0..count {
+        let at = START.plus_millis(mark.cast_signed() * 10_000);
+        let batch = Batch { mark, records: 2, value_bytes: 40, at, ..Batch::default() };
+        log.append(batch.append_to(partition(0))).await.expect("accepted");
+    }
+    log
+}
+
+fn config() -> LogConfig {
+    LogConfig { segment_bytes: 600, retention_ms: None, ..LogConfig::default() }
+}
+
+fn log_start(log: &TestLog) -> u64 {
+    log.log.progress(partition(0)).expect("declared").watermarks().log_start.number()
+}
+
+#[test]
+fn by_segment_a_segment_goes_when_its_newest_record_is_too_old() {
+    run(async {
+        let config = LogConfig { retention_ms: Some(60_000), ..config() };
+        let log = log_with(config, 9).await;
+        // Newest records of the segments: 20.001 s, 50.001 s, 80.001 s.
+        for (seconds, expected) in [(80, 0), (81, 6), (110, 6), (111, 12), (141, 18)] {
+            log.clock.advance(Duration::from_secs(seconds) - log.clock_elapsed());
+            log.log.housekeep().await;
+            assert_eq!(log_start(&log), expected, "after {seconds} s");
+        }
+        let size = log.log.size(partition(0)).expect("declared");
+        assert_eq!(size.bytes, 0, "the growing segment was rolled and went too");
+        let late = Batch { at: START.plus_millis(150_000), ..Batch::default() };
+        let placed = log.append(late.append_to(partition(0))).await.expect("accepted");
+        assert_eq!(placed.base_offset, Offset::new(18));
+    });
+}
+
+#[test]
+fn by_record_the_log_start_moves_to_the_first_young_record() {
+    run(async {
+        let retention_ms = Some(60_000);
+        let config = LogConfig { retention_ms, trim_by: TrimBy::Record, ..config() };
+        let log = log_with(config, 9).await;
+        let files = log.log.size(partition(0)).expect("declared").segments;
+        for (seconds, expected) in [(59, 0), (61, 2), (70, 2), (71, 4), (115, 12), (1000, 18)] {
+            log.clock.advance(Duration::from_secs(seconds) - log.clock_elapsed());
+            log.log.housekeep().await;
+            assert_eq!(log_start(&log), expected, "after {seconds} s");
+        }
+        assert!(log.log.size(partition(0)).expect("declared").segments < files);
+        let log = log.reopen(false).await;
+        log.log.declare(partition(0), config);
+        assert_eq!(log_start(&log), 18, "the log start is durable");
+    });
+}
+
+#[test]
+fn by_size_the_oldest_segments_go_and_the_growing_one_stays() {
+    run(async {
+        let log = log_with(config(), 12).await;
+        let whole = log.log.size(partition(0)).expect("declared");
+        let segment = whole.bytes / whole.segments;
+        for (keep, expected) in [(whole.bytes, 0), (segment * 2, 12), (0, 18)] {
+            let limit = LogConfig { retention_bytes: Some(keep), ..config() };
+            log.log.declare(partition(0), limit);
+            log.log.housekeep().await;
+            assert_eq!(log_start(&log), expected, "keeping {keep} bytes");
+        }
+    });
+}
+
+#[test]
+fn a_segment_is_rolled_when_its_first_record_is_too_old() {
+    run(async {
+        let config = LogConfig { segment_bytes: 1 << 20, segment_ms: 25_000, ..config() };
+        let log = log_with(config, 9).await;
+        let size = log.log.size(partition(0)).expect("declared");
+        assert_eq!(size.segments, 3, "three batches span 25 s");
+    });
+}
+
+#[test]
+fn only_live_streams_are_kept_at_start() {
+    run(async {
+        let log = log_with(config(), 3).await.reopen(false).await;
+        let weir_storage::log::Log::Local(local) = &log.log else { unreachable!("in files") };
+        let live = [partition(0).stream].into();
+        local.retain_streams(&live).await.expect("kept");
+        log.log.declare(partition(0), config());
+        assert_eq!(log.count(0).await, 3);
+        local.retain_streams(&Default::default()).await.expect("removed");
+        let left = std::fs::read_dir(log.disk.path().join("logs")).expect("it is there").count();
+        assert_eq!(left, 0);
+    });
+}
