@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tempfile::TempDir;
+use weir_core::FlushPolicy;
 use weir_core::broker::{AutoCreate, Broker, BrokerOptions, Foundations};
 use weir_core::group::coordinator::GroupOptions;
 use weir_model::random::{Random, SystemRandom};
@@ -95,7 +96,14 @@ pub(crate) async fn open_broker(
         default_partitions: 1,
         default_flush: config.flush,
         quotas: config.quotas,
-        groups: GroupOptions::default(),
+        groups: GroupOptions {
+            // What need not outlive the broker need not be flushed either.
+            flush: match config.data {
+                DataLocation::Directory(_) => FlushPolicy::Group,
+                DataLocation::Temporary => FlushPolicy::Os,
+            },
+            ..GroupOptions::default()
+        },
     };
     let foundations = Foundations { log: Arc::new(Log::Local(log)), meta, clock, random };
     let broker = Broker::open(foundations, options).await.map_err(StartError::Meta)?;
