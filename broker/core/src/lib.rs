@@ -15,6 +15,7 @@ pub mod error;
 pub mod group;
 pub mod housekeeping;
 pub mod in_memory;
+pub mod log_limit;
 pub mod metrics;
 pub mod partition;
 pub mod quota;

@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
+use weir_core::log_limit::LogLimit;
 use weir_core::metrics::Dialect;
 use weir_core::request_budget::BudgetShare;
 use weir_model::limits::{CONNECTION_UNANSWERED_REQUESTS_MAX, MIB};
@@ -58,6 +59,8 @@ pub struct Ends {
 pub(crate) struct ConnectionInfo {
     pub(crate) ends: Ends,
     closing: watch::Receiver<bool>,
+    /// A producer that sends bad batches sends them by the thousand.
+    pub(crate) refused_batches: LogLimit,
     /// Whether this client has got past its bootstrap; see `bootstrap`.
     is_past_bootstrap: AtomicBool,
 }
@@ -102,6 +105,7 @@ pub async fn serve_connection<R, W>(
     let info = Arc::new(ConnectionInfo {
         ends,
         closing: is_closing,
+        refused_batches: LogLimit::default(),
         is_past_bootstrap: AtomicBool::new(false),
     });
     let (queue, queued) = mpsc::channel(CONNECTION_UNANSWERED_REQUESTS_MAX);

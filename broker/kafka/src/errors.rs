@@ -84,14 +84,17 @@ pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
 /// A batch that is not one, or not one that a producer may send.
 pub(crate) fn batch_refusal(error: &BatchError) -> Refusal {
     let code = match error {
-        BatchError::CrcMismatch { .. } => ErrorCode::CORRUPT_MESSAGE,
-        BatchError::Incomplete { .. } | BatchError::LengthOutOfRange(_) => {
+        // CORRUPT_MESSAGE makes producers send the same bytes again, which helps if a wire flipped
+        // a bit. What Kafka 4.2 calls corrupt and what invalid was tried with these bytes.
+        BatchError::CrcMismatch { .. } | BatchError::LengthOutOfRange(_) => {
             ErrorCode::CORRUPT_MESSAGE
         }
-        BatchError::UnsupportedMagic(_) => ErrorCode::INVALID_RECORD,
-        BatchError::UnknownCodec(_) => ErrorCode::INVALID_RECORD,
+        BatchError::UnsupportedMagic(0 | 1) => ErrorCode::INVALID_RECORD,
+        BatchError::UnsupportedMagic(_) => ErrorCode::CORRUPT_MESSAGE,
         BatchError::TimestampTypeFromProducer => ErrorCode::INVALID_TIMESTAMP,
-        BatchError::TrailingBytes { .. }
+        BatchError::Incomplete { .. }
+        | BatchError::TrailingBytes { .. }
+        | BatchError::UnknownCodec(_)
         | BatchError::CountsDisagree { .. }
         | BatchError::CountExceedsBytes(_)
         | BatchError::ControlFromProducer
@@ -101,6 +104,19 @@ pub(crate) fn batch_refusal(error: &BatchError) -> Refusal {
         | BatchError::BytesAfterRecords { .. } => ErrorCode::INVALID_RECORD,
     };
     Refusal::because(code, error.to_string())
+}
+
+/// Whether a refusal blames the bytes of a batch, and so the producer that made them.
+pub(crate) fn blames_the_batch(code: ErrorCode) -> bool {
+    [
+        ErrorCode::CORRUPT_MESSAGE,
+        ErrorCode::INVALID_RECORD,
+        ErrorCode::INVALID_TIMESTAMP,
+        ErrorCode::INVALID_TXN_STATE,
+        ErrorCode::MESSAGE_TOO_LARGE,
+        ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+    ]
+    .contains(&code)
 }
 
 /// A fetch or an offset look-up that has no answer.

@@ -1,21 +1,17 @@
 //! The dialect as one object: the broker it serves, its limits, and its counters.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 use tracing::warn;
 use weir_core::broker::Broker;
+use weir_core::log_limit::LogLimit;
 use weir_core::metrics::{Dialect, RequestMetrics};
-use weir_model::time::Timestamp;
 
 use crate::action::{ACTIONS, Action, Call};
 
 /// Bytes of records in replies that may be in memory at once; further GetRecords wait.
 pub(crate) const REPLY_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// At most one log line about refused writes and reads in this time, in ms.
-const THROTTLE_LOG_INTERVAL_MS: i64 = 1_000;
 
 /// What the dialect is told when it starts.
 #[derive(Clone, Debug)]
@@ -47,7 +43,7 @@ pub struct KinesisService {
     /// In the order of [`ACTIONS`].
     metrics: Vec<Arc<RequestMetrics>>,
     pub(crate) reply_bytes: Arc<Semaphore>,
-    throttle_log: ThrottleLog,
+    throttle_log: LogLimit,
 }
 
 impl KinesisService {
@@ -62,7 +58,7 @@ impl KinesisService {
             options,
             metrics,
             reply_bytes: Arc::new(Semaphore::new(REPLY_BYTES_MAX)),
-            throttle_log: ThrottleLog::default(),
+            throttle_log: LogLimit::default(),
         }
     }
 
@@ -87,47 +83,5 @@ impl KinesisService {
         if let Some(unsaid) = self.throttle_log.admit(call.now()) {
             warn!(peer = %call.peer, why, unsaid, "kinesis quota refused records");
         }
-    }
-}
-
-/// Lets one line through per interval and counts the others.
-#[derive(Debug, Default)]
-struct ThrottleLog {
-    last_ms: AtomicI64,
-    unsaid: AtomicU64,
-}
-
-impl ThrottleLog {
-    /// How many lines were held back since the last one, if one may be written now.
-    fn admit(&self, now: Timestamp) -> Option<u64> {
-        let last = self.last_ms.load(Ordering::Relaxed);
-        let due = now.as_millis().saturating_sub(last) >= THROTTLE_LOG_INTERVAL_MS;
-        // Of two that find it due at once, the exchange picks one.
-        let won = due
-            && self
-                .last_ms
-                .compare_exchange(last, now.as_millis(), Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if won {
-            Some(self.unsaid.swap(0, Ordering::Relaxed))
-        } else {
-            self.unsaid.fetch_add(1, Ordering::Relaxed);
-            None
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn throttling_is_logged_once_a_second() {
-        let log = ThrottleLog::default();
-        let at = |millis: i64| Timestamp::from_millis(1_700_000_000_000 + millis);
-        assert_eq!(log.admit(at(0)), Some(0));
-        assert_eq!(log.admit(at(1)), None);
-        assert_eq!(log.admit(at(999)), None);
-        assert_eq!(log.admit(at(1000)), Some(2));
     }
 }

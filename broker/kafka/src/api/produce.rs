@@ -16,6 +16,7 @@
 
 use std::time::Duration;
 
+use tracing::warn;
 use weir_core::Placed;
 use weir_core::partition::append::PendingAppend;
 use weir_core::stream::stream::Stream;
@@ -29,7 +30,7 @@ use weir_model::compression::Codec;
 use weir_model::ids::PartitionIndex;
 
 use crate::close::CloseReason;
-use crate::errors::{Refusal, append_refusal, batch_refusal};
+use crate::errors::{Refusal, append_refusal, batch_refusal, blames_the_batch};
 use crate::exchange::{Answer, Exchange, PendingAnswer, RequestContext, Started};
 use crate::topic::TopicRef;
 
@@ -90,7 +91,13 @@ async fn begin(mut exchange: Exchange) -> Result<PendingAnswer, CloseReason> {
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
             let target = may_append.clone().and(stream.as_deref().map_err(Refusal::clone));
-            partitions.push(begin_partition(&exchange.context, target, data).await);
+            let partition = begin_partition(&exchange.context, target, data).await;
+            // Where no answer is wanted, the connection's end says it.
+            if let (Err(refusal), true) = (&partition.begun, acks != Ok(Acks::None)) {
+                let topic = stream.as_deref().map(|stream| stream.name.as_str());
+                log_refused(&exchange.context, topic.unwrap_or_default(), partition.index, refusal);
+            }
+            partitions.push(partition);
         }
         let (name, topic_id) = (topic.name, topic.topic_id);
         let response = TopicProduceResponse { name, topic_id, partition_responses: Vec::new() };
@@ -116,6 +123,19 @@ async fn begin_partition(
         }
     };
     BegunPartition { index, record_count, begun }
+}
+
+/// One line for a producer whose batches are bad, at most once a second.
+fn log_refused(context: &RequestContext, topic: &str, partition: i32, refusal: &Refusal) {
+    if !blames_the_batch(refusal.code) {
+        return;
+    }
+    let now = context.broker().clock().now();
+    if let Some(unsaid) = context.connection.refused_batches.admit(now) {
+        let (peer, code) = (context.connection.ends.peer, refusal.code);
+        let reason = refusal.message.as_deref();
+        warn!(%peer, topic, partition, %code, reason, unsaid, "kafka batch refused");
+    }
 }
 
 /// Everything that can be said about a batch without asking the core. One pass over its bytes.

@@ -78,10 +78,10 @@ async fn batches_that_may_not_be_appended_are_refused_one_by_one() {
         batch_of(&["a"], options).bytes().clone()
     };
     for (what, records, code) in [
-        ("empty", Bytes::new(), ErrorCode::CORRUPT_MESSAGE),
-        ("cut", good.slice(..good.len() - 1), ErrorCode::CORRUPT_MESSAGE),
+        ("empty", Bytes::new(), ErrorCode::INVALID_RECORD),
+        ("cut", good.slice(..good.len() - 1), ErrorCode::INVALID_RECORD),
         ("bad crc", flipped(good.len() - 1), ErrorCode::CORRUPT_MESSAGE),
-        ("magic 3", flipped(16), ErrorCode::INVALID_RECORD),
+        ("magic 3", flipped(16), ErrorCode::CORRUPT_MESSAGE),
         ("two batches", two, ErrorCode::INVALID_RECORD),
         ("too large", large, ErrorCode::MESSAGE_TOO_LARGE),
         ("transactional", transactional, ErrorCode::INVALID_TXN_STATE),
