@@ -663,6 +663,20 @@ fn a_static_member_outlives_a_rebalance_but_not_its_session() {
 }
 
 #[test]
+fn a_static_leader_that_does_not_rejoin_keeps_its_place_but_not_the_lead() {
+    let mut bench = Bench::default();
+    bench.join(process("s", "s-1"));
+    bench.sync("s-1", 1, &[("s-1", "all")]);
+    let newcomer = bench.join(joining("b"));
+    for _ in 0..REBALANCE.as_secs() / 5 {
+        bench.request(|r| Event::Heartbeat(r, static_claim("s", "s-1", 1)));
+        bench.advance(Duration::from_secs(5));
+    }
+    let joined = bench.joined(newcomer);
+    assert_eq!((joined.leader, joined.members.len()), (member("b"), 2));
+}
+
+#[test]
 fn a_second_process_with_one_static_name_fences_the_join_of_the_first() {
     let mut bench = Bench::default();
     bench.stable(&["a"]);
