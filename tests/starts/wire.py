@@ -8,6 +8,7 @@ nobody.
 
 import socket
 import struct
+import time
 
 PRODUCE, METADATA, CREATE_TOPICS = 0, 3, 19
 CLIENT_ID = b"starts"
@@ -104,11 +105,13 @@ CRC32C = crc32c_table()
 
 
 def batch_of_one(value):
-    """A record batch of format 2 with one record that has no key, no headers and time 0."""
+    """A record batch of format 2 with one record without key and headers, dated now: one of 1970
+    would be trimmed at once, and the trimming measured too."""
     assert len(value) < 50, "so that each length is one varint byte"
     record = bytes([0, 0, 0, 1, len(value) * 2]) + value + b"\0"
     records = bytes([len(record) * 2]) + record
-    covered = struct.pack(">hiqqqhii", 0, 0, 0, 0, -1, -1, -1, 1) + records
+    now_ms = int(time.time() * 1000)
+    covered = struct.pack(">hiqqqhii", 0, 0, now_ms, now_ms, -1, -1, -1, 1) + records
     crc = 0xFFFFFFFF
     for byte in covered:
         crc = CRC32C[(crc ^ byte) & 0xFF] ^ (crc >> 8)
