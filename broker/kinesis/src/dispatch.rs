@@ -236,9 +236,11 @@ fn plain_json(body: &Bytes) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action::ACTIONS;
     use crate::harness::Harness;
     use http_body_util::Full;
     use hyper::Request as HttpRequest;
+    use proptest::prelude::*;
 
     const JSON: &str = "application/x-amz-json-1.1";
     const CBOR: &str = "application/x-amz-cbor-1.1";
@@ -421,5 +423,58 @@ mod tests {
         assert_eq!(metrics.requests.get(), 2);
         assert_eq!(metrics.errors.get(), 1);
         assert!(metrics.bytes_in.get() > 0 && metrics.bytes_out.get() > 0);
+    }
+
+    /// Any JSON under the names that the operations know, so that it gets past the first checks.
+    fn any_members() -> impl Strategy<Value = serde_json::Value> {
+        use serde_json::Value as Any;
+        let known = ACTIONS.iter().flat_map(|action| action.members);
+        let names: Vec<&str> = known.map(|member| member.name).collect();
+        let name = proptest::sample::select(names).prop_map(str::to_owned);
+        let inner_name = name.clone();
+        let leaf = prop_oneof![
+            Just(Any::Null),
+            any::<bool>().prop_map(Any::from),
+            any::<i64>().prop_map(Any::from),
+            any::<f64>().prop_map(Any::from),
+            // Texts that a shape may accept, and others.
+            proptest::sample::select(vec!["s", "0", "LATEST", "AT_TIMESTAMP", "aGk=", "AAAA"])
+                .prop_map(Any::from),
+            ".{0,8}".prop_map(Any::from),
+        ];
+        let tree = leaf.prop_recursive(3, 16, 4, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(Any::from),
+                proptest::collection::btree_map(inner_name.clone(), inner, 0..4)
+                    .prop_map(|members| Any::from(serde_json::Map::from_iter(members))),
+            ]
+        });
+        proptest::collection::btree_map(name, tree, 0..6)
+            .prop_map(|members| Any::from(serde_json::Map::from_iter(members)))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn whatever_is_sent_is_answered_and_is_never_our_fault(
+            members in any_members(),
+            bytes in proptest::collection::vec(any::<u8>(), 1..64),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            runtime.expect("a runtime").block_on(async {
+                let harness = Harness::new().await;
+                harness.create_stream("s", 1).await;
+                for action in ACTIONS {
+                    let (status, body) = harness.call(action.name, members.clone()).await;
+                    assert!(status == 200 || status == 400, "{}: {body}", action.name);
+                    for media_type in [JSON, CBOR] {
+                        let body = bytes.clone();
+                        let answered = harness.call_raw(action.name, media_type, body).await;
+                        assert!(answered.status == 200 || answered.status == 400);
+                    }
+                }
+            });
+        }
     }
 }

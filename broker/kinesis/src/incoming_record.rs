@@ -52,21 +52,31 @@ pub(crate) fn size_bytes(record: &RoutedRecord) -> usize {
     record.key.len() + record.data.len()
 }
 
-/// Refuses a record above the stream's limit, which is 1 MiB unless it was made larger.
-pub(crate) fn check_record_size(
-    call: &Call<'_>,
-    stream: &Stream,
-    record: &RoutedRecord,
-) -> Result<(), KinesisError> {
-    let limit_bytes = max_record_kib(&stream.config()) * 1024;
-    let size_bytes = size_bytes(record);
-    if size_bytes <= limit_bytes {
-        return Ok(());
+/// Refuses records above a stream's limit, which is 1 MiB unless it was made larger.
+pub(crate) struct RecordSizeLimit<'c> {
+    stream: &'c Stream,
+    account: &'c str,
+    limit_bytes: usize,
+}
+
+impl<'c> RecordSizeLimit<'c> {
+    /// The limit of this stream.
+    pub(crate) fn of(call: &'c Call<'_>, stream: &'c Stream) -> RecordSizeLimit<'c> {
+        RecordSizeLimit {
+            stream,
+            account: call.account(),
+            limit_bytes: max_record_kib(&stream.config()) * 1024,
+        }
     }
-    Err(KinesisError::record_too_large(
-        size_bytes,
-        limit_bytes,
-        stream.name.as_str(),
-        call.account(),
-    ))
+
+    /// Lets a record pass that is not above it.
+    pub(crate) fn check(&self, record: &RoutedRecord) -> Result<(), KinesisError> {
+        let size_bytes = size_bytes(record);
+        if size_bytes <= self.limit_bytes {
+            return Ok(());
+        }
+        let name = self.stream.name.as_str();
+        let limit_bytes = self.limit_bytes;
+        Err(KinesisError::record_too_large(size_bytes, limit_bytes, name, self.account))
+    }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::action::{Action, Call};
 use crate::errors::{self, KinesisError};
-use crate::incoming_record::{check_record_size, routed_record};
+use crate::incoming_record::{RecordSizeLimit, routed_record};
 use crate::sequence_number::{ParsedNumber, SequenceNumber};
 use crate::shape::{self, Member};
 use crate::shard::ShardId;
@@ -38,7 +38,7 @@ pub(super) static ACTION: Action = Action {
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let stream = find_stream(call)?;
     let record = routed_record(call, &call.input)?;
-    check_record_size(call, &stream, &record)?;
+    RecordSizeLimit::of(call, &stream).check(&record)?;
     check_ordering(call, stream.name.as_str())?;
     if call.input.is_true("DryRun") {
         return Err(KinesisError::dry_run_succeeded());

@@ -21,7 +21,7 @@ use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call};
 use crate::errors::{self, ErrorKind, KinesisError};
-use crate::incoming_record::{check_record_size, routed_record, size_bytes};
+use crate::incoming_record::{RecordSizeLimit, routed_record, size_bytes};
 use crate::sequence_number::SequenceNumber;
 use crate::shape::{self, Kind, Member, Rule, Shape};
 use crate::shard::ShardId;
@@ -73,11 +73,12 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
 }
 
 fn records(call: &Call<'_>, stream: &Stream) -> Result<Vec<RoutedRecord>, KinesisError> {
+    let size_limit = RecordSizeLimit::of(call, stream);
     let mut records = Vec::with_capacity(500);
     let mut request_bytes = 0;
     for members in call.input.structures("Records") {
         let record = routed_record(call, &members)?;
-        check_record_size(call, stream, &record)?;
+        size_limit.check(&record)?;
         request_bytes += size_bytes(&record);
         records.push(record);
     }
