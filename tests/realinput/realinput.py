@@ -14,6 +14,7 @@ its PutRecords got no answer.
 import argparse
 import json
 import pathlib
+import random
 import shutil
 import sys
 import tempfile
@@ -175,20 +176,20 @@ class Killer(threading.Thread):
 
     def run(self):
         try:
-            self.wait_until(lambda: self.acknowledged() >= self.half)
-            self.wait_until(lambda: self.by_kinesis.is_waiting or not self.by_kinesis.is_alive())
+            deadline = time.monotonic() + TIMEOUT_S
+            while self.acknowledged() < self.half:
+                if time.monotonic() > deadline:
+                    raise RuntimeError("half of the lines were not acknowledged in time")
+                time.sleep(0.0005)
+            # Somewhere in the few milliseconds that a request takes; when none goes out any more,
+            # without one.
+            self.by_kinesis.sending.clear()
+            self.by_kinesis.sending.wait(1)
+            time.sleep(random.uniform(0, 0.003))
             self.weir.kill()
             self.weir.start()
         except Exception as failure:
             self.failure = failure
-
-    @staticmethod
-    def wait_until(condition):
-        deadline = time.monotonic() + TIMEOUT_S
-        while not condition():
-            if time.monotonic() > deadline:
-                raise RuntimeError("the moment for the kill did not come")
-            time.sleep(0.0002)
 
     def finish(self):
         self.join(TIMEOUT_S)

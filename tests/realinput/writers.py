@@ -93,22 +93,21 @@ class PutRecordsWriter(Writer):
         self.unanswered = set()
         self.attempts = 0
         self.batch = []
-        # Whether a request is on its way: the moment for a kill.
-        self.is_waiting = False
+        # Set when a request goes out: the moment for a kill.
+        self.sending = threading.Event()
         self.kinesis = aws.kinesis(endpoint)
         events = self.kinesis.meta.events
         events.register("before-send.kinesis.PutRecords", self.attempt_begins)
         events.register("response-received.kinesis.PutRecords", self.attempt_ended)
 
     def attempt_begins(self, **_):
-        self.is_waiting = True
+        self.sending.set()
 
     def attempt_ended(self, exception=None, **_):
         """Called for each attempt, the SDK's own retries included; a refused connection carried
         nothing.
         """
         self.attempts += 1
-        self.is_waiting = False
         if exception is not None and not isinstance(exception, EndpointConnectionError):
             self.unanswered.update(self.batch)
 
