@@ -1,4 +1,4 @@
-//! The classic rebalance protocol: clients agree on who reads what, the coordinator only keeps time.
+//! The classic rebalance protocol: clients agree on who reads what, the coordinator keeps time.
 //!
 //! ```text
 //!              first join                     all joined, or time is up

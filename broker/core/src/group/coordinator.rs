@@ -2,17 +2,17 @@
 //! clients wait.
 //!
 //! ```text
-//!   request ── lock the group ── step ──┬─ replies ──> who waits, then the log must be kept that far
-//!                                       ├─ writes ───> internal log ──> writer task ──> step(Written)
-//!                                       └─ wake_by ──> timer task ────> step(TimePassed)
+//!   request ── lock the group ── step ──┬─ replies ──> who waits, once the log is kept
+//!                                       ├─ writes ───> internal log ─> writer ─> step(Written)
+//!                                       └─ wake_by ──> timer ──────────────────> step(TimePassed)
 //! ```
 //!
 //! Nothing happens before the first request about a group: then the log is read (and made, if this
 //! is the first group ever) and the two tasks start. Until the groups are loaded, requests wait.
 //!
 //! Invariants: a group's records are submitted under its lock, so the log has them in the order of
-//! its steps; [`Event::Written`] comes back in that order. `kept_to` of a group is one past its last
-//! applied record; an answer leaves only after the log is kept that far.
+//! its steps; [`Event::Written`] comes back in that order. `kept_to` of a group is one past its
+//! last applied record; an answer leaves only after the log is kept that far.
 //!
 //! Locks: the table of groups, then one group, then the internal log. None across an await.
 
@@ -339,7 +339,8 @@ impl GroupCoordinator {
                 Err(error) => Err(error),
             };
             if let Err(error) = result {
-                warn!(group = group.as_str(), stream = %stream.name, ?error, "offsets of a deleted stream not removed");
+                let (group, stream) = (group.as_str(), &stream.name);
+                warn!(group, %stream, ?error, "offsets of a deleted stream not removed");
                 first_error = first_error.and(Err(error));
             }
         }
@@ -552,7 +553,7 @@ impl Shared {
         Ok(Arc::clone(groups.entry(id.clone()).or_insert_with(fresh)))
     }
 
-    /// Lets go of a group, and forgets it if it is one that a refused or abandoned request has made.
+    /// Lets go of a group, and forgets it if only a refused or abandoned request has made it.
     fn unlock(&self, slot: &Arc<Slot>, state: MutexGuard<'_, SlotState>) {
         let is_vacant = state.group.is_vacant();
         drop(state);

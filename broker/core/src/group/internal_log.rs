@@ -3,8 +3,8 @@
 //! Every append says where it expects the log to end (compare and append), so a second writer would
 //! be noticed at once instead of being mixed in: one change fails and is said to have failed. (What
 //! the other one wrote is read at the next start. A broker that shares its log with others will
-//! have to give the groups up at this point, and read them again.) Appends may be on their way at the same time; each
-//! expects the end that the ones before it will leave.
+//! have to give the groups up at this point, and read them again.) Appends may be on their way at
+//! the same time; each expects the end that the ones before it will leave.
 //!
 //! When one fails, those behind it fail too, because they expected its records before theirs. The
 //! expectation is then taken from the log again and a new *era* begins; failures of an older era

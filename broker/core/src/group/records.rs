@@ -31,8 +31,8 @@ use crate::group::classic::Client;
 use crate::group::identity::{GroupId, InstanceId, MemberId};
 use crate::group::offsets::{CommittedOffset, PartitionName};
 
-/// Most bytes of members, metadata and assignments that a group may log at once. Kafka's own limit is the
-/// internal topic's largest batch, 1 MiB.
+/// Most bytes of members, metadata and assignments that a group may log at once. Kafka's own limit
+/// is the internal topic's largest batch, 1 MiB.
 pub const GROUP_IMAGE_BYTES_MAX: usize = 16 * MIB;
 
 /// Version of the group's record: the last before tagged fields, which Kafka writes as well.

@@ -22,7 +22,9 @@ use std::time::Duration;
 use weir_model::ids::{StreamId, StreamName};
 use weir_model::time::{Moment, Timestamp};
 
-use crate::group::classic::{Classic, Join, Joined, Leaving, Sync, Synced};
+use crate::group::classic::{
+    Assignments, Classic, Join, Joined, Leaving, Replacement, Sync, Synced,
+};
 use crate::group::error::{CommitError, GroupError, JoinRefused};
 use crate::group::identity::{Claim, MemberId};
 use crate::group::offsets::{CommittedOffset, OFFSET_METADATA_BYTES_MAX, Offsets, PartitionName};
@@ -144,9 +146,9 @@ pub struct Write {
 #[derive(Clone, Debug)]
 pub enum Then {
     /// The leader's assignments for a generation.
-    Assign(crate::group::classic::Assignments),
+    Assign(Assignments),
     /// A static member came back under a new id; its join waits.
-    Replace(crate::group::classic::Replacement),
+    Replace(Replacement),
     /// The last member went. Nobody waits.
     Emptied,
     /// Offsets; the request, the answer per partition, and what to apply.

@@ -8,7 +8,7 @@ use tracing::warn;
 use crate::group::classic::{Classic, Phase, Sync, Synced};
 use crate::group::error::GroupError;
 use crate::group::identity::MemberId;
-use crate::group::records::GroupRecord;
+use crate::group::records::{GROUP_IMAGE_BYTES_MAX, GroupRecord};
 use crate::group::state::{NotWritten, Reply, RequestId, Step, Then};
 
 /// A generation's assignments on their way to the log.
@@ -84,7 +84,7 @@ impl Classic {
         for member in &mut image.members {
             member.assignment = by_member.get(&member.member).cloned().unwrap_or_default();
         }
-        if image.stored_bytes() > crate::group::records::GROUP_IMAGE_BYTES_MAX {
+        if image.stored_bytes() > GROUP_IMAGE_BYTES_MAX {
             self.fail_syncs(GroupError::TooLarge, step);
             return self.prepare_rebalance(step);
         }
