@@ -8,7 +8,9 @@
 //!     retention   what goes, and when
 //!     recovery    what a directory shows after a stop, clean or not
 //!   flusher     how bytes become durable; directories: the same for names
-//!   segment     a log file and its map; offset_index, time_index, seal, snapshot beside it
+//!   segment     a log file; open_files bounds how many are open
+//!     segment_range  from a plan to bytes: the map, or a blocking read
+//!     stored      what lies beside it: offset_index, time_index, seal (and snapshot)
 //!   data_dir    lock, format, clean mark; disk_room: the reserve for a full disk
 //! ```
 //!
@@ -24,6 +26,7 @@ pub(crate) mod local_log;
 pub(crate) mod lookup;
 pub(crate) mod map;
 pub(crate) mod offset_index;
+pub(crate) mod open_files;
 pub(crate) mod partition;
 pub(crate) mod read;
 pub(crate) mod recovery;
@@ -32,14 +35,16 @@ pub(crate) mod row;
 pub(crate) mod scan;
 pub(crate) mod seal;
 pub(crate) mod segment;
+pub(crate) mod segment_range;
 pub(crate) mod shared;
 pub(crate) mod snapshot;
+pub(crate) mod stored;
 pub(crate) mod time_index;
 
 pub use data_dir::{DataDir, OpenError};
 pub use disk_room::{DiskRoom, Reserve};
 pub use local_log::LocalLog;
-pub use segment::SegmentRange;
+pub use segment_range::SegmentRange;
 #[doc(hidden)]
 pub use shared::Mutation;
 pub use shared::{Flushing, LocalOptions};

@@ -12,7 +12,7 @@ use weir_model::ids::PartitionId;
 use weir_model::offset::Offset;
 
 use crate::error::ReadError;
-use crate::local::segment::SegmentRange;
+use crate::local::segment_range::SegmentRange;
 use crate::watermarks::Watermarks;
 
 /// What to read from one partition.

@@ -241,7 +241,7 @@ fn every_derived_file_comes_back() {
 fn damaged_derived_files_are_never_believed() {
     run(async {
         for extension in ["index", "timeindex", "snapshot", "seal"] {
-            for position in [0, 5, 11, 25] {
+            for position in [0, 5, 7, 11, 15, 25] {
                 let log = TestLog::local().await;
                 log.log.declare(partition(0), small_segments());
                 append(&log, 0..30).await;

@@ -30,8 +30,9 @@ use crate::local::directories::DirectoryTicket;
 use crate::local::layout::FileKind;
 use crate::local::partition::{FlushPhase, Health, Partition, State};
 use crate::local::row::Mark;
-use crate::local::segment::{Segment, write_whole};
+use crate::local::segment::Segment;
 use crate::local::snapshot;
+use crate::local::stored::write_whole;
 use crate::producer_state::ProducerStates;
 
 /// Work that waits for a thread.

@@ -29,12 +29,12 @@ use crate::local::data_dir::{DataDir, OpenError, cannot, new_cluster_id};
 use crate::local::directories::SharedDirectories;
 use crate::local::flusher::{FlushQueue, Step, Task};
 use crate::local::layout::{LOGS, parse_partition, partition_directory, stream_directory};
+use crate::local::open_files::OpenFiles;
 use crate::local::partition::{Health, Partition};
 use crate::local::recovery;
 use crate::local::row::{
     CLUSTER_KEY, EPOCH_KEY, PARTITION_PREFIX, PartitionRow, parse_partition_key, partition_key,
 };
-use crate::local::segment::OpenFiles;
 use crate::local::shared::{Flushing, LocalOptions, Shared, Unflushed};
 use crate::log::{EpochEnd, FoundRecord, LogSize, LogStats, Lookup};
 use crate::meta::{Expect, MetaChange, MetaStore};

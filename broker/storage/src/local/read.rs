@@ -13,7 +13,8 @@ use crate::error::ReadError;
 use crate::local::partition::{Health, Partition};
 use crate::local::row::Mark;
 use crate::local::scan::{Access, HeaderWalk, WalkError};
-use crate::local::segment::{Segment, SegmentRange};
+use crate::local::segment::Segment;
+use crate::local::segment_range::SegmentRange;
 use crate::read_plan::{Extent, OversizedFirst, Ranges, ReadPlan, ReadRequest};
 use crate::watermarks::Watermarks;
 

@@ -36,7 +36,7 @@ use crate::disk::{DiskFile, EntryKind, OpenMode, read_file};
 use crate::local::layout::{FileKind, QUARANTINE, file_name, parse_file_name};
 use crate::local::row::{EpochStart, Mark, PartitionRow};
 use crate::local::scan::{Access, BatchScan, HeaderWalk, WalkError};
-use crate::local::seal::{SUMMARY_BYTES, Summary};
+use crate::local::seal::Seal;
 use crate::local::segment::Segment;
 use crate::local::shared::Shared;
 use crate::local::snapshot::{self, SNAPSHOT_BYTES_MAX};
@@ -167,10 +167,11 @@ impl<'a> Recovery<'a> {
         };
         let segment = self.segment(base);
         self.opened.allocated = length;
-        let stored = self.read_summary(base)?;
-        match stored.filter(|summary| summary.length == position && summary.next_offset == offset) {
-            Some(summary) => {
-                segment.restore(&summary);
+        let is_current =
+            |seal: &Seal| seal.summary.length == position && seal.summary.next_offset == offset;
+        match self.read_seal(base)?.filter(is_current) {
+            Some(seal) => {
+                segment.restore(&seal);
                 if !segment.load_live_indexes()? {
                     self.walk_into(&segment, position)?;
                 }
@@ -224,10 +225,11 @@ impl<'a> Recovery<'a> {
             let follower = finished.get(index + 1).map_or(self.row.durable.segment, |next| next.0);
             let segment = self.segment(*base);
             // What a clean stop wrote about a segment that went on growing is out of date.
-            let is_current =
-                |seal: &Summary| seal.length <= *length && seal.next_offset == follower;
-            match self.read_summary(*base)?.filter(is_current) {
-                Some(summary) => segment.restore(&summary),
+            let is_current = |seal: &Seal| {
+                seal.summary.length <= *length && seal.summary.next_offset == follower
+            };
+            match self.read_seal(*base)?.filter(is_current) {
+                Some(seal) => segment.restore(&seal),
                 None => self.walk_into(&segment, *length)?,
             }
             let reached = segment.summary().next_offset;
@@ -464,10 +466,10 @@ impl<'a> Recovery<'a> {
         Segment::empty(base, self.directory, disk, open_files)
     }
 
-    fn read_summary(&self, base: Offset) -> io::Result<Option<Summary>> {
+    fn read_seal(&self, base: Offset) -> io::Result<Option<Seal>> {
         let path = self.directory.join(file_name(base, FileKind::Seal));
         let seal = read_file(&*self.shared.disk, &path, SEAL_BYTES_MAX)?;
-        Ok(seal.and_then(|bytes| Summary::decode(bytes.get(..SUMMARY_BYTES)?)))
+        Ok(seal.and_then(|bytes| Seal::decode(&bytes)))
     }
 
     fn end_of_last(&self) -> Mark {

@@ -7,12 +7,15 @@
 //!  16    8   offset after the last record
 //!  24    8   records
 //!  32    8   largest timestamp
-//!  40    4   CRC-32 of the above
-//!  44   4n   CRC-32 of each 64 KiB of the log file
+//!  40    4   CRC-32 of the .index file
+//!  44    4   CRC-32 of the .timeindex file
+//!  48    4   CRC-32 of the above
+//!  52   4n   CRC-32 of each 64 KiB of the log file
 //!        4   CRC-32 of the list before
 //! ```
 //!
-//! Derived: without it the segment's headers are walked instead. Big-endian.
+//! A clean stop writes the first part for the growing segment too, so that the next start need not
+//! walk it. Derived: without a seal the segment's headers are walked instead. Big-endian.
 
 use std::io;
 
@@ -25,7 +28,7 @@ use crate::disk::DiskFile;
 const MAGIC: &[u8; 8] = b"weirseal";
 const BLOCK_BYTES: usize = 64 << 10;
 /// Bytes of the first part, which is all that opening a segment needs.
-pub(crate) const SUMMARY_BYTES: usize = 44;
+const HEAD_BYTES: usize = 52;
 
 /// What a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,15 +39,42 @@ pub(crate) struct Summary {
     pub max_timestamp: Timestamp,
 }
 
-impl Summary {
-    /// The whole seal, with the checksums of `log`'s first `length` bytes. Reads them all.
-    pub(crate) fn seal(&self, log: &dyn DiskFile) -> io::Result<Vec<u8>> {
+/// CRC-32 of the files beside a log, by which a damaged one is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IndexChecksums {
+    pub offsets: u32,
+    pub times: u32,
+}
+
+/// The first part of a seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seal {
+    pub summary: Summary,
+    pub indexes: IndexChecksums,
+}
+
+impl Seal {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEAD_BYTES);
+        out.put_slice(MAGIC);
+        out.put_u64(self.summary.length);
+        out.put_u64(self.summary.next_offset.number());
+        out.put_u64(self.summary.record_count);
+        out.put_i64(self.summary.max_timestamp.as_millis());
+        out.put_u32(self.indexes.offsets);
+        out.put_u32(self.indexes.times);
+        out.put_u32(crc32fast::hash(&out));
+        out
+    }
+
+    /// The whole seal, with the checksums of `log`'s bytes. Reads them all.
+    pub(crate) fn encode_whole(&self, log: &dyn DiskFile) -> io::Result<Vec<u8>> {
         let mut out = self.encode();
         let mut checksums = Vec::new();
         let mut block = vec![0; BLOCK_BYTES];
-        let mut position = 0;
-        while position < self.length {
-            let left = usize::try_from(self.length - position).unwrap_or(usize::MAX);
+        let (mut position, length) = (0, self.summary.length);
+        while position < length {
+            let left = usize::try_from(length - position).unwrap_or(usize::MAX);
             let part = block.get_mut(..left.min(BLOCK_BYTES)).expect("at most a block");
             if log.read_at(part, position)? < part.len() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -57,30 +87,47 @@ impl Summary {
         Ok(out)
     }
 
-    /// The first part alone.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(SUMMARY_BYTES);
-        out.put_slice(MAGIC);
-        out.put_u64(self.length);
-        out.put_u64(self.next_offset.number());
-        out.put_u64(self.record_count);
-        out.put_i64(self.max_timestamp.as_millis());
-        out.put_u32(crc32fast::hash(&out));
-        out
-    }
-
     /// Reads the first part of a seal; none if it is damaged.
-    pub(crate) fn decode(seal: &[u8]) -> Option<Summary> {
-        let (fields, mut rest) = seal.split_at_checked(SUMMARY_BYTES - 4)?;
+    pub(crate) fn decode(seal: &[u8]) -> Option<Seal> {
+        let (fields, mut rest) = seal.split_at_checked(HEAD_BYTES - 4)?;
         if rest.try_get_u32().ok()? != crc32fast::hash(fields) {
             return None;
         }
         let mut fields = fields.strip_prefix(MAGIC)?;
-        Some(Summary {
+        let summary = Summary {
             length: fields.try_get_u64().ok()?,
             next_offset: Offset::new(fields.try_get_u64().ok()?),
             record_count: fields.try_get_u64().ok()?,
             max_timestamp: Timestamp::from_millis(fields.try_get_i64().ok()?),
-        })
+        };
+        let offsets = fields.try_get_u32().ok()?;
+        let times = fields.try_get_u32().ok()?;
+        Some(Seal { summary, indexes: IndexChecksums { offsets, times } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seals_read_back_and_damaged_ones_do_not() {
+        let seal = Seal {
+            summary: Summary {
+                length: 1000,
+                next_offset: Offset::new(50),
+                record_count: 10,
+                max_timestamp: Timestamp::from_millis(7),
+            },
+            indexes: IndexChecksums { offsets: 1, times: 2 },
+        };
+        let bytes = seal.encode();
+        assert_eq!(Seal::decode(&bytes), Some(seal));
+        for damaged in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[damaged] ^= 1;
+            assert_eq!(Seal::decode(&bytes), None, "byte {damaged}");
+            assert_eq!(Seal::decode(&bytes[..damaged]), None, "{damaged} bytes");
+        }
     }
 }

@@ -13,72 +13,78 @@
 //! The open file is a cache entry ([`OpenFiles`]); a segment that nobody reads holds no descriptor,
 //! no map and, once it is stored, no index in memory. One with unflushed bytes stays open, since a
 //! failed write-back is only reported to a descriptor that was open then.
+//!
+//! What lies beside the log file is in [`stored`](super::stored), reading it in
+//! [`segment_range`](super::segment_range).
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use weir_model::batch::BatchHeader;
 use weir_model::offset::Offset;
 use weir_model::time::Timestamp;
 
-use crate::disk::{Disk, DiskFile, OpenMode, read_file};
-use crate::error::ReadError;
+use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::local::layout::{FileKind, file_name};
 use crate::local::map::Map;
 use crate::local::offset_index::{IndexEntry, OffsetIndex};
+use crate::local::open_files::OpenFiles;
 use crate::local::scan::{Access, WalkError};
-use crate::local::seal::Summary;
+use crate::local::seal::{IndexChecksums, Summary};
 use crate::local::time_index::{TimeEntry, TimeIndex};
-
-/// An index of a segment of 2 GiB, with an entry for every batch, is below this many bytes.
-const INDEX_BYTES_MAX: usize = 512 << 20;
 
 /// A segment; see the module's text.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub base_offset: Offset,
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     directory: Arc<Path>,
     open_files: Arc<OpenFiles>,
-    published: AtomicU64,
+    pub(super) published: AtomicU64,
     /// Bytes are unflushed, or the name is gone: the open file must be kept.
     pinned: AtomicBool,
     /// Read since the cache last looked for something to close.
     used: AtomicBool,
     open: Mutex<Option<Arc<OpenFile>>>,
-    content: Mutex<Content>,
+    pub(super) content: Mutex<Content>,
 }
 
 /// What is known about the published part.
 #[derive(Debug)]
-struct Content {
-    next_offset: Offset,
-    record_count: u64,
-    max_timestamp: Timestamp,
-    max_timestamp_offset: u32,
+pub(super) struct Content {
+    pub next_offset: Offset,
+    pub record_count: u64,
+    pub max_timestamp: Timestamp,
+    pub max_timestamp_offset: u32,
     first_timestamp: Option<Timestamp>,
-    /// In memory until they are stored.
-    live: Option<LiveIndexes>,
+    pub(super) indexes: Indexes,
+}
+
+/// Where a segment's indexes are.
+#[derive(Debug)]
+pub(super) enum Indexes {
+    /// In memory, growing with the segment or not stored yet.
+    Live(LiveIndexes),
+    /// In files, which have these checksums.
+    Stored(IndexChecksums),
 }
 
 #[derive(Debug, Default)]
-struct LiveIndexes {
-    offsets: OffsetIndex,
-    times: TimeIndex,
-    bytes_since_entry: u64,
+pub(super) struct LiveIndexes {
+    pub offsets: OffsetIndex,
+    pub times: TimeIndex,
+    pub bytes_since_entry: u64,
 }
 
 /// An open log file, its map if there is one, and its stored index once somebody searched in it.
 #[derive(Debug)]
 pub(crate) struct OpenFile {
     pub file: Arc<dyn DiskFile>,
-    map: Mutex<Option<Arc<Map>>>,
-    stored_index: OnceLock<OffsetIndex>,
+    pub(super) map: Mutex<Option<Arc<Map>>>,
+    pub(super) stored_index: OnceLock<OffsetIndex>,
 }
 
 impl Segment {
@@ -100,16 +106,6 @@ impl Segment {
             open: Mutex::default(),
             content: Mutex::new(Content::empty(base_offset)),
         })
-    }
-
-    /// Makes an empty segment one that was stored earlier; its index is read when it is needed.
-    pub(crate) fn restore(&self, summary: &Summary) {
-        let mut content = self.content.lock();
-        content.next_offset = summary.next_offset;
-        content.record_count = summary.record_count;
-        content.max_timestamp = summary.max_timestamp;
-        content.live = None;
-        self.published.store(summary.length, Ordering::Release);
     }
 
     /// Bytes that readers may see.
@@ -150,7 +146,7 @@ impl Segment {
             content.max_timestamp_offset = relative_offset;
         }
         let time = content.time_entry();
-        if let Some(live) = &mut content.live {
+        if let Indexes::Live(live) = &mut content.indexes {
             if live.bytes_since_entry > u64::from(index_interval_bytes) {
                 let position = u32::try_from(position).expect("a segment is below 2 GiB");
                 live.offsets.push(IndexEntry { relative_offset, position });
@@ -200,11 +196,30 @@ impl Segment {
         self.pinned.store(pinned, Ordering::Relaxed);
     }
 
-    fn close_if_idle(&self) -> bool {
+    /// Closes the file unless it must be kept or was used since the last call.
+    pub(super) fn close_if_idle(&self) -> bool {
         if self.pinned.load(Ordering::Relaxed) || self.used.swap(false, Ordering::Relaxed) {
             return false;
         }
         self.open.try_lock().is_some_and(|mut open| open.take().is_some())
+    }
+
+    /// Opens the file for readers that still hold the segment, before its name goes.
+    pub(crate) fn keep_for_readers(self: &Arc<Segment>) -> io::Result<()> {
+        if Arc::strong_count(self) > 1 {
+            self.pin(true);
+            match self.open() {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets all that was published, before the segment is walked anew. Nobody reads it yet.
+    pub(crate) fn clear(&self) {
+        self.published.store(0, Ordering::Release);
+        *self.content.lock() = Content::empty(self.base_offset);
     }
 
     pub(crate) fn path(&self, kind: FileKind) -> std::path::PathBuf {
@@ -229,112 +244,6 @@ impl Segment {
     ) -> Result<u64, WalkError> {
         self.search_index(access, |index| index.batch_start_before(position))
     }
-
-    fn search_index(
-        self: &Arc<Segment>,
-        access: Access,
-        search: impl Fn(&OffsetIndex) -> u64,
-    ) -> Result<u64, WalkError> {
-        if let Some(live) = &self.content.lock().live {
-            return Ok(search(&live.offsets));
-        }
-        let open = self.open()?;
-        if let Some(index) = open.stored_index.get() {
-            return Ok(search(index));
-        }
-        if access == Access::Resident {
-            return Err(WalkError::NotResident);
-        }
-        let path = self.path(FileKind::OffsetIndex);
-        let stored = read_file(&*self.disk, &path, INDEX_BYTES_MAX)?;
-        let index = stored.and_then(|bytes| OffsetIndex::decode(&bytes, self.published()));
-        // Without a usable index every walk begins at the front; recovery writes a new one.
-        Ok(search(open.stored_index.get_or_init(|| index.unwrap_or_default())))
-    }
-
-    /// Where records at or after `timestamp` can begin: an offset at or before the first of them.
-    pub(crate) fn time_search_start(&self, timestamp: Timestamp) -> Result<Offset, WalkError> {
-        let search = |times: &TimeIndex| match times.offset_before(timestamp) {
-            Some(relative) => self.base_offset.plus(u64::from(relative) + 1),
-            None => self.base_offset,
-        };
-        if let Some(live) = &self.content.lock().live {
-            return Ok(search(&live.times));
-        }
-        let stored = read_file(&*self.disk, &self.path(FileKind::TimeIndex), INDEX_BYTES_MAX)?;
-        let index = stored.and_then(|bytes| TimeIndex::decode(&bytes));
-        Ok(index.map_or(self.base_offset, |index| search(&index)))
-    }
-
-    /// Writes the indexes and the seal beside a finished segment, and takes the indexes out of
-    /// memory. Called once its bytes are flushed; nothing here needs a flush, all can be rebuilt.
-    pub(crate) fn store(self: &Arc<Segment>) -> io::Result<()> {
-        let open = self.open()?;
-        let summary = self.summary();
-        // The length that a roll leaves is the published one; recovery does not depend on it.
-        open.file.set_length(summary.length)?;
-        self.store_indexes()?;
-        let seal = summary.seal(&*open.file)?;
-        write_whole(&*self.disk, &self.path(FileKind::Seal), &seal)?;
-        self.content.lock().live = None;
-        Ok(())
-    }
-
-    /// Writes what lets the next start take this growing segment up without walking it.
-    pub(crate) fn store_for_restart(&self) -> io::Result<()> {
-        self.store_indexes()?;
-        // Its checksums come when it is finished.
-        write_whole(&*self.disk, &self.path(FileKind::Seal), &self.summary().encode())
-    }
-
-    /// Opens the file for readers that still hold the segment, before its name goes.
-    pub(crate) fn keep_for_readers(self: &Arc<Segment>) -> io::Result<()> {
-        if Arc::strong_count(self) > 1 {
-            self.pin(true);
-            match self.open() {
-                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the indexes as they are now.
-    fn store_indexes(&self) -> io::Result<()> {
-        let (offsets, times) = {
-            let mut content = self.content.lock();
-            let time = content.time_entry();
-            let has_records = content.record_count > 0;
-            let Some(live) = &mut content.live else { return Ok(()) };
-            let mut times = live.times.clone();
-            if has_records {
-                times.push_if_later(time);
-            }
-            (live.offsets.encode(), times.encode())
-        };
-        write_whole(&*self.disk, &self.path(FileKind::OffsetIndex), &offsets)?;
-        write_whole(&*self.disk, &self.path(FileKind::TimeIndex), &times)
-    }
-
-    /// Forgets all that was published, before the segment is walked anew. Nobody reads it yet.
-    pub(crate) fn clear(&self) {
-        self.published.store(0, Ordering::Release);
-        *self.content.lock() = Content::empty(self.base_offset);
-    }
-
-    /// Takes up the stored indexes of a segment that goes on growing; false if they are not there.
-    pub(crate) fn load_live_indexes(&self) -> io::Result<bool> {
-        let offsets = read_file(&*self.disk, &self.path(FileKind::OffsetIndex), INDEX_BYTES_MAX)?;
-        let times = read_file(&*self.disk, &self.path(FileKind::TimeIndex), INDEX_BYTES_MAX)?;
-        let offsets = offsets.and_then(|bytes| OffsetIndex::decode(&bytes, self.published()));
-        let times = times.and_then(|bytes| TimeIndex::decode(&bytes));
-        let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(false) };
-        let bytes_since_entry = self.published() - offsets.batch_start_before(u64::MAX);
-        let mut content = self.content.lock();
-        content.max_timestamp_offset = times.last_relative_offset().unwrap_or(0);
-        content.live = Some(LiveIndexes { offsets, times, bytes_since_entry });
-        Ok(true)
-    }
 }
 
 impl Content {
@@ -345,145 +254,12 @@ impl Content {
             max_timestamp: Timestamp::NONE,
             max_timestamp_offset: 0,
             first_timestamp: None,
-            live: Some(LiveIndexes::default()),
+            indexes: Indexes::Live(LiveIndexes::default()),
         }
     }
 
-    fn time_entry(&self) -> TimeEntry {
+    /// The time index's entry for all that is published.
+    pub(super) fn time_entry(&self) -> TimeEntry {
         TimeEntry { timestamp: self.max_timestamp, relative_offset: self.max_timestamp_offset }
-    }
-}
-
-/// Replaces a derived file's content. Not atomic: whoever reads it checks it.
-pub(crate) fn write_whole(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
-    let file = disk.open(path, OpenMode::Create)?;
-    file.set_length(0)?;
-    file.write_at(content, &[], 0)
-}
-
-/// The published range of a segment that a read plan names.
-#[derive(Clone, Debug)]
-pub struct SegmentRange {
-    segment: Arc<Segment>,
-    position: u64,
-    length: usize,
-}
-
-/// How far apart residency is asked for: the kernel reads ahead and evicts in larger steps.
-const RESIDENCY_STEP_BYTES: usize = 64 << 10;
-
-impl SegmentRange {
-    /// `length` published bytes from `position` on.
-    pub(crate) fn new(segment: Arc<Segment>, position: u64, length: usize) -> SegmentRange {
-        assert!(
-            position + length as u64 <= segment.published(),
-            "a range past the published end would show bytes that are still being written"
-        );
-        SegmentRange { segment, position, length }
-    }
-
-    /// Its length in bytes.
-    pub fn length(&self) -> usize {
-        self.length
-    }
-
-    /// `length` of its bytes from its byte `from` on.
-    pub(crate) fn piece(&self, from: usize, length: usize) -> SegmentRange {
-        assert!(from + length <= self.length, "a piece that reaches past its range");
-        let position = self.position + from as u64;
-        SegmentRange { segment: Arc::clone(&self.segment), position, length }
-    }
-
-    /// The bytes, if they are in memory: a slice of the map, nothing copied.
-    pub fn resident(&self) -> Option<Bytes> {
-        let open = self.segment.open().ok()?;
-        if !self.is_resident(&*open.file) {
-            return None;
-        }
-        match self.mapped(&open) {
-            Ok(Some(bytes)) => Some(bytes),
-            Ok(None) => {
-                let mut bytes = vec![0; self.length];
-                let read = open.file.read_resident_at(&mut bytes, self.position).ok()?;
-                (read == Some(self.length)).then(|| bytes.into())
-            }
-            Err(_) => None,
-        }
-    }
-
-    /// The bytes; a cold range is read by a blocking thread.
-    pub async fn load(&self) -> Result<Bytes, ReadError> {
-        if let Some(bytes) = self.resident() {
-            return Ok(bytes);
-        }
-        let range = self.clone();
-        let reading = tokio::task::spawn_blocking(move || range.read());
-        let read = reading.await.map_err(io::Error::other).flatten();
-        read.map_err(|error| ReadError::Io(error.to_string()))
-    }
-
-    fn read(&self) -> io::Result<Bytes> {
-        let open = self.segment.open()?;
-        let mut bytes = vec![0; self.length];
-        if open.file.read_at(&mut bytes, self.position)? < self.length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(bytes.into())
-    }
-
-    fn is_resident(&self, file: &dyn DiskFile) -> bool {
-        let last = self.length.saturating_sub(1);
-        let mut byte = [0];
-        (0..last).step_by(RESIDENCY_STEP_BYTES).chain([last]).all(|skipped| {
-            let position = self.position + skipped as u64;
-            matches!(file.read_resident_at(&mut byte, position), Ok(Some(1)))
-        })
-    }
-
-    fn mapped(&self, open: &OpenFile) -> io::Result<Option<Bytes>> {
-        let start = usize::try_from(self.position).map_err(io::Error::other)?;
-        let range = start..start + self.length;
-        let mut slot = open.map.lock();
-        if let Some(map) = &*slot
-            && let Some(bytes) = map.window(range.clone())
-        {
-            return Ok(Some(bytes));
-        }
-        // The file is longer than what is published, so the map serves later reads too.
-        let Some(map) = open.file.map(open.file.length()?)? else { return Ok(None) };
-        let map = Arc::new(map);
-        debug_assert!(map.length() >= range.end as u64, "published bytes are in the file");
-        let bytes = map.window(range);
-        *slot = Some(map);
-        Ok(bytes)
-    }
-}
-
-/// Bounds the open segment files, and with them the maps, of the whole log.
-#[derive(Debug)]
-pub(crate) struct OpenFiles {
-    limit: usize,
-    /// In the order in which they were opened; those in use get a second turn.
-    queue: Mutex<VecDeque<Weak<Segment>>>,
-}
-
-impl OpenFiles {
-    pub(crate) fn with_limit(limit: usize) -> Arc<OpenFiles> {
-        Arc::new(OpenFiles { limit, queue: Mutex::default() })
-    }
-
-    fn admit(&self, segment: &Arc<Segment>) {
-        let mut queue = self.queue.lock();
-        for _ in 0..queue.len() {
-            if queue.len() < self.limit {
-                break;
-            }
-            let Some(oldest) = queue.pop_front() else { break };
-            let Some(candidate) = oldest.upgrade() else { continue };
-            if !candidate.close_if_idle() {
-                queue.push_back(oldest);
-            }
-        }
-        queue.push_back(Arc::downgrade(segment));
     }
 }

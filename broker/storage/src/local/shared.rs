@@ -13,7 +13,7 @@ use crate::disk::Disk;
 use crate::local::directories::SharedDirectories;
 use crate::local::disk_room::DiskRoom;
 use crate::local::flusher::FlushQueue;
-use crate::local::segment::OpenFiles;
+use crate::local::open_files::OpenFiles;
 
 /// How a local log runs. The data directory and everything injected come beside it.
 #[derive(Clone, Debug)]
