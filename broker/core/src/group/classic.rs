@@ -25,7 +25,7 @@
 //! members; a join waits in Preparing (or while a static member's new id is logged), a sync waits
 //! in Completing; the generation never goes back. Each request is answered exactly once.
 //!
-//! The rules and their order follow Kafka's coordinator. Read [`join`], [`rebalance`], [`sync`].
+//! The rules and their order follow Kafka's coordinator. Read `join.rs`, `rebalance.rs`, `sync.rs`.
 
 mod join;
 mod member;
