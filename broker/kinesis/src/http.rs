@@ -181,7 +181,8 @@ impl KinesisService {
     {
         let (head, body) = request.into_parts();
         if header_bytes(&head.headers) > HEADER_BYTES_MAX {
-            return self.refuse(peer, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return self.refuse(peer, status, "headers are too large");
         }
         if is_preflight(&head) {
             return self.preflight_answer(&head.headers);
@@ -198,7 +199,7 @@ impl KinesisService {
                 debug!(%peer, "kinesis request taken back");
                 return self.bare(StatusCode::BAD_REQUEST);
             }
-            Err(refusal) => return self.refuse(peer, refusal.status()),
+            Err(refusal) => return self.refuse(peer, refusal.status(), refusal.why()),
         };
         let answer = dispatch(self, peer, &head, &body.bytes).await;
         let mut response = self.response(answer.status, answer.body);
@@ -282,9 +283,13 @@ impl KinesisService {
     }
 
     /// A bare status, and the end of an HTTP/1 connection, whose body was not read to its end.
-    fn refuse(&self, peer: SocketAddr, status: StatusCode) -> Response<Full<Bytes>> {
-        let (number, why) = (status.as_u16(), status.canonical_reason());
-        warn!(%peer, status = number, why, "kinesis request refused");
+    fn refuse(
+        &self,
+        peer: SocketAddr,
+        status: StatusCode,
+        why: &'static str,
+    ) -> Response<Full<Bytes>> {
+        warn!(%peer, status = status.as_u16(), why, "kinesis request refused");
         self.bare(status)
     }
 
@@ -335,6 +340,14 @@ impl BodyRefusal {
             BodyRefusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             BodyRefusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
             BodyRefusal::Broken => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    const fn why(self) -> &'static str {
+        match self {
+            BodyRefusal::TooLarge => "body is too large",
+            BodyRefusal::TooSlow => "body comes too slowly",
+            BodyRefusal::Broken => "body ends before its length",
         }
     }
 }
