@@ -14,7 +14,8 @@ pub enum FlushPolicy {
         /// Most bytes that stay unflushed.
         bytes: u64,
     },
-    /// At once; the operating system flushes when it likes. A kill loses nothing, a power cut may.
+    /// At once; the operating system flushes when it likes (weir does after a minute, so that files
+    /// can be closed). A kill loses nothing, a power cut may.
     Os,
 }
 

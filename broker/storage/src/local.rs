@@ -6,7 +6,8 @@
 //!     append      check, place, write, publish
 //!     read, lookup  plans of ranges; searches by time
 //!     retention   what goes, and when
-//!     recovery    what a directory shows after a stop, clean or not
+//!     recovery    what a directory shows after a stop, clean or not; repair of a crash's remains
+//!   opening     the steps of a start; removal of what was deleted
 //!   flusher     how bytes become durable; directories: the same for names
 //!   segment     a log file; open_files bounds how many are open
 //!     segment_range  from a plan to bytes: the map, or a blocking read
@@ -27,9 +28,12 @@ pub(crate) mod lookup;
 pub(crate) mod map;
 pub(crate) mod offset_index;
 pub(crate) mod open_files;
+pub(crate) mod opening;
 pub(crate) mod partition;
 pub(crate) mod read;
 pub(crate) mod recovery;
+pub(crate) mod removal;
+pub(crate) mod repair;
 pub(crate) mod retention;
 pub(crate) mod row;
 pub(crate) mod scan;

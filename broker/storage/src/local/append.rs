@@ -140,6 +140,9 @@ impl State {
         }
         self.end.offset = last_offset.next();
         self.end.position += batch_bytes;
+        if self.unflushed == 0 {
+            self.unflushed_since = partition.shared.clock.moment();
+        }
         self.unflushed += batch_bytes;
         self.has_changed = true;
         partition.shared.unflushed.add(batch_bytes);

@@ -264,6 +264,7 @@ impl Flush {
         }
         state.durable = self.until;
         state.unflushed -= self.bytes;
+        state.unflushed_since = self.began;
         state.flushed_since_checkpoint += self.bytes;
         partition.shared.unflushed.subtract(self.bytes);
         if state.unflushed == 0

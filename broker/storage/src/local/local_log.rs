@@ -2,18 +2,16 @@
 //!
 //! A start after a clean stop reads the checkpoints and touches no partition. After any other stop
 //! the log epoch is raised, durably, and every partition is checked on a few threads
-//! ([`recovery`]) before the first write.
+//! ([`opening`](super::opening)) before the first write.
 //!
 //! The metadata store's rows of partitions are written here only, one writer at a time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tracing::{info, warn};
 use weir_model::ids::{LogEpoch, PartitionId, StreamId};
@@ -23,18 +21,17 @@ use weir_model::time::{Clock, Moment};
 
 use crate::commit::{CommitSet, Receipt, Ticket};
 use crate::config::LogConfig;
-use crate::disk::EntryKind;
 use crate::error::{MetaError, ReadError, SubmitError};
-use crate::local::data_dir::{DataDir, OpenError, cannot, new_cluster_id};
+use crate::local::data_dir::{DataDir, OpenError, cannot};
 use crate::local::directories::SharedDirectories;
 use crate::local::flusher::{FlushQueue, Step, Task};
-use crate::local::layout::{LOGS, parse_partition, partition_directory, stream_directory};
 use crate::local::open_files::OpenFiles;
-use crate::local::partition::{Health, Partition};
-use crate::local::recovery;
-use crate::local::row::{
-    CLUSTER_KEY, EPOCH_KEY, PARTITION_PREFIX, PartitionRow, parse_partition_key, partition_key,
+use crate::local::opening::{
+    begin_epoch, identify, list_partitions, make_logs_directory, read_rows, recover_all,
 };
+use crate::local::partition::{Health, Partition};
+use crate::local::removal::remove_partitions;
+use crate::local::row::{PartitionRow, partition_key};
 use crate::local::shared::{Flushing, LocalOptions, Shared, Unflushed};
 use crate::log::{EpochEnd, FoundRecord, LogSize, LogStats, Lookup};
 use crate::meta::{Expect, MetaChange, MetaStore};
@@ -386,201 +383,6 @@ impl Drop for LocalLog {
             drop(thread.join());
         }
     }
-}
-
-/// Ties FORMAT and the metadata store together, in a new directory by drawing an id.
-async fn identify(
-    data: &mut DataDir,
-    meta: &dyn MetaStore,
-    random: &dyn Random,
-) -> Result<u128, OpenError> {
-    let stored = meta.get(Bytes::from_static(CLUSTER_KEY)).await.map_err(meta_failed)?;
-    let stored = stored.and_then(|stored| Some(u128::from_be_bytes(*stored.value.first_chunk()?)));
-    match (data.cluster_id(), stored) {
-        (Some(format), Some(stored)) if format == stored => Ok(format),
-        (Some(_), _) => Err(OpenError::Mismatch(
-            "meta.redb does not belong to this data directory: its cluster id is not FORMAT's"
-                .to_owned(),
-        )),
-        (None, stored) => {
-            let cluster_id = stored.unwrap_or_else(|| new_cluster_id(random));
-            let value = Bytes::copy_from_slice(&cluster_id.to_be_bytes());
-            meta.commit(vec![put(CLUSTER_KEY, value)]).await.map_err(meta_failed)?;
-            data.format(cluster_id)?;
-            Ok(cluster_id)
-        }
-    }
-}
-
-/// The epoch of this run: one higher after an unclean stop.
-async fn begin_epoch(meta: &dyn MetaStore, is_clean: bool) -> Result<LogEpoch, OpenError> {
-    let stored = meta.get(Bytes::from_static(EPOCH_KEY)).await.map_err(meta_failed)?;
-    let epoch = match stored {
-        None => LogEpoch::ZERO,
-        Some(stored) => stored
-            .value
-            .first_chunk()
-            .and_then(|bytes| LogEpoch::new(u32::from_be_bytes(*bytes)))
-            .ok_or_else(|| OpenError::Meta("the stored log epoch is damaged".to_owned()))?,
-    };
-    if is_clean {
-        return Ok(epoch);
-    }
-    let epoch = epoch.next().ok_or(OpenError::EpochsExhausted)?;
-    let value = Bytes::copy_from_slice(&epoch.number().to_be_bytes());
-    meta.commit(vec![put(EPOCH_KEY, value)]).await.map_err(meta_failed)?;
-    Ok(epoch)
-}
-
-fn put(key: &'static [u8], value: Bytes) -> MetaChange {
-    MetaChange { key: Bytes::from_static(key), expect: Expect::Anything, value: Some(value) }
-}
-
-fn meta_failed(error: MetaError) -> OpenError {
-    OpenError::Meta(match error {
-        MetaError::Failed(text) => format!("the metadata store failed: {text}"),
-        MetaError::DiskFull => "the disk has no room for metadata".to_owned(),
-        MetaError::Conflict => "another process changed the metadata".to_owned(),
-    })
-}
-
-fn make_logs_directory(data: &DataDir) -> io::Result<()> {
-    match data.disk().create_dir(Path::new(LOGS)) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        // Even if it was there: the run that made it may have been killed before the sync.
-        _ => data.disk().sync_dir(Path::new("")),
-    }
-}
-
-async fn read_rows(meta: &dyn MetaStore) -> Result<BTreeMap<PartitionId, PartitionRow>, OpenError> {
-    let stored = meta.scan(Bytes::from_static(PARTITION_PREFIX)).await.map_err(meta_failed)?;
-    let mut rows = BTreeMap::new();
-    for (key, stored) in stored {
-        let row = PartitionRow::decode(&stored.value);
-        match parse_partition_key(&key).zip(row) {
-            Some((id, row)) => {
-                rows.insert(id, row);
-            }
-            None => return Err(OpenError::Meta("a partition's row is damaged".to_owned())),
-        }
-    }
-    Ok(rows)
-}
-
-type Partitions = HashMap<PartitionId, Arc<Partition>>;
-
-/// Checks every partition that has a row or a directory.
-async fn recover_all(
-    rows: BTreeMap<PartitionId, PartitionRow>,
-    shared: &Arc<Shared>,
-) -> Result<Partitions, OpenError> {
-    sync_shared_directories(shared).map_err(cannot("sync the directories of the logs"))?;
-    let mut found: BTreeMap<PartitionId, Option<PartitionRow>> = BTreeMap::new();
-    for id in list_partitions(shared).map_err(cannot("list the logs"))? {
-        found.insert(id, None);
-    }
-    found.extend(rows.into_iter().map(|(id, row)| (id, Some(row))));
-    let found: Vec<_> = found.into_iter().collect();
-    if shared.options.recovery_threads <= 1 {
-        let recovered = found.into_iter().map(|(id, row)| (id, recover_one(id, row, shared)));
-        return Ok(recovered.collect());
-    }
-    let shared = Arc::clone(shared);
-    let recovering = tokio::task::spawn_blocking(move || recover_in_parallel(&found, &shared));
-    recovering.await.map_err(io::Error::other).map_err(cannot("recover the logs"))
-}
-
-fn recover_in_parallel(
-    found: &[(PartitionId, Option<PartitionRow>)],
-    shared: &Arc<Shared>,
-) -> Partitions {
-    let next = AtomicUsize::new(0);
-    let recovered = Mutex::new(Partitions::with_capacity(found.len()));
-    let work = || {
-        while let Some((id, row)) = found.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let partition = recover_one(*id, row.clone(), shared);
-            recovered.lock().insert(*id, partition);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..shared.options.recovery_threads.min(found.len()) {
-            scope.spawn(work);
-        }
-    });
-    recovered.into_inner()
-}
-
-fn recover_one(id: PartitionId, row: Option<PartitionRow>, shared: &Arc<Shared>) -> Arc<Partition> {
-    let directory = partition_directory(id).into();
-    let kept = row.clone().unwrap_or_default();
-    Arc::new(match recovery::recover(id, &directory, row, shared) {
-        Ok(opened) => Partition::recovered(id, kept, opened, shared),
-        Err(cause) => {
-            warn!(partition = %id, error = %cause, "partition could not be recovered");
-            Partition::unusable(id, kept, shared)
-        }
-    })
-}
-
-/// Makes names last that the run before may have created without a sync.
-fn sync_shared_directories(shared: &Shared) -> io::Result<()> {
-    shared.disk.sync_dir(Path::new(LOGS))?;
-    for stream in list_streams(shared)? {
-        shared.disk.sync_dir(&stream_directory(stream))?;
-    }
-    Ok(())
-}
-
-fn list_streams(shared: &Shared) -> io::Result<Vec<StreamId>> {
-    let entries = shared.disk.list(Path::new(LOGS))?;
-    let directories = entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
-    Ok(directories.filter_map(|entry| entry.name.parse().ok()).collect())
-}
-
-fn list_partitions(shared: &Shared) -> io::Result<Vec<PartitionId>> {
-    let mut ids = Vec::new();
-    for stream in list_streams(shared)? {
-        for entry in shared.disk.list(&stream_directory(stream))? {
-            let index = parse_partition(&entry.name);
-            ids.extend(index.map(|index| PartitionId { stream, index }));
-        }
-    }
-    Ok(ids)
-}
-
-/// Removes partitions' directories, and their streams' once they are empty.
-fn remove_partitions(shared: &Shared, ids: &[PartitionId]) -> io::Result<()> {
-    for id in ids {
-        remove_tree(shared, &partition_directory(*id))?;
-    }
-    for stream in ids.iter().map(|id| id.stream).collect::<BTreeSet<_>>() {
-        let directory = stream_directory(stream);
-        match shared.disk.list(&directory) {
-            Ok(entries) if entries.is_empty() => {
-                shared.disk.remove_dir(&directory)?;
-                shared.directories.forget(&directory);
-            }
-            Ok(_) => {}
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
-            Err(cause) => return Err(cause),
-        }
-    }
-    Ok(())
-}
-
-fn remove_tree(shared: &Shared, directory: &Path) -> io::Result<()> {
-    let entries = match shared.disk.list(directory) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let path = directory.join(&entry.name);
-        match entry.kind {
-            EntryKind::Directory => remove_tree(shared, &path)?,
-            EntryKind::File(_) => shared.disk.remove_file(&path)?,
-        }
-    }
-    shared.disk.remove_dir(directory)
 }
 
 fn start_threads(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {

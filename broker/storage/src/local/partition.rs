@@ -93,6 +93,8 @@ pub(crate) struct State {
     pub last_append_time: Option<Timestamp>,
     /// Bytes between `durable` and `end`, all segments together.
     pub unflushed: u64,
+    /// When the first of them was written.
+    pub unflushed_since: Moment,
     pub flush: FlushPhase,
     /// Names that must last before the next flush counts.
     pub directory_tickets: Vec<DirectoryTicket>,
@@ -227,6 +229,7 @@ impl State {
             durable: row.durable,
             last_append_time: row.last_append_time,
             unflushed: 0,
+            unflushed_since: Moment::default(),
             flush: FlushPhase::Idle,
             directory_tickets: Vec::new(),
             unsealed: Vec::new(),

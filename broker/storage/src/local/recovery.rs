@@ -26,14 +26,15 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tracing::{error, warn};
+use tracing::error;
 use weir_model::batch::{BatchHeader, TimestampType};
 use weir_model::ids::{LogEpoch, PartitionId};
 use weir_model::offset::Offset;
 use weir_model::time::Timestamp;
 
-use crate::disk::{DiskFile, EntryKind, OpenMode, read_file};
-use crate::local::layout::{FileKind, QUARANTINE, file_name, parse_file_name};
+use crate::disk::{EntryKind, read_file};
+use crate::local::layout::{FileKind, file_name, parse_file_name};
+use crate::local::repair::rewrite;
 use crate::local::row::{EpochStart, Mark, PartitionRow};
 use crate::local::scan::{Access, BatchScan, HeaderWalk, WalkError};
 use crate::local::seal::Seal;
@@ -89,18 +90,19 @@ pub(crate) fn recover(
     recovery.finish()
 }
 
-struct Recovery<'a> {
-    id: PartitionId,
-    directory: &'a Arc<Path>,
-    shared: &'a Arc<Shared>,
-    row: PartitionRow,
+/// A partition on its way from files to [`Opened`].
+pub(super) struct Recovery<'a> {
+    pub(super) id: PartitionId,
+    pub(super) directory: &'a Arc<Path>,
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) row: PartitionRow,
     /// Base offsets and lengths of the log files.
     logs: BTreeMap<Offset, u64>,
     /// Derived files: base offsets and kinds.
-    derived: Vec<(Offset, FileKind)>,
+    pub(super) derived: Vec<(Offset, FileKind)>,
     /// Producers are replayed from here; before it stands a snapshot, or nothing.
     replay_from: Offset,
-    opened: Opened,
+    pub(super) opened: Opened,
 }
 
 impl<'a> Recovery<'a> {
@@ -288,86 +290,6 @@ impl<'a> Recovery<'a> {
         Ok(next_offset)
     }
 
-    /// Moves what stands behind the last good batch to `quarantine/`, unless it is only the zeros
-    /// of room that was never written.
-    fn quarantine_rest(
-        &self,
-        log: &dyn DiskFile,
-        base: Offset,
-        end: u64,
-        length: u64,
-    ) -> io::Result<()> {
-        let rest_bytes = end_of_content(log, end, length)? - end;
-        if rest_bytes == 0 {
-            return Ok(());
-        }
-        let disk = &*self.shared.disk;
-        let directory = self.make_quarantine()?;
-        let name = format!("{:020}-{end}.torn", base.number());
-        let copy = disk.open(&directory.join(name), OpenMode::Create)?;
-        copy.set_length(0)?;
-        let mut position = 0;
-        while position < rest_bytes {
-            let mut chunk = vec![0; chunk_bytes(rest_bytes - position)];
-            let read = log.read_at(&mut chunk, end + position)?;
-            chunk.truncate(read);
-            if chunk.is_empty() {
-                break;
-            }
-            copy.write_at(&chunk, &[], position)?;
-            position += read as u64;
-        }
-        copy.sync_data()?;
-        disk.sync_dir(&directory)?;
-        warn!(
-            partition = %self.id, offset = %self.opened.end.offset, bytes = rest_bytes,
-            "torn tail moved to quarantine"
-        );
-        Ok(())
-    }
-
-    /// Moves a whole log file that no longer follows on what is before it to `quarantine/`.
-    fn set_aside(&mut self, base: Offset) -> io::Result<()> {
-        if self.opened.is_damaged {
-            return Ok(());
-        }
-        let disk = &*self.shared.disk;
-        let directory = self.make_quarantine()?;
-        let name = file_name(base, FileKind::Log);
-        disk.rename(&self.directory.join(&name), &directory.join(&name))?;
-        disk.sync_dir(&directory)?;
-        warn!(
-            partition = %self.id, offset = %base, "segment behind a torn tail moved to quarantine"
-        );
-        Ok(())
-    }
-
-    fn make_quarantine(&self) -> io::Result<std::path::PathBuf> {
-        let directory = self.directory.join(QUARANTINE);
-        match self.shared.disk.create_dir(&directory) {
-            Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => return Err(cause),
-            _ => self.shared.disk.sync_dir(self.directory)?,
-        }
-        Ok(directory)
-    }
-
-    /// Removes what was derived from logs that have just been cut: a later log may reach the same
-    /// offsets with other records.
-    fn remove_stale_files(&mut self) -> io::Result<()> {
-        let durable = self.row.durable;
-        let is_kept = |base: &Offset| self.opened.segments.iter().any(|s| s.base_offset == *base);
-        for (base, kind) in &self.derived {
-            let is_stale = match kind {
-                FileKind::Snapshot => *base > durable.offset,
-                _ => *base >= durable.segment || !is_kept(base),
-            };
-            if is_stale {
-                self.shared.disk.remove_file(&self.directory.join(file_name(*base, *kind)))?;
-            }
-        }
-        Ok(())
-    }
-
     /// Makes the names last that a run before this one may have created without a sync.
     fn sync_names(&self) -> io::Result<()> {
         if !self.logs.is_empty() {
@@ -501,46 +423,4 @@ fn walk_failure(cause: WalkError) -> io::Error {
         }
         WalkError::NotResident => io::ErrorKind::WouldBlock.into(),
     }
-}
-
-const CHUNK_BYTES: u64 = 256 << 10;
-
-fn chunk_bytes(left: u64) -> usize {
-    usize::try_from(left.min(CHUNK_BYTES)).expect("a chunk fits")
-}
-
-/// Where the last byte that is not zero stands between `from` and `to`, plus one; `from` if there
-/// is none.
-fn end_of_content(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<u64> {
-    let mut end = from;
-    let mut position = from;
-    while position < to {
-        let mut chunk = vec![0; chunk_bytes(to - position)];
-        let read = file.read_at(&mut chunk, position)?;
-        let content = chunk.get(..read).unwrap_or_default();
-        if content.is_empty() {
-            break;
-        }
-        if let Some(last) = content.iter().rposition(|byte| *byte != 0) {
-            end = position + last as u64 + 1;
-        }
-        position += read as u64;
-    }
-    Ok(end)
-}
-
-/// Writes bytes over themselves, so that the next flush covers them.
-fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
-    let mut position = from;
-    while position < to {
-        let mut chunk = vec![0; chunk_bytes(to - position)];
-        let read = file.read_at(&mut chunk, position)?;
-        let content = chunk.get(..read).unwrap_or_default();
-        if content.is_empty() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        file.write_at(content, &[], position)?;
-        position += read as u64;
-    }
-    Ok(())
 }

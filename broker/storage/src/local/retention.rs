@@ -11,6 +11,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::warn;
 use weir_model::offset::Offset;
@@ -31,6 +32,9 @@ use weir_model::ids::PartitionId;
 
 /// Partitions that nobody used since start whose age is looked at in one round of housekeeping.
 const IDLE_PARTITIONS_PER_ROUND: usize = 64;
+/// Under `os`, how long bytes stay unflushed at most. The kernel writes them back within about half
+/// of that by itself, so the flush is cheap; it lets checkpoints advance and files be closed.
+const UNFLUSHED_AGE_MAX: Duration = Duration::from_secs(60);
 /// Bytes flushed after which a checkpoint is due before its time.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 
@@ -70,7 +74,19 @@ impl LocalLog {
                 Err(cause) => warn!(partition = %partition.id, %cause, "retention failed"),
             }
         }
+        self.flush_what_is_old(&partitions);
         self.checkpoint_if_due(&partitions).await;
+    }
+
+    fn flush_what_is_old(&self, partitions: &[Arc<Partition>]) {
+        let now = self.shared.clock.moment();
+        for partition in partitions {
+            let mut state = partition.lock();
+            let is_old = now.since(state.unflushed_since) > UNFLUSHED_AGE_MAX;
+            if is_old && state.unflushed > 0 && state.health == Health::Good {
+                state.queue_flush(partition);
+            }
+        }
     }
 
     async fn checkpoint_if_due(&self, partitions: &[Arc<Partition>]) {

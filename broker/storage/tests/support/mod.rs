@@ -155,6 +155,14 @@ impl TestLog {
         self.reopen_after(|_| {}).await
     }
 
+    /// The same on a simulated disk, whose open files end with the process.
+    pub(crate) async fn reopen_on_sim(self, is_clean: bool) -> TestLog {
+        if is_clean {
+            self.log.close().await.expect("it closes");
+        }
+        self.reopen_after(|disk| disk.sim().kill()).await
+    }
+
     /// Stops as by a kill, does something to the disk, and opens it again.
     pub(crate) async fn reopen_after(self, change: impl FnOnce(&TestDisk)) -> TestLog {
         let TestLog { log, clock, disk } = self;
