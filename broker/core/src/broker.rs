@@ -157,8 +157,8 @@ impl Broker {
         &self.request_budget
     }
 
-    /// Seals tokens that clients carry (shard iterators); kept with the data, so that they outlive a
-    /// restart and are worthless elsewhere.
+    /// Seals tokens that clients carry (shard iterators); kept with the data, so that they outlive
+    /// a restart and are worthless elsewhere.
     pub fn sealing_key(&self) -> &[u8; 32] {
         &self.sealing_key
     }
@@ -197,9 +197,9 @@ impl Broker {
         self.remove_deleted(&stream).await.map_err(DeleteStreamError::Meta)
     }
 
-    /// Removes what hangs on a deleted stream (committed offsets), its records and its row. Where the
-    /// offsets cannot be removed the records go all the same, for a full disk may be the reason; the
-    /// row stays, and the next start finishes.
+    /// Removes what hangs on a deleted stream (committed offsets), its records and its row. Where
+    /// the offsets cannot be removed the records go all the same, for a full disk may be the
+    /// reason; the row stays, and the next start finishes.
     async fn remove_deleted(&self, stream: &Stream) -> Result<(), MetaError> {
         match self.groups.stream_deleted(stream).await {
             Ok(()) => self.registry.finish_deletion(stream).await,

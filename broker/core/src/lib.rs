@@ -1,8 +1,8 @@
 //! What a stream means: names, routing, quotas, consumer groups. No wire format, no file.
 //!
-//! The dialects hold an `Arc<`[`Broker`](broker::Broker)`>` and call it once per request; everything
-//! that is said about streams, in whatever protocol, is decided here and nowhere else. Below is
-//! `weir-storage`, which knows batches and offsets but not what they are for.
+//! The dialects hold an `Arc<`[`Broker`](broker::Broker)`>` and call it once per request;
+//! everything that is said about streams, in whatever protocol, is decided here and nowhere else.
+//! Below is `weir-storage`, which knows batches and offsets but not what they are for.
 //!
 //! Lock order: registry, then group or transaction, then partition. None is held across an await.
 //!

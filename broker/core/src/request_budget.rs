@@ -1,8 +1,9 @@
 //! The broker's one budget of request bytes: what the connections of all dialects together hold.
 //!
-//! A request is charged as its bytes arrive, and gives them back when its answer is made. So what is
-//! bounded is what was really sent: a client that announces 100 MiB and sends nothing holds nothing
-//! that somebody else could need. Who finds the budget used up waits; TCP then slows the sender.
+//! A request is charged as its bytes arrive, and gives them back when its answer is made. So what
+//! is bounded is what was really sent: a client that announces 100 MiB and sends nothing holds
+//! nothing that somebody else could need. Who finds the budget used up waits; TCP then slows the
+//! sender.
 //!
 //! ```text
 //!   256 MiB =  32 MiB small    requests up to 16 KiB, whole
@@ -12,9 +13,9 @@
 //!
 //! - The small part keeps heartbeats, commits and metadata going whatever large requests do.
 //! - The first 16 KiB of a larger request are not charged; the number of connections bounds them.
-//! - Requests that are half read hold what others wait for, which alone would be a deadlock. Whoever
-//!   has the last part waits for nothing more, so one request always ends and gives back all it has.
-//!   One above 32 MiB needs that part in any case.
+//! - Requests that are half read hold what others wait for, which alone would be a deadlock.
+//!   Whoever has the last part waits for nothing more, so one request always ends and gives back
+//!   all it has. One above 32 MiB needs that part in any case.
 
 use std::sync::Arc;
 
@@ -70,8 +71,8 @@ impl Default for RequestBudget {
 }
 
 impl RequestBudget {
-    /// Begins a request of at most `request_bytes`, of which nothing was read yet. Waits for a small
-    /// one's bytes; a larger one waits in [`BudgetShare::grow`].
+    /// Begins a request of at most `request_bytes`, of which nothing was read yet. Waits for a
+    /// small one's bytes; a larger one waits in [`BudgetShare::grow`].
     pub async fn begin(&self, request_bytes: usize) -> BudgetShare {
         assert!(request_bytes <= FRAME_BYTES_MAX, "an unchecked length could never be covered");
         let is_small = request_bytes <= SMALL_REQUEST_BYTES_MAX;

@@ -286,7 +286,8 @@ async fn a_shards_quota_refuses_per_record_and_pays_its_debt() {
     let stream = bench.stream("clicks", Routing::ByHash, 1).await;
     let records: Vec<_> = (0..1200).map(|n| routed("k", &format!("{n}"))).collect();
     let places = bench.broker.append_routed(&stream, &records).await;
-    let refused = |result: &Result<_, AppendError>| matches!(result, Err(AppendError::OverQuota { partition }) if *partition == PartitionIndex::ZERO);
+    let over_quota = AppendError::OverQuota { partition: PartitionIndex::ZERO };
+    let refused = |result: &Result<_, AppendError>| result.as_ref().err() == Some(&over_quota);
     assert_eq!(places.iter().filter(|result| result.is_ok()).count(), 1000);
     assert_eq!(places.iter().filter(|result| refused(result)).count(), 200);
     bench.clock.advance(Duration::from_millis(100));

@@ -91,8 +91,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// Reads the body of the frame whose length [`FrameReader::next_length`] returned and `budget` was
-    /// begun with. Time that the budget takes is not the client's.
+    /// Reads the body of the frame whose length [`FrameReader::next_length`] returned and `budget`
+    /// was begun with. Time that the budget takes is not the client's.
     pub(crate) async fn body(
         &mut self,
         length: usize,

@@ -1,7 +1,7 @@
 //! Why a connection ended, and whether that is worth a line in everybody's log.
 //!
-//! Clients leave, idle and vanish all day long, with a request under way too; only one that does not
-//! speak HTTP as it should has a fault that somebody will look for.
+//! Clients leave, idle and vanish all day long, with a request under way too; only one that does
+//! not speak HTTP as it should has a fault that somebody will look for.
 
 use std::error::Error;
 use std::io;

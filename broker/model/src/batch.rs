@@ -20,8 +20,8 @@
 //!
 //! All numbers are big-endian. A [`RecordBatch`] is exactly one whole batch whose header makes
 //! sense; its bytes are never changed. An append gives it its place in the log
-//! ([`RecordBatch::place`]), which makes a new header and leaves the payload where it is, so storing
-//! a batch copies 61 bytes.
+//! ([`RecordBatch::place`]), which makes a new header and leaves the payload where it is, so
+//! storing a batch copies 61 bytes.
 //!
 //! Parsing, checking the CRC and placing allocate nothing. Reading the records of an uncompressed
 //! batch allocates nothing either; a compressed one allocates its decompressed bytes, once.
@@ -72,10 +72,7 @@ impl RecordBatch {
         match bytes.len().checked_sub(needed_bytes) {
             Some(0) => Ok(RecordBatch { header, bytes }),
             Some(trailing_bytes) => Err(BatchError::TrailingBytes { trailing_bytes }),
-            None => Err(BatchError::Incomplete {
-                needed_bytes,
-                found_bytes: bytes.len(),
-            }),
+            None => Err(BatchError::Incomplete { needed_bytes, found_bytes: bytes.len() }),
         }
     }
 
@@ -85,15 +82,9 @@ impl RecordBatch {
         let header = BatchHeader::peek(bytes)?;
         let needed_bytes = header.batch_bytes();
         if bytes.len() < needed_bytes {
-            return Err(BatchError::Incomplete {
-                needed_bytes,
-                found_bytes: bytes.len(),
-            });
+            return Err(BatchError::Incomplete { needed_bytes, found_bytes: bytes.len() });
         }
-        Ok(RecordBatch {
-            header,
-            bytes: bytes.split_to(needed_bytes),
-        })
+        Ok(RecordBatch { header, bytes: bytes.split_to(needed_bytes) })
     }
 
     /// The header's fields.
@@ -123,10 +114,7 @@ impl RecordBatch {
         if computed == self.header.crc {
             Ok(())
         } else {
-            Err(BatchError::CrcMismatch {
-                stored: self.header.crc,
-                computed,
-            })
+            Err(BatchError::CrcMismatch { stored: self.header.crc, computed })
         }
     }
 
@@ -152,11 +140,7 @@ impl RecordBatch {
             Some(producer) => producer.epoch >= 0 && producer.base_sequence >= 0,
             None => header.producer_id == -1 && !header.attributes.is_transactional(),
         };
-        if is_sound_producer {
-            Ok(())
-        } else {
-            Err(BatchError::InvalidProducer)
-        }
+        if is_sound_producer { Ok(()) } else { Err(BatchError::InvalidProducer) }
     }
 
     /// Whether the header claims more records than the payload can hold, even decompressed. Records
@@ -191,11 +175,7 @@ impl RecordBatch {
             crc.update(&payload);
             header.crc = u32::try_from(crc.finalize()).expect("a CRC-32 has 32 bits");
         }
-        PlacedBatch {
-            head: header.encode(),
-            header,
-            payload,
-        }
+        PlacedBatch { head: header.encode(), header, payload }
     }
 
     /// The records, decompressed if need be, one after the other.
@@ -256,10 +236,7 @@ impl PlacedBatch {
         let mut bytes = Vec::with_capacity(self.batch_bytes());
         bytes.extend_from_slice(&self.head);
         bytes.extend_from_slice(&self.payload);
-        RecordBatch {
-            header: self.header,
-            bytes: Bytes::from(bytes),
-        }
+        RecordBatch { header: self.header, bytes: Bytes::from(bytes) }
     }
 }
 
@@ -289,10 +266,7 @@ mod tests {
     fn three_records(options: BatchOptions) -> RecordBatch {
         let mut builder = BatchBuilder::new(options);
         for value in [&b"first"[..], b"second", b"third"] {
-            let record = RecordToWrite {
-                value: Some(value),
-                ..RecordToWrite::default()
-            };
+            let record = RecordToWrite { value: Some(value), ..RecordToWrite::default() };
             builder.append(&record).expect("fits");
         }
         builder.build()
@@ -320,10 +294,7 @@ mod tests {
                 true => HEADER_BYTES,
                 false => bytes.len(),
             };
-            let expected = BatchError::Incomplete {
-                needed_bytes,
-                found_bytes,
-            };
+            let expected = BatchError::Incomplete { needed_bytes, found_bytes };
             let mut cut = bytes.slice(..found_bytes);
             assert_eq!(RecordBatch::parse(cut.clone()), Err(expected));
             assert_eq!(RecordBatch::split_first(&mut cut), Err(expected));
@@ -346,10 +317,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_that_the_crc_covers_is_found() {
         for codec in Codec::ALL {
-            let mut builder = BatchBuilder::new(BatchOptions {
-                codec,
-                ..BatchOptions::default()
-            });
+            let mut builder = BatchBuilder::new(BatchOptions { codec, ..BatchOptions::default() });
             let record = RecordToWrite {
                 key: Some(b"key"),
                 value: Some(&[b'v'; 100]),
@@ -379,22 +347,10 @@ mod tests {
             last_offset_delta,
         };
         for (at, bytes, expected) in [
-            (
-                8,
-                &48i32.to_be_bytes()[..],
-                BatchError::LengthOutOfRange(48),
-            ),
+            (8, &48i32.to_be_bytes()[..], BatchError::LengthOutOfRange(48)),
             (8, &(-1i32).to_be_bytes(), BatchError::LengthOutOfRange(-1)),
-            (
-                8,
-                &i32::MIN.to_be_bytes(),
-                BatchError::LengthOutOfRange(i32::MIN),
-            ),
-            (
-                8,
-                &too_long.to_be_bytes(),
-                BatchError::LengthOutOfRange(too_long),
-            ),
+            (8, &i32::MIN.to_be_bytes(), BatchError::LengthOutOfRange(i32::MIN)),
+            (8, &too_long.to_be_bytes(), BatchError::LengthOutOfRange(too_long)),
             (16, &[1], BatchError::UnsupportedMagic(1)),
             (16, &[0xff], BatchError::UnsupportedMagic(-1)),
             (ATTRIBUTES, &[0, 5], BatchError::UnknownCodec(5)),
@@ -422,16 +378,8 @@ mod tests {
             (count, &0i32.to_be_bytes(), counts(0, 2)),
             (last, &i32::MAX.to_be_bytes(), counts(3, i32::MAX)),
             (ATTRIBUTES, &[0, 0x20], BatchError::ControlFromProducer),
-            (
-                ATTRIBUTES,
-                &[0, 0x08],
-                BatchError::TimestampTypeFromProducer,
-            ),
-            (
-                ATTRIBUTES,
-                &[0, 0x40],
-                BatchError::TimestampTypeFromProducer,
-            ),
+            (ATTRIBUTES, &[0, 0x08], BatchError::TimestampTypeFromProducer),
+            (ATTRIBUTES, &[0, 0x40], BatchError::TimestampTypeFromProducer),
             // A transaction without a producer; one without epoch; an id that cannot be.
             (ATTRIBUTES, &[0, 0x10], BatchError::InvalidProducer),
             (43, &7i64.to_be_bytes(), BatchError::InvalidProducer),
@@ -480,10 +428,7 @@ mod tests {
         assert_eq!(placed.header().last_offset(), (1 << 40) + 2);
         assert_eq!(placed.head()[16..], batch.bytes()[16..HEADER_BYTES]);
         assert_eq!(placed.to_batch().verify_crc(), Ok(()));
-        assert_eq!(
-            RecordBatch::parse(placed.to_batch().bytes().clone()),
-            Ok(placed.to_batch())
-        );
+        assert_eq!(RecordBatch::parse(placed.to_batch().bytes().clone()), Ok(placed.to_batch()));
     }
 
     #[test]
@@ -491,11 +436,7 @@ mod tests {
         let batch = three_records(BatchOptions::default());
         // Each record: length, attributes, timestamp, offset, key -1, value, no headers.
         let second_length = HEADER_BYTES + 12;
-        assert_eq!(
-            batch.bytes()[second_length],
-            2 * 12,
-            "length of the second record"
-        );
+        assert_eq!(batch.bytes()[second_length], 2 * 12, "length of the second record");
         let malformed = |index, fault| Some(BatchError::MalformedRecord { index, fault });
         let out_of_order = RecordFault::OffsetOutOfOrder;
         for (at, bytes, expected) in [
@@ -504,16 +445,8 @@ mod tests {
             (second_length + 3, &[1], malformed(1, out_of_order)),
             (second_length + 3, &[6], malformed(1, out_of_order)),
             (second_length + 3, &[4], malformed(2, out_of_order)),
-            (
-                second_length,
-                &[26],
-                malformed(1, RecordFault::BytesLeftOver),
-            ),
-            (
-                RECORD_COUNT + 3,
-                &[2],
-                Some(BatchError::BytesAfterRecords { extra_bytes: 12 }),
-            ),
+            (second_length, &[26], malformed(1, RecordFault::BytesLeftOver)),
+            (RECORD_COUNT + 3, &[2], Some(BatchError::BytesAfterRecords { extra_bytes: 12 })),
         ] {
             let batch = RecordBatch::parse(patched(&batch, at, bytes)).expect("parses");
             assert_eq!(record_error(&batch), expected, "{bytes:x?} at {at}");
@@ -541,9 +474,8 @@ mod tests {
         bytes[RECORD_COUNT + 3] = 2;
         let batch = RecordBatch::parse(Bytes::from(bytes)).expect("parses");
         let records = batch.records(&DecodeLimits::default()).expect("decodes");
-        let offsets: Vec<_> = records
-            .map(|record| record.map(|record| record.offset_delta))
-            .collect();
+        let offsets: Vec<_> =
+            records.map(|record| record.map(|record| record.offset_delta)).collect();
         assert_eq!(offsets, [Ok(0), Ok(5)]);
         assert_eq!(batch.header().last_offset(), 9);
     }
@@ -551,37 +483,23 @@ mod tests {
     #[test]
     fn a_batch_of_zeros_is_read_although_its_ratio_is_high() {
         let value = vec![0; 1 << 20];
-        let record = RecordToWrite {
-            value: Some(&value),
-            ..RecordToWrite::default()
-        };
-        let mut builder = BatchBuilder::new(BatchOptions {
-            codec: Codec::Zstd,
-            ..BatchOptions::default()
-        });
+        let record = RecordToWrite { value: Some(&value), ..RecordToWrite::default() };
+        let mut builder =
+            BatchBuilder::new(BatchOptions { codec: Codec::Zstd, ..BatchOptions::default() });
         builder.append(&record).expect("fits");
         let batch = builder.build();
         assert!(batch.bytes().len() < 1 << 10);
         assert_eq!(record_error(&batch), None);
-        let strict = DecodeLimits {
-            output_bytes_always: 0,
-            ..DecodeLimits::default()
-        };
-        assert!(matches!(
-            batch.records(&strict),
-            Err(BatchError::Compression(_))
-        ));
+        let strict = DecodeLimits { output_bytes_always: 0, ..DecodeLimits::default() };
+        assert!(matches!(batch.records(&strict), Err(BatchError::Compression(_))));
     }
 
     #[test]
     fn sequences_go_on_at_zero() {
         let mut header = *three_records(BatchOptions::default()).header();
-        for (base_sequence, last_sequence) in [
-            (0, 2),
-            (i32::MAX - 2, i32::MAX),
-            (i32::MAX - 1, 0),
-            (i32::MAX, 1),
-        ] {
+        for (base_sequence, last_sequence) in
+            [(0, 2), (i32::MAX - 2, i32::MAX), (i32::MAX - 1, 0), (i32::MAX, 1)]
+        {
             header.base_sequence = base_sequence;
             assert_eq!(header.last_sequence(), last_sequence);
         }

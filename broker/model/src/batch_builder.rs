@@ -70,10 +70,7 @@ impl BatchBuilder {
     pub fn append(&mut self, record: &RecordToWrite<'_>) -> Result<(), BatchFull> {
         let (base_timestamp, max_timestamp) = match self.record_count {
             0 => (record.timestamp, record.timestamp),
-            _ => (
-                self.base_timestamp,
-                self.max_timestamp.max(record.timestamp),
-            ),
+            _ => (self.base_timestamp, self.max_timestamp.max(record.timestamp)),
         };
         // A batch's timestamps lie within 292 million years of each other, or come from a client
         // that means nothing by them; then the nearest delta that can be written must do.
@@ -84,13 +81,7 @@ impl BatchBuilder {
             return Err(BatchFull);
         }
         self.buffer.reserve(record_bytes);
-        encode_record(
-            &mut self.buffer,
-            record,
-            timestamp_delta,
-            self.record_count,
-            body_bytes,
-        );
+        encode_record(&mut self.buffer, record, timestamp_delta, self.record_count, body_bytes);
         self.base_timestamp = base_timestamp;
         self.max_timestamp = max_timestamp;
         self.record_count += 1;
@@ -115,10 +106,7 @@ impl BatchBuilder {
     /// Finishes the batch with base offset 0 and no leader epoch, as a producer would send it.
     /// There must be at least one record.
     pub fn build(self) -> RecordBatch {
-        assert!(
-            self.record_count > 0,
-            "a batch without records has no offsets to be given"
-        );
+        assert!(self.record_count > 0, "a batch without records has no offsets to be given");
         let (codec, mut buffer) = compressed(self.options.codec, self.buffer);
         let batch_length = i32::try_from(buffer.len() - LENGTH_PREFIX_BYTES)
             .expect("append keeps a batch within BATCH_BYTES_MAX");
@@ -154,11 +142,7 @@ fn compressed(codec: Codec, buffer: Vec<u8>) -> (Codec, Vec<u8>) {
     let mut smaller = Vec::with_capacity(HEADER_BYTES + records.len() / 2);
     smaller.resize(HEADER_BYTES, 0);
     compress(codec, records, &mut smaller);
-    if smaller.len() < buffer.len() {
-        (codec, smaller)
-    } else {
-        (Codec::None, buffer)
-    }
+    if smaller.len() < buffer.len() { (codec, smaller) } else { (Codec::None, buffer) }
 }
 
 #[cfg(test)]
@@ -169,10 +153,7 @@ mod tests {
 
     #[test]
     fn built_batches_read_back_in_every_codec() {
-        let headers = [HeaderToWrite {
-            key: b"h",
-            value: None,
-        }];
+        let headers = [HeaderToWrite { key: b"h", value: None }];
         let value = vec![b'v'; 1000];
         let record = RecordToWrite {
             timestamp: Timestamp::from_millis(1_700_000_000_000),
@@ -181,10 +162,7 @@ mod tests {
             headers: &headers,
         };
         for codec in Codec::ALL {
-            let mut builder = BatchBuilder::new(BatchOptions {
-                codec,
-                ..BatchOptions::default()
-            });
+            let mut builder = BatchBuilder::new(BatchOptions { codec, ..BatchOptions::default() });
             builder.append(&record).expect("fits");
             builder.append(&record).expect("fits");
             let batch = builder.build();

@@ -40,13 +40,7 @@ pub enum Codec {
 
 impl Codec {
     /// Every codec, in the order of their bits.
-    pub const ALL: [Codec; 5] = [
-        Codec::None,
-        Codec::Gzip,
-        Codec::Snappy,
-        Codec::Lz4,
-        Codec::Zstd,
-    ];
+    pub const ALL: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
     /// The codec with this number in a batch's attributes; none for 5 and above.
     pub const fn from_bits(bits: u8) -> Option<Codec> {
@@ -229,9 +223,7 @@ fn read_within(
 /// `reserve` does, so that growing stays cheap, but never beyond the limit.
 fn reserve_within(output: &mut Vec<u8>, additional: usize, output_bytes_max: usize) {
     if output.capacity() - output.len() < additional {
-        let room = additional
-            .max(output.len())
-            .min(output_bytes_max - output.len());
+        let room = additional.max(output.len()).min(output_bytes_max - output.len());
         output.reserve_exact(room);
     }
 }
@@ -356,9 +348,7 @@ mod tests {
         let claim = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0]);
         assert_eq!(
             decompress(Codec::Snappy, &claim, MIB),
-            Err(CompressionError::OutputTooLarge {
-                output_bytes_max: MIB
-            })
+            Err(CompressionError::OutputTooLarge { output_bytes_max: MIB })
         );
         let mut framed = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
         framed.extend_from_slice(&[0xff; 4]);

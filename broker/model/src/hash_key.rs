@@ -50,9 +50,7 @@ impl FromStr for HashKey {
         if !digits_only || leading_zero || text.len() > 39 {
             return Err(InvalidHashKey::Malformed);
         }
-        text.parse()
-            .map(HashKey)
-            .map_err(|_| InvalidHashKey::OutOfRange)
+        text.parse().map(HashKey).map_err(|_| InvalidHashKey::OutOfRange)
     }
 }
 
@@ -65,10 +63,7 @@ pub struct HashKeyRange {
 
 impl HashKeyRange {
     /// The whole key space.
-    pub const ALL: HashKeyRange = HashKeyRange {
-        start: HashKey::MIN,
-        end: HashKey::MAX,
-    };
+    pub const ALL: HashKeyRange = HashKeyRange { start: HashKey::MIN, end: HashKey::MAX };
 
     /// The keys from `start` to `end`; none if `end` is below `start`.
     pub fn new(start: HashKey, end: HashKey) -> Option<HashKeyRange> {
@@ -96,14 +91,8 @@ impl HashKeyRange {
         if key <= self.start || key > self.end {
             return None;
         }
-        let lower = HashKeyRange {
-            start: self.start,
-            end: HashKey(key.0 - 1),
-        };
-        let upper = HashKeyRange {
-            start: key,
-            end: self.end,
-        };
+        let lower = HashKeyRange { start: self.start, end: HashKey(key.0 - 1) };
+        let upper = HashKeyRange { start: key, end: self.end };
         Some((lower, upper))
     }
 
@@ -134,11 +123,7 @@ impl HashKeyRange {
             let is_last = index + 1 == u128::from(count);
             ranges.push(HashKeyRange {
                 start: HashKey(index * width),
-                end: if is_last {
-                    HashKey::MAX
-                } else {
-                    HashKey((index + 1) * width - 1)
-                },
+                end: if is_last { HashKey::MAX } else { HashKey((index + 1) * width - 1) },
             });
         }
         ranges
@@ -173,23 +158,11 @@ mod tests {
         let max = "340282366920938463463374607431768211455";
         for (text, expected) in [
             ("0", Ok(HashKey::MIN)),
-            (
-                "170141183460469231731687303715884105728",
-                Ok(HashKey(1 << 127)),
-            ),
+            ("170141183460469231731687303715884105728", Ok(HashKey(1 << 127))),
             (max, Ok(HashKey::MAX)),
-            (
-                "340282366920938463463374607431768211456",
-                Err(InvalidHashKey::OutOfRange),
-            ),
-            (
-                "999999999999999999999999999999999999999",
-                Err(InvalidHashKey::OutOfRange),
-            ),
-            (
-                "1000000000000000000000000000000000000000",
-                Err(InvalidHashKey::Malformed),
-            ),
+            ("340282366920938463463374607431768211456", Err(InvalidHashKey::OutOfRange)),
+            ("999999999999999999999999999999999999999", Err(InvalidHashKey::OutOfRange)),
+            ("1000000000000000000000000000000000000000", Err(InvalidHashKey::Malformed)),
             ("", Err(InvalidHashKey::Malformed)),
             ("00", Err(InvalidHashKey::Malformed)),
             ("01", Err(InvalidHashKey::Malformed)),

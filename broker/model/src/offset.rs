@@ -56,9 +56,7 @@ impl TryFrom<i64> for Offset {
     type Error = NegativeOffset;
 
     fn try_from(raw: i64) -> Result<Offset, NegativeOffset> {
-        u64::try_from(raw)
-            .map(Offset)
-            .map_err(|_| NegativeOffset(raw))
+        u64::try_from(raw).map(Offset).map_err(|_| NegativeOffset(raw))
     }
 }
 

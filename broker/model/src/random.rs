@@ -49,10 +49,7 @@ impl Random for SeededRandom {
 
     fn next_u64(&self) -> u64 {
         const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-        let state = self
-            .0
-            .fetch_add(GOLDEN_GAMMA, Ordering::Relaxed)
-            .wrapping_add(GOLDEN_GAMMA);
+        let state = self.0.fetch_add(GOLDEN_GAMMA, Ordering::Relaxed).wrapping_add(GOLDEN_GAMMA);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
@@ -65,11 +62,7 @@ mod tests {
 
     #[test]
     fn one_seed_gives_one_sequence() {
-        let (a, b, c) = (
-            SeededRandom::new(1),
-            SeededRandom::new(1),
-            SeededRandom::new(2),
-        );
+        let (a, b, c) = (SeededRandom::new(1), SeededRandom::new(1), SeededRandom::new(2));
         let draw = |random: &SeededRandom| (0..4).map(|_| random.next_u64()).collect::<Vec<_>>();
         let first = draw(&a);
         assert_eq!(first, draw(&b));

@@ -72,11 +72,7 @@ impl Headers {
 
     /// The headers one after the other, as slices of the batch.
     pub fn iter(&self) -> HeaderIter<'_> {
-        HeaderIter {
-            headers: self,
-            cursor: Cursor::new(&self.encoded),
-            remaining: self.count,
-        }
+        HeaderIter { headers: self, cursor: Cursor::new(&self.encoded), remaining: self.count }
     }
 }
 
@@ -104,10 +100,7 @@ impl Iterator for HeaderIter<'_> {
         self.remaining = self.remaining.checked_sub(1)?;
         let (key, value) = read_header(&mut self.cursor).expect("checked by decode_record");
         let encoded = &self.headers.encoded;
-        Some(Header {
-            key: key.of(encoded),
-            value: value.map(|span| span.of(encoded)),
-        })
+        Some(Header { key: key.of(encoded), value: value.map(|span| span.of(encoded)) })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -226,14 +219,8 @@ fn read_headers(cursor: &mut Cursor<'_>, bytes: &Bytes) -> Result<Headers, Recor
     for _ in 0..count {
         read_header(cursor)?;
     }
-    let span = Span {
-        start,
-        end: cursor.position,
-    };
-    Ok(Headers {
-        count,
-        encoded: span.of(bytes),
-    })
+    let span = Span { start, end: cursor.position };
+    Ok(Headers { count, encoded: span.of(bytes) })
 }
 
 fn read_header(cursor: &mut Cursor<'_>) -> Result<(Span, Option<Span>), RecordFault> {
@@ -368,10 +355,7 @@ impl<'a> Cursor<'a> {
         }
         let start = self.position;
         self.position += count;
-        Ok(Span {
-            start,
-            end: self.position,
-        })
+        Ok(Span { start, end: self.position })
     }
 
     /// A length and that many bytes; any negative length is "none", as Kafka reads it.
@@ -418,10 +402,7 @@ impl<'a> Cursor<'a> {
     fn long_varint(&mut self, bytes_max: usize) -> Result<u64, RecordFault> {
         let mut number = 0u64;
         for index in 0..bytes_max {
-            let byte = *self
-                .bytes
-                .get(self.position)
-                .ok_or(RecordFault::PastTheEnd)?;
+            let byte = *self.bytes.get(self.position).ok_or(RecordFault::PastTheEnd)?;
             self.position += 1;
             let (bits, shift) = (u64::from(byte & 0x7f), 7 * index);
             // The tenth byte of a varlong has room for one bit only.
@@ -484,11 +465,7 @@ mod tests {
             // Longer than need be, but Kafka reads it too.
             (&[0x82, 0x80, 0], Ok(1), Ok(1)),
             // One bit more than 32, and than 64.
-            (
-                &[0x80, 0x80, 0x80, 0x80, 0x10],
-                Err(VarintTooLong),
-                Ok(1 << 31),
-            ),
+            (&[0x80, 0x80, 0x80, 0x80, 0x10], Err(VarintTooLong), Ok(1 << 31)),
             (
                 &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2],
                 Err(VarintTooLong),
@@ -501,10 +478,8 @@ mod tests {
     }
 
     fn decode(bytes: &[u8]) -> Result<Record, RecordFault> {
-        let context = RecordContext {
-            base_timestamp: Timestamp::from_millis(1000),
-            append_time: None,
-        };
+        let context =
+            RecordContext { base_timestamp: Timestamp::from_millis(1000), append_time: None };
         decode_record(&Bytes::copy_from_slice(bytes), 0, &context).map(|(record, _)| record)
     }
 
@@ -524,10 +499,7 @@ mod tests {
             (&[12, 0, 0, 0, 1, 0x7e, 0], PastTheEnd),
             // Headers: a negative count, more than bytes, a key of negative length, one cut off.
             (&[12, 0, 0, 0, 1, 1, 1], NegativeLength),
-            (
-                &[20, 0, 0, 0, 1, 1, 0xfe, 0xff, 0xff, 0xff, 0x0f],
-                PastTheEnd,
-            ),
+            (&[20, 0, 0, 0, 1, 1, 0xfe, 0xff, 0xff, 0xff, 0x0f], PastTheEnd),
             (&[16, 0, 0, 0, 1, 1, 2, 1, 1], NegativeLength),
             (&[16, 0, 0, 0, 1, 1, 2, 2, b'h'], PastTheEnd),
         ] {
@@ -538,18 +510,14 @@ mod tests {
     #[test]
     fn a_record_is_slices_of_its_batch() {
         let bytes = Bytes::from_static(&[24, 0, 9, 0, 2, b'k', 2, b'v', 2, 2, b'h', 2, b'w']);
-        let context = RecordContext {
-            base_timestamp: Timestamp::from_millis(1000),
-            append_time: None,
-        };
+        let context =
+            RecordContext { base_timestamp: Timestamp::from_millis(1000), append_time: None };
         let (record, end) = decode_record(&bytes, 0, &context).expect("sound");
         assert_eq!(end, bytes.len());
         assert_eq!(record.timestamp, Timestamp::from_millis(995));
         let header = record.headers.iter().next().expect("one header");
         let slices = [record.key, record.value, Some(header.key), header.value];
-        for (slice, (text, at)) in slices
-            .iter()
-            .zip([(b"k", 5), (b"v", 7), (b"h", 10), (b"w", 12)])
+        for (slice, (text, at)) in slices.iter().zip([(b"k", 5), (b"v", 7), (b"h", 10), (b"w", 12)])
         {
             let slice = slice.as_ref().expect("all are there");
             assert_eq!(&slice[..], text);

@@ -92,14 +92,9 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// A clock whose moments count from now.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one home of the system's clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one home of the system's clock")]
     pub fn new() -> SystemClock {
-        SystemClock {
-            start: std::time::Instant::now(),
-        }
+        SystemClock { start: std::time::Instant::now() }
     }
 }
 
@@ -110,10 +105,7 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one home of the system's clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one home of the system's clock")]
     fn now(&self) -> Timestamp {
         let since_1970 = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
@@ -136,24 +128,17 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that shows `start` until it is advanced.
     pub const fn starting_at(start: Timestamp) -> ManualClock {
-        ManualClock {
-            start_millis: start.0,
-            elapsed_micros: std::sync::atomic::AtomicU64::new(0),
-        }
+        ManualClock { start_millis: start.0, elapsed_micros: std::sync::atomic::AtomicU64::new(0) }
     }
 
     /// Moves both the date and the moment forward.
     pub fn advance(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.elapsed_micros
-            .fetch_add(micros, std::sync::atomic::Ordering::SeqCst);
+        self.elapsed_micros.fetch_add(micros, std::sync::atomic::Ordering::SeqCst);
     }
 
     fn elapsed(&self) -> Duration {
-        Duration::from_micros(
-            self.elapsed_micros
-                .load(std::sync::atomic::Ordering::SeqCst),
-        )
+        Duration::from_micros(self.elapsed_micros.load(std::sync::atomic::Ordering::SeqCst))
     }
 }
 

@@ -23,32 +23,13 @@ const SHAPES: [RecordToWrite<'static>; 3] = [
         key: Some(b"key"),
         value: Some(b"value"),
         headers: &[
-            HeaderToWrite {
-                key: b"one",
-                value: Some(b"1"),
-            },
-            HeaderToWrite {
-                key: b"none",
-                value: None,
-            },
-            HeaderToWrite {
-                key: b"",
-                value: Some(b""),
-            },
+            HeaderToWrite { key: b"one", value: Some(b"1") },
+            HeaderToWrite { key: b"none", value: None },
+            HeaderToWrite { key: b"", value: Some(b"") },
         ],
     },
-    RecordToWrite {
-        timestamp: TIME.plus_millis(70),
-        key: None,
-        value: Some(b""),
-        headers: &[],
-    },
-    RecordToWrite {
-        timestamp: TIME.plus_millis(-30),
-        key: Some(b""),
-        value: None,
-        headers: &[],
-    },
+    RecordToWrite { timestamp: TIME.plus_millis(70), key: None, value: Some(b""), headers: &[] },
+    RecordToWrite { timestamp: TIME.plus_millis(-30), key: Some(b""), value: None, headers: &[] },
 ];
 
 fn file(name: &str) -> Bytes {
@@ -174,17 +155,11 @@ fn log_append_time_is_stamped_as_java_stamps_it() {
     });
     let expected = java_batch("log-append-time");
     // Java's builder leaves the leader epoch at -1, which no log of ours has.
-    let expected_header = BatchHeader {
-        leader_epoch: 0,
-        ..*expected.header()
-    };
+    let expected_header = BatchHeader { leader_epoch: 0, ..*expected.header() };
     assert_eq!(*placed.header(), expected_header);
     let batch = placed.to_batch();
     assert_eq!(batch.verify_crc(), Ok(()));
-    assert_eq!(
-        batch.header().attributes.timestamp_type(),
-        TimestampType::LogAppendTime
-    );
+    assert_eq!(batch.header().attributes.timestamp_type(), TimestampType::LogAppendTime);
     assert_eq!(batch.bytes()[16..], expected.bytes()[16..]);
     for (record, shape) in records(&batch).iter().zip(&SHAPES) {
         assert_same(record, shape, append_time);
@@ -193,9 +168,7 @@ fn log_append_time_is_stamped_as_java_stamps_it() {
 
 #[test]
 fn streams_of_the_c_codecs_decompress() {
-    let text: String = (0..4000)
-        .map(|i| format!("line {i} of the text\n"))
-        .collect();
+    let text: String = (0..4000).map(|i| format!("line {i} of the text\n")).collect();
     for name in [
         "member.gzip",
         "members.gzip",

@@ -35,14 +35,8 @@ fn record() -> impl Strategy<Value = OwnedRecord> {
     ];
     let name = prop::collection::vec(any::<u8>(), 0..70);
     let headers = prop::collection::vec((name, field()), 0..4);
-    (timestamp, field(), field(), headers).prop_map(|(timestamp, key, value, headers)| {
-        OwnedRecord {
-            timestamp,
-            key,
-            value,
-            headers,
-        }
-    })
+    (timestamp, field(), field(), headers)
+        .prop_map(|(timestamp, key, value, headers)| OwnedRecord { timestamp, key, value, headers })
 }
 
 fn codec() -> impl Strategy<Value = Codec> {
@@ -50,18 +44,12 @@ fn codec() -> impl Strategy<Value = Codec> {
 }
 
 fn build(codec: Codec, records: &[OwnedRecord]) -> RecordBatch {
-    let mut builder = BatchBuilder::new(BatchOptions {
-        codec,
-        ..BatchOptions::default()
-    });
+    let mut builder = BatchBuilder::new(BatchOptions { codec, ..BatchOptions::default() });
     for record in records {
         let headers: Vec<_> = record
             .headers
             .iter()
-            .map(|(key, value)| HeaderToWrite {
-                key,
-                value: value.as_deref(),
-            })
+            .map(|(key, value)| HeaderToWrite { key, value: value.as_deref() })
             .collect();
         let record = RecordToWrite {
             timestamp: Timestamp::from_millis(record.timestamp),
@@ -85,9 +73,7 @@ fn read(batch: &RecordBatch) -> Vec<OwnedRecord> {
             let headers = record.headers.iter();
             OwnedRecord {
                 timestamp: record.timestamp.as_millis(),
-                headers: headers
-                    .map(|header| (header.key.to_vec(), owned(header.value)))
-                    .collect(),
+                headers: headers.map(|header| (header.key.to_vec(), owned(header.value))).collect(),
                 key: owned(record.key),
                 value: owned(record.value),
             }

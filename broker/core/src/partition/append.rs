@@ -1,4 +1,5 @@
-//! The way in: checks, admission, and the hand-over to the log, for one batch or for routed records.
+//! The way in: checks, admission, and the hand-over to the log, for one batch or for routed
+//! records.
 //!
 //! Two stages, as the protocols need them. [`PendingAppend`] exists once the order is fixed; its
 //! [`placed`](PendingAppend::placed) says where the batch stands (acks=1) and its
@@ -72,9 +73,9 @@ impl Broker {
         Ok(PendingAppend { ticket: self.submit(&partition, &config, batch) })
     }
 
-    /// Appends records whose partition the broker picks: by the MD5 of the key, by the explicit hash
-    /// key, or in turn for records without a key. Each record has an answer of its own, in the order
-    /// given; what a shard's quota refuses is not written. Returns when the rest is kept.
+    /// Appends records whose partition the broker picks: by the MD5 of the key, by the explicit
+    /// hash key, or in turn for records without a key. Each record has an answer of its own, in the
+    /// order given; what a shard's quota refuses is not written. Returns when the rest is kept.
     pub async fn append_routed(
         &self,
         stream: &Stream,

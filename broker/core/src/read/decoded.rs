@@ -1,9 +1,9 @@
 //! The batches that were decompressed last, so that small reads do not decompress one again and
 //! again: a GetRecords of ten records walks through a batch of a thousand in a hundred calls.
 //!
-//! One cache for the broker, bounded in bytes, least recently used out first. A batch is known by its
-//! partition, base offset and epoch, which together are never given out twice, so nothing in here can
-//! be out of date.
+//! One cache for the broker, bounded in bytes, least recently used out first. A batch is known by
+//! its partition, base offset and epoch, which together are never given out twice, so nothing in
+//! here can be out of date.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -159,7 +159,8 @@ impl<'a> Answer<'a> {
         let before = found.result.as_ref().map_or(0, |ranges| ranges.bytes);
         let others = self.bytes - before;
         let bytes_max = wanted.bytes_max.min(self.request.bytes_max.saturating_sub(others));
-        // Only the first data of an answer may be oversized, so that the whole stays near its limit.
+        // Only the first data of an answer may be oversized, so that the whole stays near its
+        // limit.
         let oversized_first = match others {
             0 => OversizedFirst::Return,
             _ => OversizedFirst::Skip,

@@ -51,8 +51,8 @@ struct Tables {
 }
 
 impl Registry {
-    /// Reads all streams from the metadata. Returns the registry and the streams whose deletion a crash
-    /// interrupted; they do not live any more and want [`Registry::finish_deletion`].
+    /// Reads all streams from the metadata. Returns the registry and the streams whose deletion a
+    /// crash interrupted; they do not live any more and want [`Registry::finish_deletion`].
     pub async fn open(
         log: Arc<Log>,
         meta: Arc<dyn MetaStore>,
@@ -126,8 +126,8 @@ impl Registry {
         results
     }
 
-    /// Decides that a stream is deleted: its name is free when this returns, and nothing of it comes
-    /// back. What is left of it goes by [`Registry::finish_deletion`].
+    /// Decides that a stream is deleted: its name is free when this returns, and nothing of it
+    /// comes back. What is left of it goes by [`Registry::finish_deletion`].
     pub async fn begin_deletion(&self, id: StreamId) -> Result<Arc<Stream>, DeleteStreamError> {
         let _one_at_a_time = self.changing.lock().await;
         let stream = self.by_id(id).ok_or(DeleteStreamError::Unknown)?;

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!   key    's' + the stream's 16-byte id
-//!   value  {"name": …, "routing": …, "created_ms": …, "settings": {…}, "partitions": […], "deleting": …}
+//!   value  {"name": …, "routing": …, "created_ms": …, "settings": {…}, "partitions": […],
+//!           "deleting": …}
 //! ```
 //!
 //! JSON, because rows are few, small and read once at start, and because a person with any redb
-//! browser can then read them. The structs here are twins of the domain types on purpose: the domain
-//! may change freely, a row that was written once must stay readable for ever.
+//! browser can then read them. The structs here are twins of the domain types on purpose: the
+//! domain may change freely, a row that was written once must stay readable for ever.
 
 use std::sync::Arc;
 
@@ -168,7 +169,8 @@ mod tests {
     /// A row as the first release wrote it. It must be read for ever.
     const FIRST_RELEASE: &str = r#"{"name":"orders","routing":"by_hash","created_ms":1700000000000,
         "settings":{"retention.ms":"86400000"},"partitions":[
-        {"hash_keys":["0","99"],"created_ms":1700000000000,"closed":{"end":7,"time_ms":1700000001000}},
+        {"hash_keys":["0","99"],"created_ms":1700000000000,
+         "closed":{"end":7,"time_ms":1700000001000}},
         {"hash_keys":["0","340282366920938463463374607431768211455"],"created_ms":1700000001000,
          "parents":[0]}]}"#;
 

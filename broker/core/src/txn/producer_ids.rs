@@ -22,7 +22,8 @@ const KEY: &[u8] = b"c:next-producer-id";
 #[derive(Debug)]
 pub struct ProducerIds {
     meta: Arc<dyn MetaStore>,
-    /// An async lock: held across the commit of a block, so that two producers do not both take one.
+    /// An async lock: held across the commit of a block, so that two producers do not both take
+    /// one.
     block: Mutex<Range<i64>>,
 }
 

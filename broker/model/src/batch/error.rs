@@ -68,13 +68,9 @@ pub enum BatchError {
 impl fmt::Display for BatchError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BatchError::Incomplete {
-                needed_bytes,
-                found_bytes,
-            } => write!(
-                out,
-                "batch ends after {found_bytes} of {needed_bytes} bytes"
-            ),
+            BatchError::Incomplete { needed_bytes, found_bytes } => {
+                write!(out, "batch ends after {found_bytes} of {needed_bytes} bytes")
+            }
             BatchError::TrailingBytes { trailing_bytes } => {
                 write!(out, "{trailing_bytes} bytes follow the batch")
             }
@@ -85,10 +81,7 @@ impl fmt::Display for BatchError {
                 write!(out, "batch length {length} is out of range")
             }
             BatchError::UnknownCodec(bits) => write!(out, "unknown compression codec {bits}"),
-            BatchError::CountsDisagree {
-                record_count,
-                last_offset_delta,
-            } => write!(
+            BatchError::CountsDisagree { record_count, last_offset_delta } => write!(
                 out,
                 "record count {record_count} disagrees with last offset delta {last_offset_delta}"
             ),

@@ -152,10 +152,9 @@ impl BatchHeader {
                 header.check()?;
                 Ok(header)
             }
-            None => Err(BatchError::Incomplete {
-                needed_bytes: HEADER_BYTES,
-                found_bytes: bytes.len(),
-            }),
+            None => {
+                Err(BatchError::Incomplete { needed_bytes: HEADER_BYTES, found_bytes: bytes.len() })
+            }
         }
     }
 
@@ -167,8 +166,7 @@ impl BatchHeader {
 
     /// Offset of the last record that the batch had when it was appended.
     pub fn last_offset(&self) -> i64 {
-        self.base_offset
-            .saturating_add(i64::from(self.last_offset_delta))
+        self.base_offset.saturating_add(i64::from(self.last_offset_delta))
     }
 
     /// The producer, if it is idempotent.
@@ -249,11 +247,7 @@ impl BatchHeader {
         let has_sane_counts = self.last_offset_delta >= 0
             && self.record_count >= 0
             && i64::from(self.record_count) <= room_for_records;
-        if has_sane_counts {
-            Ok(())
-        } else {
-            Err(self.counts_disagree())
-        }
+        if has_sane_counts { Ok(()) } else { Err(self.counts_disagree()) }
     }
 
     pub(super) fn counts_disagree(&self) -> BatchError {

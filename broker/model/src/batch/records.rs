@@ -31,10 +31,7 @@ impl Records {
         Records {
             bytes,
             position: 0,
-            context: RecordContext {
-                base_timestamp: header.base_timestamp,
-                append_time,
-            },
+            context: RecordContext { base_timestamp: header.base_timestamp, append_time },
             next_index: 0,
             count: usize::try_from(header.record_count).expect("peek refuses negative counts"),
             next_offset_delta_min: 0,
@@ -49,10 +46,7 @@ impl Records {
 
     #[inline]
     fn decode_next(&mut self) -> Result<Record, BatchError> {
-        let malformed = |fault| BatchError::MalformedRecord {
-            index: self.next_index,
-            fault,
-        };
+        let malformed = |fault| BatchError::MalformedRecord { index: self.next_index, fault };
         let (record, end) =
             decode_record(&self.bytes, self.position, &self.context).map_err(malformed)?;
         let legal = self.next_offset_delta_min..=self.last_offset_delta;

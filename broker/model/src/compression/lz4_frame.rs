@@ -137,9 +137,8 @@ impl Frame {
             }
         }
         let content = output.get(frame_start..).ok_or(Fault::Malformed)?;
-        let length_differs = self
-            .content_bytes
-            .is_some_and(|announced| announced != content.len() as u64);
+        let length_differs =
+            self.content_bytes.is_some_and(|announced| announced != content.len() as u64);
         if length_differs
             || (self.has_content_checksum && input.u32()? != XxHash32::oneshot(0, content))
         {
@@ -157,9 +156,7 @@ impl Frame {
         output_bytes_max: usize,
     ) -> Result<(), Fault> {
         let start = output.len();
-        let possible = self
-            .block_bytes_max
-            .min(block.len().saturating_mul(BLOCK_RATIO_MAX));
+        let possible = self.block_bytes_max.min(block.len().saturating_mul(BLOCK_RATIO_MAX));
         let room = possible.min(output_bytes_max - start);
         reserve_within(output, room, output_bytes_max);
         output.resize(start + room, 0);

@@ -54,12 +54,6 @@ fn append_block(block: &[u8], output: &mut Vec<u8>, output_bytes_max: usize) -> 
     reserve_within(output, length, output_bytes_max);
     output.resize(start + length, 0);
     let room = output.get_mut(start..).ok_or(Fault::Malformed)?;
-    let written = Decoder::new()
-        .decompress(block, room)
-        .map_err(|_| Fault::Malformed)?;
-    if written == length {
-        Ok(())
-    } else {
-        Err(Fault::Malformed)
-    }
+    let written = Decoder::new().decompress(block, room).map_err(|_| Fault::Malformed)?;
+    if written == length { Ok(()) } else { Err(Fault::Malformed) }
 }
