@@ -10,8 +10,10 @@ use weir_core::metrics::{Dialect, RequestMetrics};
 
 use crate::action::{ACTIONS, Action, Call};
 
-/// Bytes of records in replies that may be in memory at once; further GetRecords wait.
-pub(crate) const REPLY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of replies to GetRecords that may be in memory at once; further ones are small.
+const REPLY_BYTES_MAX: usize = 192 * 1024 * 1024;
+/// Bytes of small replies that may be in memory at once; further GetRecords wait.
+const SMALL_REPLY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// What the dialect is told when it starts.
 #[derive(Clone, Debug)]
@@ -43,6 +45,7 @@ pub struct KinesisService {
     /// In the order of [`ACTIONS`].
     metrics: Vec<Arc<RequestMetrics>>,
     pub(crate) reply_bytes: Arc<Semaphore>,
+    pub(crate) small_reply_bytes: Arc<Semaphore>,
     throttle_log: LogLimit,
 }
 
@@ -58,6 +61,7 @@ impl KinesisService {
             options,
             metrics,
             reply_bytes: Arc::new(Semaphore::new(REPLY_BYTES_MAX)),
+            small_reply_bytes: Arc::new(Semaphore::new(SMALL_REPLY_BYTES_MAX)),
             throttle_log: LogLimit::default(),
         }
     }

@@ -7,12 +7,15 @@
 //! is legal anywhere; `MillisBehindLatest` is 0 at the tip. `NextShardIterator` is absent once a
 //! closed shard was read to its end, and `ChildShards` is there instead. Records of Kafka producers
 //! are shown with a partition key made of their key. Each call counts against the shard's 5 a
-//! second, and its bytes against the shard's 2 MiB a second.
+//! second, and its bytes against the shard's 2 MiB a second. While clients leave too many large
+//! replies unread, replies are small.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 use weir_core::partition::partition::Partition;
 use weir_core::read::position::{RememberedPlace, Resolved};
 use weir_core::read::records::{CallQuota, ReadRecord, ReadRecords, RecordsRead};
@@ -29,6 +32,11 @@ use crate::wire::{Encoding, ReplyWriter};
 
 const RECORDS_MAX: usize = 10_000;
 const DATA_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// How long a read waits for the memory of a full reply before it makes do with a small one.
+const FULL_REPLY_WAIT_MAX: Duration = Duration::from_millis(200);
+const SMALL_REPLY_RECORDS_MAX: usize = 1_000;
+const SMALL_REPLY_DATA_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes of a reply for each record beside its key and data: member names, number, time.
 const RECORD_OVERHEAD_BYTES: usize = 180;
@@ -64,15 +72,15 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
         Resolved::Exact(offset) => offset,
         Resolved::Lost { next } => next,
     };
+    let memory = ReplyMemory::take(call).await;
     let request = ReadRecords {
         stream: Arc::clone(&stream),
         partition: partition.id.index,
         from,
-        records_max: limit,
-        bytes_max: DATA_BYTES_MAX,
+        records_max: limit.min(memory.records_max),
+        bytes_max: memory.data_bytes_max,
         call: CallQuota::Charged,
     };
-    let memory = ReplyMemory::take(call).await;
     let read = call.broker().read(&request).await.map_err(failed)?;
     call.metrics.records_out.add(read.records.len() as u64);
     Ok(memory.keep_for(reply(call, &stream, &partition, &read)))
@@ -140,18 +148,34 @@ fn reply_bytes(encoding: Encoding, read: &RecordsRead) -> usize {
 
 /// A reply's share of the memory for replies: the most it may need while records are read, then
 /// what it does need until the client has taken it.
-struct ReplyMemory(Option<OwnedSemaphorePermit>);
+///
+/// Clients that do not take their replies use that memory up. Then replies get smaller, not later:
+/// the service may always return fewer records than were asked for.
+struct ReplyMemory {
+    permit: Option<OwnedSemaphorePermit>,
+    records_max: usize,
+    data_bytes_max: usize,
+}
 
 impl ReplyMemory {
     async fn take(call: &Call<'_>) -> ReplyMemory {
-        let budget = Arc::clone(&call.service.reply_bytes);
-        let most = u32::try_from(DATA_BYTES_MAX * 2).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        ReplyMemory(budget.acquire_many_owned(most).await.ok())
+        let most = |data_bytes_max: usize| u32::try_from(data_bytes_max * 2).unwrap_or(u32::MAX);
+        let full = Arc::clone(&call.service.reply_bytes).acquire_many_owned(most(DATA_BYTES_MAX));
+        // The semaphores are never closed.
+        if let Ok(permit) = timeout(FULL_REPLY_WAIT_MAX, full).await {
+            let (records_max, data_bytes_max) = (RECORDS_MAX, DATA_BYTES_MAX);
+            return ReplyMemory { permit: permit.ok(), records_max, data_bytes_max };
+        }
+        let small = Arc::clone(&call.service.small_reply_bytes);
+        ReplyMemory {
+            permit: small.acquire_many_owned(most(SMALL_REPLY_DATA_BYTES_MAX)).await.ok(),
+            records_max: SMALL_REPLY_RECORDS_MAX,
+            data_bytes_max: SMALL_REPLY_DATA_BYTES_MAX,
+        }
     }
 
     fn keep_for(self, reply: Bytes) -> Bytes {
-        let Some(mut permit) = self.0 else {
+        let Some(mut permit) = self.permit else {
             return reply;
         };
         let unused = permit.num_permits().saturating_sub(reply.len());
@@ -286,6 +310,21 @@ mod tests {
         assert_eq!(harness.error("GetRecords", input.clone()).await, refused);
         harness.advance_ms(1_000);
         harness.ok("GetRecords", input).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replies_are_small_while_others_are_not_taken() {
+        let harness = Harness::with_quotas(QuotaPolicy::Off).await;
+        harness.create_stream("s", 1).await;
+        for data in ["a", "b"] {
+            harness.put("s", "k", &data.repeat(200_000)).await;
+        }
+        let iterator = harness.iterator("s", "TRIM_HORIZON").await;
+        let untaken = harness.service.reply_bytes.available_permits();
+        let held = harness.service.reply_bytes.try_acquire_many(u32::try_from(untaken).unwrap());
+        assert_eq!(harness.data_from(&iterator).await, ["a".repeat(200_000)]);
+        drop(held);
+        assert_eq!(harness.data_from(&iterator).await.len(), 2);
     }
 
     #[tokio::test]
