@@ -7,6 +7,9 @@ use weir_core::stream::stream::Stream;
 use weir_kafka_protocol::{ErrorCode, Uuid};
 use weir_model::ids::StreamId;
 
+/// Partitions that one request may make, as in Kafka: each costs memory from then on.
+pub(crate) const PARTITIONS_PER_REQUEST_MAX: u64 = 10_000;
+
 /// A stream's id as Kafka's topic id.
 pub(crate) fn topic_id(stream: &Stream) -> Uuid {
     Uuid(stream.id.to_bytes())

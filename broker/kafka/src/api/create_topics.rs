@@ -5,6 +5,7 @@
 //! - A manual assignment must number its partitions from 0 without a gap and name this broker
 //!   alone, and leaves both counts at -1.
 //! - A topic named twice is INVALID_REQUEST, once.
+//! - More than 10,000 partitions in one request are POLICY_VIOLATION.
 //! - Settings are checked by the core's table: unknown ones and bad values are INVALID_CONFIG.
 //! - validate_only checks everything and makes nothing. 5+: the settings that hold are returned.
 //!   7+: the topic's id.
@@ -27,7 +28,7 @@ use crate::client_text::ClientText;
 use crate::close::CloseReason;
 use crate::errors::{Refusal, create_refusal, name_refusal};
 use crate::exchange::RequestContext;
-use crate::topic::topic_id;
+use crate::topic::{PARTITIONS_PER_REQUEST_MAX, topic_id};
 
 pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
 
@@ -53,7 +54,14 @@ pub(crate) async fn handle(
             Err(refusal) => topics.push(refused(&context, name, refusal)),
         }
     }
-    if !legal.is_empty() {
+    let partition_count: u64 = legal.iter().map(|new| u64::from(new.partitions)).sum();
+    if partition_count > PARTITIONS_PER_REQUEST_MAX {
+        let text = "Excessively large number of partitions per request.";
+        let refusal = Refusal::because(ErrorCode::POLICY_VIOLATION, text);
+        for name in legal_names {
+            topics.push(refused(&context, name, refusal.clone()));
+        }
+    } else if !legal.is_empty() {
         let results = context.broker().create_streams(legal).await;
         for (name, result) in legal_names.into_iter().zip(results) {
             topics.push(match result {

@@ -30,7 +30,7 @@ use crate::close::CloseReason;
 use crate::connection::Ends;
 use crate::errors::create_refusal;
 use crate::exchange::RequestContext;
-use crate::topic::{TopicRef, topic_id};
+use crate::topic::{PARTITIONS_PER_REQUEST_MAX, TopicRef, topic_id};
 
 pub(crate) const GAPS: &[&str] = &[];
 
@@ -114,6 +114,13 @@ async fn look_up(
                 missing.insert(name.to_owned(), legal);
             }
         }
+    }
+    // More than that are answered as unknown, as in Kafka when it does not make them.
+    let new_partitions = missing.len() as u64 * u64::from(broker.options().default_partitions);
+    if new_partitions > PARTITIONS_PER_REQUEST_MAX {
+        let (peer, topics) = (context.connection.ends.peer, missing.len());
+        warn!(%peer, topics, "not creating so many topics for one request");
+        missing.clear();
     }
     let refusals = create_missing(context, missing).await;
     let describe_asked = |topic: MetadataRequestTopic| {

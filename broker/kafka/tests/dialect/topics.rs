@@ -133,7 +133,7 @@ async fn counts_and_assignments_are_refused_in_kafkas_words() {
     );
     check_refusals(vec![
         (counted(0, 1), partitions, "larger than 0"),
-        (counted(i32::MAX, 1), partitions, "at most 10000"),
+        (counted(i32::MAX, 1), ErrorCode::POLICY_VIOLATION, "Excessively large"),
         (counted(1, 3), factor, "factor of 3 cannot be reached because only 1 broker(s)"),
         (counted(1, 0), factor, "must be larger than 0"),
         (assigned(&[(0, &[2])]), assignment, "only broker 1"),
@@ -173,6 +173,21 @@ async fn good_and_bad_topics_of_one_request_do_not_touch_each_other() {
         ("twice", ErrorCode::INVALID_REQUEST),
     ];
     assert_eq!(codes, expected);
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_makes_at_most_ten_thousand_partitions() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    let of = |name: &str, num_partitions| CreatableTopic { num_partitions, ..topic(name) };
+    let refused = create(&mut client, vec![of("a", 5_000), of("b", 5_001)]).await;
+    for result in refused {
+        assert_eq!(ErrorCode(result.error_code), ErrorCode::POLICY_VIOLATION, "{}", result.name);
+    }
+    assert!(server.broker.streams().is_empty());
+    let made = create(&mut client, vec![of("a", 5_000), of("b", 5_000)]).await;
+    assert!(made.iter().all(|result| result.error_code == 0));
     client.close().await;
 }
 
