@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
+use tracing::warn;
 use weir_model::ids::{ProducerId, StreamId};
 use weir_model::random::Random;
 use weir_model::time::Clock;
@@ -17,6 +18,7 @@ use weir_storage::error::MetaError;
 use weir_storage::log::Log;
 use weir_storage::meta::{Expect, MetaChange, MetaStore};
 
+use crate::carried_out::carried_out;
 use crate::error::{CreateStreamError, DeleteStreamError};
 use crate::group::coordinator::{GroupCoordinator, GroupOptions};
 use crate::housekeeping;
@@ -78,7 +80,7 @@ pub struct Broker {
     foundations: Foundations,
     options: BrokerOptions,
     registry: Arc<Registry>,
-    groups: GroupCoordinator,
+    groups: Arc<GroupCoordinator>,
     producer_ids: ProducerIds,
     metrics: Metrics,
     request_budget: RequestBudget,
@@ -117,7 +119,7 @@ impl Broker {
             foundations,
             options,
             registry,
-            groups,
+            groups: Arc::new(groups),
             producer_ids: ProducerIds::new(meta),
             metrics: Metrics::default(),
             request_budget: RequestBudget::default(),
@@ -127,7 +129,10 @@ impl Broker {
             housekeeping: tokio::spawn(housekeeping::run(log)),
         };
         for stream in deleting {
-            broker.remove_deleted(&stream).await?;
+            let removed = remove_deleted(&broker.registry, &broker.groups, &stream).await;
+            if let Err(error) = removed {
+                warn!(stream = %stream.name, ?error, "deletion not finished, retried at next start");
+            }
         }
         Ok(Arc::new(broker))
     }
@@ -191,23 +196,15 @@ impl Broker {
         self.registry.create(new).await
     }
 
-    /// Deletes a stream in all dialects. Its name is free when this returns.
+    /// Deletes a stream in all dialects. Its name is free when this returns. Once begun it is
+    /// carried out, whether the caller waits or not.
     pub async fn delete_stream(&self, id: StreamId) -> Result<(), DeleteStreamError> {
-        let stream = self.registry.begin_deletion(id).await?;
-        self.remove_deleted(&stream).await.map_err(DeleteStreamError::Meta)
-    }
-
-    /// Removes what hangs on a deleted stream (committed offsets), its records and its row. Where
-    /// the offsets cannot be removed the records go all the same, for a full disk may be the
-    /// reason; the row stays, and the next start finishes.
-    async fn remove_deleted(&self, stream: &Stream) -> Result<(), MetaError> {
-        match self.groups.stream_deleted(stream).await {
-            Ok(()) => self.registry.finish_deletion(stream).await,
-            Err(error) => {
-                self.registry.remove_records(stream).await?;
-                Err(MetaError::Failed(format!("committed offsets not removed: {error:?}")))
-            }
-        }
+        let (registry, groups) = (Arc::clone(&self.registry), Arc::clone(&self.groups));
+        carried_out(async move {
+            let stream = registry.begin_deletion(id).await?;
+            remove_deleted(&registry, &groups, &stream).await.map_err(DeleteStreamError::Meta)
+        })
+        .await
     }
 
     /// The consumer groups.
@@ -242,6 +239,23 @@ impl Broker {
             *buckets = fresh();
         }
         Some(look(buckets))
+    }
+}
+
+/// Removes what hangs on a deleted stream (committed offsets), its records and its row. Where the
+/// offsets cannot be removed the records go all the same, for a full disk may be the reason; the
+/// row stays, and the next start finishes.
+async fn remove_deleted(
+    registry: &Registry,
+    groups: &GroupCoordinator,
+    stream: &Stream,
+) -> Result<(), MetaError> {
+    match groups.stream_deleted(stream).await {
+        Ok(()) => registry.finish_deletion(stream).await,
+        Err(error) => {
+            registry.remove_records(stream).await?;
+            Err(MetaError::Failed(format!("committed offsets not removed: {error:?}")))
+        }
     }
 }
 

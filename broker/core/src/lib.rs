@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod broker;
+mod carried_out;
 pub mod error;
 pub mod group;
 pub mod housekeeping;

@@ -153,6 +153,21 @@ async fn each_stream_of_a_request_is_judged_on_its_own() {
 }
 
 #[tokio::test]
+async fn a_creation_is_carried_out_though_its_client_went_away() {
+    let bench = Bench::new().await;
+    let creation = bench.broker.create_streams(vec![new_stream("left", Routing::ByHash, 1)]);
+    // Polled once and dropped, as by a connection that breaks.
+    tokio::select! {
+        biased;
+        _ = creation => panic!("a creation has to wait for its commit"),
+        () = std::future::ready(()) => {}
+    }
+    while bench.broker.stream("left").is_none() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_stream_is_gone_for_those_who_still_hold_it() {
     let bench = Bench::new().await;
     let stream = bench.stream("orders", Routing::ByPartition, 1).await;

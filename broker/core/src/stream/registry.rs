@@ -24,6 +24,7 @@ use weir_storage::error::MetaError;
 use weir_storage::log::Log;
 use weir_storage::meta::{Expect, MetaChange, MetaStore};
 
+use crate::carried_out::carried_out;
 use crate::error::{CreateStreamError, DeleteStreamError};
 use crate::partition::partition::Partition;
 use crate::stream::config::{StreamConfig, first_overrides};
@@ -103,8 +104,17 @@ impl Registry {
         self.tables.read().by_name.values().cloned().collect()
     }
 
-    /// Makes streams, all in one metadata commit; each is judged on its own.
-    pub async fn create(&self, new: Vec<NewStream>) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
+    /// Makes streams, all in one metadata commit; each is judged on its own. Once begun it is
+    /// carried out, whether the caller waits or not.
+    pub async fn create(
+        self: &Arc<Registry>,
+        new: Vec<NewStream>,
+    ) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
+        let registry = Arc::clone(self);
+        carried_out(async move { registry.create_now(new).await }).await
+    }
+
+    async fn create_now(&self, new: Vec<NewStream>) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
         let _one_at_a_time = self.changing.lock().await;
         let mut made: BTreeMap<StreamName, Arc<Stream>> = BTreeMap::new();
         let mut results = Vec::with_capacity(new.len());
