@@ -200,6 +200,7 @@ impl Partition {
         std::mem::take(&mut state.segments)
     }
 
+    /// The size; lists the directory if nobody has yet.
     pub(crate) fn size(&self) -> LogSize {
         let state = self.lock_open();
         let bytes = state.segments.iter().map(|segment| segment.published()).sum();
@@ -207,7 +208,7 @@ impl Partition {
     }
 
     pub(crate) fn epoch_end(&self, epoch: LogEpoch) -> Option<EpochEnd> {
-        let state = self.lock_open();
+        let state = self.lock();
         let after = state.epochs.partition_point(|entry| entry.epoch <= epoch);
         let found = state.epochs.get(after.checked_sub(1)?)?;
         let end = state.epochs.get(after).map_or(state.end.offset, |next| next.start);

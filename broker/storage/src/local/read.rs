@@ -51,7 +51,8 @@ impl Partition {
         }
         let visible = state.visible(&self.progress);
         if request.from >= visible.offset {
-            return Ok(None);
+            let is_lost = state.health == Health::Damaged && request.from < log_end;
+            return if is_lost { Err(ReadError::Corrupt { at: visible.offset }) } else { Ok(None) };
         }
         let after = state.segments.partition_point(|segment| segment.base_offset <= request.from);
         let mut segments = Vec::with_capacity(1);

@@ -135,15 +135,17 @@ impl LocalLog {
         let log_start = {
             let _rows = self.rows.lock().await;
             let log_start = trim_limit(&partition.progress, before);
-            if log_start == partition.progress.watermarks().log_start {
-                return Ok(log_start);
-            }
-            let row = partition.lock().checkpoint(log_start);
+            let row = {
+                let state = partition.lock();
+                let is_there = log_start == partition.progress.watermarks().log_start;
+                if is_there || state.health == Health::Gone {
+                    return Ok(log_start);
+                }
+                state.checkpoint(log_start)
+            };
+            // A deletion waits for `rows`, so it cannot have removed the row that this writes.
             self.meta.commit(vec![row_change(partition, &row)]).await?;
             let mut state = partition.lock();
-            if state.health == Health::Gone {
-                return Ok(log_start);
-            }
             state.row = row;
             partition.progress.publish_log_start(log_start);
             log_start
