@@ -102,8 +102,9 @@ struct Shared {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     options: GroupOptions,
-    /// Set once the groups are loaded.
-    ready: OnceCell<Ready>,
+    /// Set once the groups are loaded. The tasks have a share of their own: they run before it is
+    /// set.
+    ready: OnceCell<Arc<Ready>>,
     /// A sync lock: held for a look-up or a change of the table, never across an await.
     groups: RwLock<HashMap<GroupId, Arc<Slot>>>,
     timers: Timers<Weak<Slot>>,
@@ -413,10 +414,10 @@ impl GroupCoordinator {
         if self.shared.is_stopping.load(Ordering::SeqCst) {
             return Err(GroupError::ShuttingDown);
         }
-        self.shared.ready.get_or_try_init(|| self.load()).await
+        Ok(self.shared.ready.get_or_try_init(|| self.load()).await?)
     }
 
-    async fn load(&self) -> Result<Ready, GroupError> {
+    async fn load(&self) -> Result<Arc<Ready>, GroupError> {
         let started = self.shared.clock.moment();
         let log = self.shared.open_log().await?;
         let groups = self.shared.read_groups(&log).await?;
@@ -424,11 +425,12 @@ impl GroupCoordinator {
         info!(groups = groups.len(), took_ms = took.as_millis(), "consumer groups loaded");
         *self.shared.groups.write() = groups;
         let (writes, pending) = mpsc::unbounded_channel();
+        let ready = Arc::new(Ready { log, writes });
         *self.tasks.lock() = vec![
-            tokio::spawn(apply_writes(Arc::clone(&self.shared), pending)),
-            tokio::spawn(wake_groups(Arc::clone(&self.shared))),
+            tokio::spawn(apply_writes(Arc::clone(&self.shared), Arc::clone(&ready), pending)),
+            tokio::spawn(wake_groups(Arc::clone(&self.shared), Arc::clone(&ready))),
         ];
-        Ok(Ready { log, writes })
+        Ok(ready)
     }
 }
 
@@ -615,31 +617,34 @@ impl Slot {
 }
 
 /// The writer task: tells each group, in the log's order, what became of its writes.
-async fn apply_writes(shared: Arc<Shared>, mut pending: mpsc::UnboundedReceiver<Pending>) {
+async fn apply_writes(
+    shared: Arc<Shared>,
+    ready: Arc<Ready>,
+    mut pending: mpsc::UnboundedReceiver<Pending>,
+) {
     while let Some(Pending { slot, submitted, then }) = pending.recv().await {
-        let Some(ready) = shared.ready.get() else { return };
         let placed = ready.log.placed(submitted).await;
         let mut state = slot.state.lock();
         if let Ok(end) = placed {
             state.kept_to = state.kept_to.max(end);
         }
         let outcome = placed.map(|_| ()).map_err(|_| NotWritten);
-        shared.step(ready, &slot, &mut state, Event::Written(then, outcome));
+        shared.step(&ready, &slot, &mut state, Event::Written(then, outcome));
         shared.unlock(&slot, state);
     }
 }
 
 /// The timer task: wakes each group when it wanted to be woken.
-async fn wake_groups(shared: Arc<Shared>) {
+async fn wake_groups(shared: Arc<Shared>, ready: Arc<Ready>) {
     loop {
         let (at, slot) = shared.timers.next(&*shared.clock).await;
-        let (Some(slot), Some(ready)) = (slot.upgrade(), shared.ready.get()) else { continue };
+        let Some(slot) = slot.upgrade() else { continue };
         let mut state = slot.state.lock();
         if state.wakes_at != Some(at) {
             continue; // An earlier wake-up has replaced this one.
         }
         state.wakes_at = None;
-        shared.step(ready, &slot, &mut state, Event::TimePassed);
+        shared.step(&ready, &slot, &mut state, Event::TimePassed);
         shared.unlock(&slot, state);
     }
 }
