@@ -39,9 +39,9 @@ impl std::error::Error for LoggingError {}
 pub fn start(format: LogFormat, filter: Option<String>) -> Result<(), LoggingError> {
     let filter = match filter {
         // h2 warns of misbehaving clients too, but cannot name them; the Kinesis dialect does.
-        None => Targets::new()
-            .with_default(LevelFilter::INFO)
-            .with_target("h2", LevelFilter::ERROR),
+        None => {
+            Targets::new().with_default(LevelFilter::INFO).with_target("h2", LevelFilter::ERROR)
+        }
         Some(text) => text.parse().map_err(|error| LoggingError::Filter(text, error))?,
     };
     let lines = layer::layer().with_writer(std::io::stderr);
