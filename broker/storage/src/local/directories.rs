@@ -1,7 +1,8 @@
 //! Directory syncs, shared: one sync makes every name last that was created before it began.
 //!
 //! Whoever creates a name takes a [`DirectoryTicket`]; the flush that covers the file behind the
-//! name redeems it. A ticket is free when another flush has synced the directory since.
+//! name redeems it. A ticket is free when another flush has synced the directory since. A sync that
+//! failed is never tried again: whoever needs the directory from then on gets the failure too.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,7 +20,15 @@ pub(crate) struct Directory {
     path: PathBuf,
     created: AtomicU64,
     /// Held over the sync: those who come meanwhile find their name synced, or sync once for all.
-    synced: Mutex<u64>,
+    synced: Mutex<Synced>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Synced {
+    /// All names created up to this number.
+    UpTo(u64),
+    /// A sync failed. The kernel may call the names clean from now on, so asking again proves nothing.
+    Failed,
 }
 
 /// A name that must last before something else may count.
@@ -31,7 +40,11 @@ pub(crate) struct DirectoryTicket {
 
 impl Directory {
     pub(crate) fn at(path: PathBuf) -> Arc<Directory> {
-        Arc::new(Directory { path, created: AtomicU64::new(0), synced: Mutex::default() })
+        Arc::new(Directory {
+            path,
+            created: AtomicU64::new(0),
+            synced: Mutex::new(Synced::UpTo(0)),
+        })
     }
 
     /// A ticket for a name that was just created here.
@@ -50,19 +63,28 @@ impl Directory {
 impl DirectoryTicket {
     /// Whether another flush has synced the name already.
     pub(crate) fn is_free(&self) -> bool {
-        self.directory.synced.try_lock().is_some_and(|synced| *synced >= self.number)
+        let synced = self.directory.synced.try_lock();
+        synced
+            .is_some_and(|synced| matches!(*synced, Synced::UpTo(number) if number >= self.number))
     }
 
     /// Makes the name last. Blocks.
     pub(crate) fn redeem(&self, disk: &dyn Disk) -> io::Result<()> {
         let mut synced = self.directory.synced.lock();
-        if *synced >= self.number {
-            return Ok(());
+        match *synced {
+            Synced::UpTo(number) if number >= self.number => return Ok(()),
+            Synced::UpTo(_) => {}
+            Synced::Failed => {
+                return Err(io::Error::other("an earlier sync of the directory failed"));
+            }
         }
         let covered = self.directory.created.load(Ordering::Acquire);
-        disk.sync_dir(&self.directory.path)?;
-        *synced = covered;
-        Ok(())
+        let result = disk.sync_dir(&self.directory.path);
+        *synced = match result {
+            Ok(()) => Synced::UpTo(covered),
+            Err(_) => Synced::Failed,
+        };
+        result
     }
 }
 

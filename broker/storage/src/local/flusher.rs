@@ -31,6 +31,7 @@ use crate::local::layout::FileKind;
 use crate::local::partition::{FlushPhase, Health, Partition, State};
 use crate::local::row::Mark;
 use crate::local::segment::Segment;
+use crate::local::shared::Shared;
 use crate::local::snapshot;
 use crate::local::stored::write_whole;
 use crate::producer_state::ProducerStates;
@@ -47,6 +48,9 @@ pub(crate) struct FlushQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     flushes: VecDeque<Arc<Partition>>,
+    /// Names that flushes in flight need. Each flush redeems its own; these let other threads sync
+    /// the directories meanwhile, so that a new partition waits for one journal commit, not four.
+    names: VecDeque<(Arc<Shared>, DirectoryTicket)>,
     /// Flushes with a time of their own, in no order: as many as partitions with `interval`.
     timed: Vec<(Moment, Weak<Partition>)>,
     /// Less urgent: nobody waits for a seal.
@@ -73,6 +77,7 @@ struct Seal {
 #[derive(Debug)]
 pub(crate) enum Task {
     Flush(Flush),
+    Name(Arc<Shared>, DirectoryTicket),
     Seal(Box<SealTask>),
 }
 
@@ -113,6 +118,14 @@ impl FlushQueue {
         self.pushed.notify_one();
     }
 
+    fn push_names(&self, shared: &Arc<Shared>, tickets: &[DirectoryTicket]) {
+        let mut waiting = self.waiting.lock();
+        for ticket in tickets {
+            waiting.names.push_back((Arc::clone(shared), ticket.clone()));
+            self.pushed.notify_one();
+        }
+    }
+
     fn push_seals(&self, seals: impl Iterator<Item = Seal>) {
         let mut waiting = self.waiting.lock();
         let before = waiting.seals.len();
@@ -127,6 +140,9 @@ impl FlushQueue {
         self.queue_what_is_due(now);
         loop {
             let mut waiting = self.waiting.lock();
+            if let Some((shared, ticket)) = waiting.names.pop_front() {
+                return Some(Task::Name(shared, ticket));
+            }
             if let Some(partition) = waiting.flushes.pop_front() {
                 drop(waiting);
                 match Flush::begin(partition, now) {
@@ -164,7 +180,7 @@ impl FlushQueue {
                 continue;
             }
             let mut waiting = self.waiting.lock();
-            if !waiting.flushes.is_empty() || !waiting.seals.is_empty() {
+            if waiting.has_work() {
                 continue;
             }
             if waiting.stopping {
@@ -187,11 +203,22 @@ impl FlushQueue {
     }
 }
 
+impl Waiting {
+    fn has_work(&self) -> bool {
+        !self.flushes.is_empty() || !self.names.is_empty() || !self.seals.is_empty()
+    }
+}
+
 impl Task {
     /// Makes one sync (or one seal).
     pub(crate) fn step(&mut self, now: impl Fn() -> Moment) -> Step {
         match self {
             Task::Flush(flush) => flush.step(now),
+            Task::Name(shared, ticket) => {
+                // A failure is kept with the directory, and met again by the flush that needs it.
+                let _kept_for_the_flush = ticket.redeem(&*shared.disk);
+                Step::Done
+            }
             Task::Seal(seal) => {
                 seal.run();
                 Step::Done
@@ -216,6 +243,7 @@ impl Flush {
         let directories = std::mem::take(&mut state.directory_tickets);
         let (until, bytes) = (state.end, state.unflushed);
         drop(state);
+        partition.shared.flushes.push_names(&partition.shared, &directories);
         Some(Flush { partition, began: now, segments, directories, until, bytes })
     }
 
