@@ -25,6 +25,7 @@ use tracing::{debug, error, warn};
 use weir_core::metrics::RequestMetrics;
 
 use crate::action::{Action, Call};
+use crate::caller::Caller;
 use crate::errors::{ErrorKind, KinesisError};
 use crate::input::Input;
 use crate::log_text::for_log;
@@ -46,7 +47,7 @@ pub(crate) struct Answer {
 /// Checks a request and runs its operation.
 pub(crate) async fn dispatch(
     service: &KinesisService,
-    peer: SocketAddr,
+    caller: &Caller,
     head: &Parts,
     body: &Bytes,
 ) -> Answer {
@@ -56,7 +57,7 @@ pub(crate) async fn dispatch(
         Ok(encoding) => encoding,
         Err(answer) => {
             let (operation, status) = (for_log(target), answer.status);
-            warn!(%peer, operation, status, "kinesis request refused");
+            warn!(peer = %caller.peer, operation, status, "kinesis request refused");
             return answer;
         }
     };
@@ -64,11 +65,11 @@ pub(crate) async fn dispatch(
         metrics.requests.add(1);
         metrics.bytes_in.add(body.len() as u64);
     }
-    let request = Request { service, peer, head, body, encoding, action };
+    let request = Request { service, caller, head, body, encoding, action };
     let (status, reply) = match request.run().await {
         Ok(reply) => (200, reply),
         Err(error) => {
-            log_error(&error, peer, target);
+            log_error(&error, caller.peer, target);
             if let Some((_, metrics)) = action {
                 metrics.errors.add(1);
             }
@@ -124,7 +125,7 @@ fn check_transport(
 /// A request whose transport is in order.
 struct Request<'r> {
     service: &'r KinesisService,
-    peer: SocketAddr,
+    caller: &'r Caller,
     head: &'r Parts,
     body: &'r Bytes,
     encoding: Encoding,
@@ -150,7 +151,7 @@ impl Request<'_> {
             body: self.body,
             encoding: self.encoding,
             region: region.as_deref().unwrap_or(&self.service.options().region),
-            peer: self.peer,
+            caller: self.caller,
             metrics,
         };
         let result = (action.run)(&call).await;

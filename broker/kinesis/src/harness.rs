@@ -17,6 +17,7 @@ use weir_model::ids::StreamName;
 use weir_model::random::SeededRandom;
 use weir_model::time::{ManualClock, Timestamp};
 
+use crate::caller::Caller;
 use crate::service::{KinesisOptions, KinesisService};
 
 pub(crate) const ACCOUNT: &str = "000000000000";
@@ -65,8 +66,8 @@ impl Harness {
 
     /// Sends any request.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answered {
-        let peer = SocketAddr::from(([127, 0, 0, 1], 50_000));
-        let response: Response<Full<Bytes>> = self.service.answer(peer, request).await;
+        let caller = Caller::new(SocketAddr::from(([127, 0, 0, 1], 50_000)));
+        let response: Response<Full<Bytes>> = self.service.answer(&caller, request).await;
         let (head, body) = response.into_parts();
         Answered {
             status: head.status.as_u16(),

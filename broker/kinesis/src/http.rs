@@ -41,6 +41,7 @@ use weir_core::metrics::Dialect;
 use weir_core::request_budget::BudgetShare;
 use weir_model::random::Random;
 
+use crate::caller::Caller;
 use crate::connection_end::log_end;
 use crate::dispatch::dispatch;
 use crate::service::KinesisService;
@@ -125,9 +126,10 @@ pub async fn serve_connection<IO>(
 {
     let _open = service.broker().metrics().connection(Dialect::Kinesis);
     let builder = connection_builder();
+    let caller = Arc::new(Caller::new(peer));
     let answer = service_fn(move |request| {
-        let service = Arc::clone(&service);
-        async move { Ok::<_, Infallible>(service.answer(peer, request).await) }
+        let (service, caller) = (Arc::clone(&service), Arc::clone(&caller));
+        async move { Ok::<_, Infallible>(service.answer(&caller, request).await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Stalled::new(io)), answer));
     let result = tokio::select! {
@@ -173,12 +175,13 @@ impl KinesisService {
     /// Answers one request: reads its body within the limits, then dispatches it.
     pub(crate) async fn answer<B>(
         &self,
-        peer: SocketAddr,
+        caller: &Caller,
         request: Request<B>,
     ) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        let peer = caller.peer;
         let (head, body) = request.into_parts();
         if header_bytes(&head.headers) > HEADER_BYTES_MAX {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -201,7 +204,7 @@ impl KinesisService {
             }
             Err(refusal) => return self.refuse(peer, refusal.status(), refusal.why()),
         };
-        let answer = dispatch(self, peer, &head, &body.bytes).await;
+        let answer = dispatch(self, caller, &head, &body.bytes).await;
         let mut response = self.response(answer.status, answer.body);
         let headers = response.headers_mut();
         if let Some(media_type) = answer.media_type {

@@ -20,6 +20,7 @@
 
 mod action;
 mod auth;
+mod caller;
 mod connection_end;
 mod convert;
 mod dispatch;
@@ -31,6 +32,7 @@ mod incoming_record;
 mod input;
 mod log_text;
 mod page_token;
+mod reply_memory;
 mod sealed_token;
 mod sequence_number;
 mod service;

@@ -2,18 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tracing::warn;
 use weir_core::broker::Broker;
 use weir_core::log_limit::LogLimit;
 use weir_core::metrics::{Dialect, RequestMetrics};
 
 use crate::action::{ACTIONS, Action, Call};
-
-/// Bytes of replies to GetRecords that may be in memory at once; further ones are small.
-const REPLY_BYTES_MAX: usize = 192 * 1024 * 1024;
-/// Bytes of small replies that may be in memory at once; further GetRecords wait.
-const SMALL_REPLY_BYTES_MAX: usize = 32 * 1024 * 1024;
+use crate::reply_memory::ReplyMemory;
 
 /// What the dialect is told when it starts.
 #[derive(Clone, Debug)]
@@ -44,8 +39,7 @@ pub struct KinesisService {
     options: KinesisOptions,
     /// In the order of [`ACTIONS`].
     metrics: Vec<Arc<RequestMetrics>>,
-    pub(crate) reply_bytes: Arc<Semaphore>,
-    pub(crate) small_reply_bytes: Arc<Semaphore>,
+    pub(crate) replies: ReplyMemory,
     throttle_log: LogLimit,
 }
 
@@ -60,8 +54,7 @@ impl KinesisService {
             broker,
             options,
             metrics,
-            reply_bytes: Arc::new(Semaphore::new(REPLY_BYTES_MAX)),
-            small_reply_bytes: Arc::new(Semaphore::new(SMALL_REPLY_BYTES_MAX)),
+            replies: ReplyMemory::of_service(),
             throttle_log: LogLimit::default(),
         }
     }
@@ -85,7 +78,7 @@ impl KinesisService {
     /// is over its quota is so a thousand times a second.
     pub(crate) fn log_throttle(&self, call: &Call<'_>, why: &str) {
         if let Some(unsaid) = self.throttle_log.admit(call.now()) {
-            warn!(peer = %call.peer, why, unsaid, "kinesis quota refused records");
+            warn!(peer = %call.caller.peer, why, unsaid, "kinesis quota refused records");
         }
     }
 }

@@ -11,11 +11,8 @@
 //! replies unread, replies are small.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
 use weir_core::partition::partition::Partition;
 use weir_core::read::position::{RememberedPlace, Resolved};
 use weir_core::read::records::{CallQuota, ReadRecord, ReadRecords, RecordsRead};
@@ -23,20 +20,13 @@ use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call};
 use crate::errors::{self, KinesisError};
+use crate::reply_memory::FULL;
 use crate::sequence_number::SequenceNumber;
 use crate::shape::{self, Kind, Member, Rule, Shape};
 use crate::shard::{ShardId, write_child_shards};
 use crate::shard_iterator::ShardIterator;
 use crate::stream_reference::stream_name;
 use crate::wire::{Encoding, ReplyWriter};
-
-const RECORDS_MAX: usize = 10_000;
-const DATA_BYTES_MAX: usize = 10 * 1024 * 1024;
-
-/// How long a read waits for the memory of a full reply before it makes do with a small one.
-const FULL_REPLY_WAIT_MAX: Duration = Duration::from_millis(200);
-const SMALL_REPLY_RECORDS_MAX: usize = 1_000;
-const SMALL_REPLY_DATA_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes of a reply for each record beside its key and data: member names, number, time.
 const RECORD_OVERHEAD_BYTES: usize = 180;
@@ -66,24 +56,24 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let limit = call
         .input
         .integer("Limit")
-        .map_or(RECORDS_MAX, |limit| usize::try_from(limit).unwrap_or(RECORDS_MAX));
+        .map_or(FULL.records_max, |limit| usize::try_from(limit).unwrap_or(FULL.records_max));
     let failed = |error| errors::read_error(&error, partition.id.index, &stream, call.account());
     let from = match call.broker().resolve(&partition, iterator.place).map_err(failed)? {
         Resolved::Exact(offset) => offset,
         Resolved::Lost { next } => next,
     };
-    let memory = ReplyMemory::take(call).await;
+    let share = call.service.replies.take(&call.caller.replies).await;
     let request = ReadRecords {
         stream: Arc::clone(&stream),
         partition: partition.id.index,
         from,
-        records_max: limit.min(memory.records_max),
-        bytes_max: memory.data_bytes_max,
+        records_max: limit.min(share.size.records_max),
+        bytes_max: share.size.data_bytes_max,
         call: CallQuota::Charged,
     };
     let read = call.broker().read(&request).await.map_err(failed)?;
     call.metrics.records_out.add(read.records.len() as u64);
-    Ok(memory.keep_for(reply(call, &stream, &partition, &read)))
+    Ok(share.keep_for(reply(call, &stream, &partition, &read)))
 }
 
 fn find_shard(
@@ -144,56 +134,6 @@ fn reply_bytes(encoding: Encoding, read: &RecordsRead) -> usize {
         Encoding::Cbor => data,
     };
     512 + read.records.len() * RECORD_OVERHEAD_BYTES + data
-}
-
-/// A reply's share of the memory for replies: the most it may need while records are read, then
-/// what it does need until the client has taken it.
-///
-/// Clients that do not take their replies use that memory up. Then replies get smaller, not later:
-/// the service may always return fewer records than were asked for.
-struct ReplyMemory {
-    permit: Option<OwnedSemaphorePermit>,
-    records_max: usize,
-    data_bytes_max: usize,
-}
-
-impl ReplyMemory {
-    async fn take(call: &Call<'_>) -> ReplyMemory {
-        let most = |data_bytes_max: usize| u32::try_from(data_bytes_max * 2).unwrap_or(u32::MAX);
-        let full = Arc::clone(&call.service.reply_bytes).acquire_many_owned(most(DATA_BYTES_MAX));
-        // The semaphores are never closed.
-        if let Ok(permit) = timeout(FULL_REPLY_WAIT_MAX, full).await {
-            let (records_max, data_bytes_max) = (RECORDS_MAX, DATA_BYTES_MAX);
-            return ReplyMemory { permit: permit.ok(), records_max, data_bytes_max };
-        }
-        let small = Arc::clone(&call.service.small_reply_bytes);
-        ReplyMemory {
-            permit: small.acquire_many_owned(most(SMALL_REPLY_DATA_BYTES_MAX)).await.ok(),
-            records_max: SMALL_REPLY_RECORDS_MAX,
-            data_bytes_max: SMALL_REPLY_DATA_BYTES_MAX,
-        }
-    }
-
-    fn keep_for(self, reply: Bytes) -> Bytes {
-        let Some(mut permit) = self.permit else {
-            return reply;
-        };
-        let unused = permit.num_permits().saturating_sub(reply.len());
-        drop(permit.split(unused));
-        Bytes::from_owner(MeteredReply { reply, _permit: permit })
-    }
-}
-
-/// A reply that gives its memory back when the last slice of it is dropped.
-struct MeteredReply {
-    reply: Bytes,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for MeteredReply {
-    fn as_ref(&self) -> &[u8] {
-        &self.reply
-    }
 }
 
 #[cfg(test)]
@@ -312,34 +252,19 @@ mod tests {
         harness.ok("GetRecords", input).await;
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn replies_are_small_while_others_are_not_taken() {
-        let harness = Harness::with_quotas(QuotaPolicy::Off).await;
-        harness.create_stream("s", 1).await;
-        for data in ["a", "b"] {
-            harness.put("s", "k", &data.repeat(200_000)).await;
-        }
-        let iterator = harness.iterator("s", "TRIM_HORIZON").await;
-        let untaken = harness.service.reply_bytes.available_permits();
-        let held = harness.service.reply_bytes.try_acquire_many(u32::try_from(untaken).unwrap());
-        assert_eq!(harness.data_from(&iterator).await, ["a".repeat(200_000)]);
-        drop(held);
-        assert_eq!(harness.data_from(&iterator).await.len(), 2);
-    }
-
     #[tokio::test]
     async fn a_reply_gives_its_memory_back_when_it_is_dropped() {
         let harness = Harness::new().await;
         harness.create_stream("s", 1).await;
         harness.put("s", "k", &"x".repeat(100_000)).await;
         let iterator = harness.iterator("s", "TRIM_HORIZON").await;
-        let free = harness.service.reply_bytes.available_permits();
+        let free = harness.service.replies.full_bytes_free();
         let media_type = "application/x-amz-json-1.1";
         let body = json!({"ShardIterator": iterator}).to_string();
         let answered = harness.call_raw("GetRecords", media_type, body).await;
-        let held = free - harness.service.reply_bytes.available_permits();
+        let held = free - harness.service.replies.full_bytes_free();
         assert_eq!(held, answered.body.len());
         drop::<Bytes>(answered.body);
-        assert_eq!(harness.service.reply_bytes.available_permits(), free);
+        assert_eq!(harness.service.replies.full_bytes_free(), free);
     }
 }

@@ -17,7 +17,6 @@ mod list_streams;
 mod put_record;
 mod put_records;
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -25,6 +24,7 @@ use weir_core::broker::Broker;
 use weir_core::metrics::RequestMetrics;
 use weir_model::time::Timestamp;
 
+use crate::caller::Caller;
 use crate::errors::KinesisError;
 use crate::input::Input;
 use crate::service::KinesisService;
@@ -75,7 +75,7 @@ pub(crate) struct Call<'c> {
     /// The region that the request was signed for, for ARNs.
     pub(crate) region: &'c str,
     /// Who asks.
-    pub(crate) peer: SocketAddr,
+    pub(crate) caller: &'c Caller,
     /// What this operation counts.
     pub(crate) metrics: &'c RequestMetrics,
 }

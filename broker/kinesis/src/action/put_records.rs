@@ -149,7 +149,7 @@ impl Failures {
                 call.service.log_throttle(call, why);
             } else {
                 let cause = reason.cause.as_deref().or(reason.message.as_deref());
-                error!(peer = %call.peer, count = self.count, cause, "kinesis records not written");
+                error!(peer = %call.caller.peer, count = self.count, cause, "kinesis records not written");
             }
         }
     }

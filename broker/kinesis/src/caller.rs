@@ -1,0 +1,21 @@
+//! Who calls: one connection, and what it holds.
+
+use std::net::SocketAddr;
+
+use crate::reply_memory::ReplyMemory;
+
+/// The client of one connection; all its requests share this.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// For the log.
+    pub(crate) peer: SocketAddr,
+    /// What its untaken replies may hold.
+    pub(crate) replies: ReplyMemory,
+}
+
+impl Caller {
+    /// A client that has just connected.
+    pub(crate) fn new(peer: SocketAddr) -> Caller {
+        Caller { peer, replies: ReplyMemory::of_connection() }
+    }
+}
