@@ -184,3 +184,23 @@ pub(crate) fn write_file_atomically(
     disk.rename(&temporary, path)?;
     disk.sync_dir(path.parent().unwrap_or(Path::new("")))
 }
+
+/// Writes bytes over themselves, so that the next sync covers them. After an unclean stop that is
+/// the only way to be sure of them: a sync that failed in the process before has left pages that can
+/// be read, count as clean, and never reached the disk.
+pub(crate) fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    const CHUNK_BYTES: u64 = 256 << 10;
+    let mut position = from;
+    while position < to {
+        let chunk_bytes = usize::try_from((to - position).min(CHUNK_BYTES)).expect("a chunk fits");
+        let mut chunk = vec![0; chunk_bytes];
+        let read = file.read_at(&mut chunk, position)?;
+        let content = chunk.get(..read).unwrap_or_default();
+        if content.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(content, &[], position)?;
+        position += read as u64;
+    }
+    Ok(())
+}

@@ -90,6 +90,7 @@ pub struct DataDir {
     disk: Arc<dyn Disk>,
     room: Arc<DiskRoom>,
     format: Option<u128>,
+    was_stopped_cleanly: bool,
     _lock: LockGuard,
 }
 
@@ -111,7 +112,10 @@ impl DataDir {
             return Err(OpenError::Mismatch(text.to_owned()));
         }
         let room = DiskRoom::take(&disk, reserve).map_err(cannot("reserve space"))?;
-        Ok(DataDir { disk, room: Arc::new(room), format, _lock: lock })
+        let names = disk.list(Path::new("")).map_err(cannot("list the data directory"))?;
+        let was_stopped_cleanly = names.iter().any(|entry| entry.name == CLEAN);
+        let room = Arc::new(room);
+        Ok(DataDir { disk, room, format, was_stopped_cleanly, _lock: lock })
     }
 
     /// The disk it is on.
@@ -127,6 +131,11 @@ impl DataDir {
     /// Whether nothing was ever kept here.
     pub(crate) fn is_new(&self) -> bool {
         self.format.is_none()
+    }
+
+    /// Whether the run before stopped cleanly, so that all it wrote is on the disk.
+    pub(crate) fn was_stopped_cleanly(&self) -> bool {
+        self.was_stopped_cleanly
     }
 
     /// The cluster id in FORMAT; none in a new directory.

@@ -32,9 +32,8 @@ use weir_model::ids::{LogEpoch, PartitionId};
 use weir_model::offset::Offset;
 use weir_model::time::Timestamp;
 
-use crate::disk::{EntryKind, read_file};
+use crate::disk::{EntryKind, read_file, rewrite};
 use crate::local::layout::{FileKind, file_name, parse_file_name};
-use crate::local::repair::rewrite;
 use crate::local::row::{EpochStart, Mark, PartitionRow};
 use crate::local::scan::{Access, BatchScan, HeaderWalk, WalkError};
 use crate::local::seal::Seal;

@@ -119,19 +119,3 @@ fn end_of_content(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<u64> {
     }
     Ok(end)
 }
-
-/// Writes bytes over themselves, so that the next flush covers them.
-pub(super) fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
-    let mut position = from;
-    while position < to {
-        let mut chunk = vec![0; chunk_bytes(to - position)];
-        let read = file.read_at(&mut chunk, position)?;
-        let content = chunk.get(..read).unwrap_or_default();
-        if content.is_empty() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        file.write_at(content, &[], position)?;
-        position += read as u64;
-    }
-    Ok(())
-}

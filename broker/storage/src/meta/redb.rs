@@ -21,7 +21,7 @@ use redb::{
 };
 use tokio::sync::oneshot;
 
-use crate::disk::{DiskFile, OpenMode, is_disk_full};
+use crate::disk::{DiskFile, OpenMode, is_disk_full, rewrite};
 use crate::error::MetaError;
 use crate::local::{DataDir, DiskRoom, OpenError};
 use crate::meta::{Expect, MetaChange, MetaFuture, MetaStore, Versioned};
@@ -81,8 +81,7 @@ impl RedbStore {
                 _ => {}
             }
         }
-        let file = disk.open(Path::new(FILE), OpenMode::Create).map_err(|error| failed(&error))?;
-        disk.sync_dir(Path::new("")).map_err(|error| failed(&error))?;
+        let file = open_file(data).map_err(|error| failed(&error))?;
         let backend = DiskBackend { file, room: Arc::clone(data.room()) };
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
@@ -99,6 +98,17 @@ impl RedbStore {
         };
         Ok(RedbStore { database, committer })
     }
+}
+
+fn open_file(data: &DataDir) -> io::Result<Arc<dyn DiskFile>> {
+    let file = data.disk().open(Path::new(FILE), OpenMode::Create)?;
+    data.disk().sync_dir(Path::new(""))?;
+    if !data.was_stopped_cleanly() {
+        // What redb reads now it builds upon, and must not lose with the next power cut.
+        rewrite(&*file, 0, file.length()?)?;
+        file.sync_data()?;
+    }
+    Ok(file)
 }
 
 impl Drop for RedbStore {

@@ -25,6 +25,7 @@ use weir_model::time::{Clock, ManualClock};
 use weir_storage::commit::{Append, CommitSet, Novelty, Outcome, Stamp};
 use weir_storage::config::{FlushPolicy, LogConfig};
 use weir_storage::disk::Disk;
+use weir_storage::error::SubmitError;
 use weir_storage::local::{DataDir, Flushing, LocalLog, LocalOptions, Mutation, Reserve};
 use weir_storage::log::Log;
 use weir_storage::meta::{Committing, RedbStore};
@@ -196,6 +197,7 @@ impl History {
         // A start that crashes before it took the mark of a clean stop away leaves it.
         // One that was asked to close may have left its mark just before it crashed.
         let is_clean = ended.contains(&Ending::Clean) || ended.contains(&Ending::WhileClosing);
+        self.disk.set_capacity(DISK_BYTES);
         for attempt in 0.. {
             let is_last = attempt == 3;
             if !is_last && self.chance(40) {
@@ -249,6 +251,13 @@ impl History {
             sync_failures: if self.chance(15) { 30 } else { 0 },
             write_failures: if self.chance(10) { 10 } else { 0 },
         };
+        if self.chance(10) {
+            let space = self.disk.space().map_err(|error| error.to_string())?;
+            self.disk.set_capacity(space.total - space.free + self.below(200_000));
+        }
+        if self.is_traced {
+            eprintln!("operation {}: a life with {faults:?}", self.disk.operations());
+        }
         self.disk.set_faults(faults);
         for _ in 0..self.below(STEPS_MAX) {
             self.step(log).await?;
@@ -335,6 +344,7 @@ impl History {
                     settled: Box::pin(ticket.settled()),
                 });
             }
+            Err(SubmitError::DiskFull) => {}
             Err(_) => {
                 model.uncertain = Some(written);
                 model.is_stopped = true;
@@ -401,7 +411,7 @@ impl History {
             {
                 Ok(())
             }
-            Err(weir_storage::error::SubmitError::Stopped) => Ok(()),
+            Err(SubmitError::Stopped) => Ok(()),
             other => Err(format!("repeating offset {}: {other:?}", written.base)),
         }
     }
