@@ -12,7 +12,20 @@ pub(crate) async fn carried_out<T: Send + 'static>(
 ) -> T {
     match tokio::spawn(change).await {
         Ok(outcome) => outcome,
-        // A panic ends the process, so the runtime is being torn down: nobody is left to answer.
+        // Only where panics unwind, as in tests: there it must not look like a hang.
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is being torn down: nobody is left to answer.
         Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "in the middle of a change")]
+    async fn a_panic_reaches_the_caller() {
+        carried_out(async { panic!("in the middle of a change") }).await
     }
 }
