@@ -1,11 +1,13 @@
 """Bad input on the Kafka port of a running weir; `tests/badinput/run kafka`.
 
-Every case ends in Kafka's own error code or in a closed connection, with one log line that names the peer
-and says why. All the while two well-behaved clients go on and the broker's memory is watched. The codes
-are those of Apache Kafka 4.2 given the same bytes; where Kafka answers UNKNOWN_SERVER_ERROR or nothing
-at all, any error code will do.
+Every case ends in Kafka's own error code or in a closed connection, with one log line that names
+the peer and says why. All the while two well-behaved clients go on and the broker's memory is
+watched. The codes are those of Apache Kafka 4.2 given the same bytes; where Kafka answers
+UNKNOWN_SERVER_ERROR or nothing at all, any error code will do.
 """
 
+import concurrent.futures
+import contextlib
 import gzip
 import random
 import struct
@@ -42,7 +44,7 @@ class KafkaPort(Subject):
             return self.expect_line(connection.peer, reason)
 
     def refuses(self, records, codes, reason):
-        """Produces a record set; it must be refused with one of the codes, and the connection go on."""
+        """Produces a record set; it must be refused with one of the codes, the next one taken."""
         with self.connect() as connection:
             refused_code, _, message = produce(connection, TOPIC, records)
             assert refused_code in codes, f"error code {refused_code} ({message}), not {codes}"
@@ -141,18 +143,26 @@ class KafkaPort(Subject):
             ("partitions of Produce 3", 0, 3, False, produce_start + one + topic, (null, most)),
             ("topics of Produce 9", 0, 9, True, produce_9_start, (b"\0", compact_most)),
             (
-                "partitions of Produce 9", 0, 9, True,
-                produce_9_start + b"\2" + compact_topic, (b"\0", compact_most),
+                "partitions of Produce 9",
+                0,
+                9,
+                True,
+                produce_9_start + b"\2" + compact_topic,
+                (b"\0", compact_most),
             ),
             (
-                "record bytes of Produce 3", 0, 3, False,
-                produce_start + one + topic + one + bytes(4), (most, struct.pack(">i", -2)),
+                "record bytes of Produce 3",
+                0,
+                3,
+                False,
+                produce_start + one + topic + one + bytes(4),
+                (most, struct.pack(">i", -2)),
             ),
             ("topics of Fetch 4", 1, 4, False, fetch_start, (null, most)),
             ("partitions of Fetch 4", 1, 4, False, fetch_start + one + topic, (null, most)),
             ("forgotten topics of Fetch 7", 1, 7, False, fetch_7_start + bytes(4), (null, most)),
             ("topics of Fetch 12", 1, 12, True, fetch_7_start, (b"\0", compact_most)),
-        ]:  # fmt: skip
+        ]:
             for length in lengths:
                 data = request(key, version, start + length + bytes(16), flexible)
                 shown = {null: "-1", b"\0": "null"}.get(length, "2^31-1")
@@ -171,7 +181,7 @@ class KafkaPort(Subject):
             return "means all topics, as in Kafka"
 
     def many_small_elements(self):
-        """30 MiB of topic names of no characters: each takes 2 bytes here, and many more once decoded."""
+        """30 MiB of topic names of no characters: 2 bytes each here, and many more once decoded."""
         count = 15 * MIB
         body = struct.pack(">i", count) + bytes(2 * count) + b"\0"
         return self.closes(request(3, 4, body), "malformed", timeout_s=10)
@@ -229,7 +239,7 @@ class KafkaPort(Subject):
         return f"{closed} closed with a line each, {answered} answered"
 
     def survives(self, data):
-        """Sends one request; returns whether it was answered, else it must be closed with its line."""
+        """Sends one request; tells whether it was answered, else it must be closed with a line."""
         with self.connect() as connection:
             connection.send(data)
             try:
@@ -272,11 +282,11 @@ class KafkaPort(Subject):
         corrupt, invalid = kafka_wire.CORRUPT_MESSAGE, kafka_wire.INVALID_RECORD
         unknown = -1
         for name, records, codes, reason in [
-            ("a bad CRC", record_batch([b"a"], crc=1), (corrupt,), "CRC"),
+            ("a bad CRC", record_batch([b"a"], crc=1), (corrupt,), "crc"),
             ("two batches in one partition", good + good, (invalid,), ""),
-            ("magic 0", record_batch([b"a"], magic=0), (invalid,), "magic"),
-            ("magic 1", record_batch([b"a"], magic=1), (invalid,), "magic"),
-            ("magic 3", record_batch([b"a"], magic=3), (corrupt,), "magic"),
+            ("magic 0", record_batch([b"a"], magic=0), (invalid,), "format"),
+            ("magic 1", record_batch([b"a"], magic=1), (invalid,), "format"),
+            ("magic 3", record_batch([b"a"], magic=3), (corrupt,), "format"),
             ("no records", b"", (invalid,), ""),
             ("null records", None, (invalid,), ""),
             ("a batch cut short by a byte", good[:-1], (invalid,), ""),
@@ -284,8 +294,10 @@ class KafkaPort(Subject):
             ("a batch length of 0", record_batch([b"a"], length=0), (corrupt,), ""),
             ("a batch length of -1", record_batch([b"a"], length=-1), (corrupt,), ""),
             (
-                "a batch length of 2^31-1", record_batch([b"a"], length=COUNT_MAX),
-                (invalid, corrupt, unknown), "",
+                "a batch length of 2^31-1",
+                record_batch([b"a"], length=COUNT_MAX),
+                (invalid, corrupt, unknown),
+                "",
             ),
             # Kafka looks at the length first, weir at the magic.
             ("200 zero bytes", bytes(200), (corrupt, invalid), ""),
@@ -294,16 +306,19 @@ class KafkaPort(Subject):
             (
                 "a count of 2^31-1",
                 record_batch([b"a"], count=COUNT_MAX, last_offset_delta=COUNT_MAX - 1),
-                (invalid,), "",
+                (invalid,),
+                "",
             ),
             ("a last offset delta of 9", record_batch([b"a"], last_offset_delta=9), (invalid,), ""),
             ("a control batch", record_batch([b"a"], attributes=0x20), (invalid,), ""),
             ("codec 7", record_batch([b"a"], attributes=7), (invalid, unknown), ""),
             (
-                "a batch of 1.1 MB", record_batch([bytes(1_100_000)]),
-                (kafka_wire.MESSAGE_TOO_LARGE,), "max.message.bytes",
+                "a batch of 1.1 MB",
+                record_batch([bytes(1_100_000)]),
+                (kafka_wire.MESSAGE_TOO_LARGE,),
+                "max.message.bytes",
             ),
-        ]:  # fmt: skip
+        ]:
             yield name, self.refuses, records, codes, reason
         yield "acks 5", self.illegal_acks
         yield "a bad CRC with acks 0", self.bad_batch_without_acks
@@ -365,9 +380,12 @@ class KafkaPort(Subject):
         yield "metadata of 10,000 topics that are not there", self.many_missing_topics
         yield "metadata that makes 10,000 topics", self.many_new_topics
         yield "topics with impossible partition counts", self.impossible_partition_counts
+        yield "200 topics of 10,000 partitions in one request", self.many_partitions
         yield "a fetch that names one partition 50,000 times", self.repeated_partition
         yield "clients that ask and never read", self.clients_that_never_read
         yield "8 frames of 31 MiB of garbage, all sent", self.large_garbage
+        yield "6,000,000 topic names in one request", self.many_names
+        yield "40 frames of 31 MiB, sent but for the last byte", self.unfinished_frames
         yield "200 announcements of 90 MiB", self.announcements, 90 * MIB
         yield "200 announcements of 32 MiB", self.announcements, 32 * MIB
 
@@ -398,6 +416,19 @@ class KafkaPort(Subject):
                 # Kafka gives a policy's code (44) for more than 10,000.
                 assert code in (37, 44), f"{count} partitions: error code {code}"
             return "refused"
+
+    def many_partitions(self):
+        """Kafka makes at most 10,000 partitions for one request: a policy, by its code."""
+        new = [
+            string(f"wide{number}") + struct.pack(">ihii", 10_000, 1, 0, 0) for number in range(200)
+        ]
+        with self.connect() as connection:
+            body = array(new) + struct.pack(">ib", 5000, 0)
+            answer = connection.ask(kafka_wire.CREATE_TOPICS, 2, body)
+            answer.i32()
+            codes = set(answer.array(lambda: (answer.string(), answer.i16(), answer.string())[1]))
+            assert codes == {44}, f"error codes {codes}"
+            return "error code 44 for each"
 
     def fill(self, topic, bytes_wanted):
         batch = record_batch([bytes(1_000_000)])
@@ -433,22 +464,48 @@ class KafkaPort(Subject):
         return "40 GB of answers asked for by 20 connections"
 
     def large_garbage(self):
-        """As much as the budget of request bytes allows, and really sent."""
-        connections = [self.connect() for _ in range(8)]
+        """As much as the budget of request bytes, and really sent, by a thread for each."""
         body = kafka_wire.header(3, 4, 1) + b"\x7f" * (31 * MIB)
+        connections = [self.connect() for _ in range(8)]
+
+        def send_all(connection):
+            connection.send_frame(body)
+            connection.wait_until_closed(10)
+
         try:
+            with concurrent.futures.ThreadPoolExecutor(len(connections)) as threads:
+                list(threads.map(send_all, connections))
             for connection in connections:
-                connection.send(struct.pack(">i", len(body)))
-            for at in range(0, len(body), MIB):
-                for connection in connections:
-                    connection.send(body[at : at + MIB])
-            for connection in connections:
-                connection.wait_until_closed(10)
                 self.expect_line(connection.peer, "malformed")
         finally:
             for connection in connections:
                 connection.close()
         return "closed after they were read"
+
+    def many_names(self):
+        """30 MB of topic names, each of which is worth many times its bytes once it is decoded."""
+        body = struct.pack(">i", 6_000_000) + b"\0\3abc" * 6_000_000 + b"\0"
+        return self.closes(request(3, 4, body), "malformed", timeout_s=10)
+
+    def unfinished_frames(self):
+        """More than the budget, and really sent: others go on, and the budget comes back."""
+        connections = [self.connect() for _ in range(40)]
+        for connection in connections:
+            connection.send(struct.pack(">i", 31 * MIB))
+            connection.socket.setblocking(False)
+        unsent = {connection: 31 * MIB - 1 for connection in connections}
+        block = bytes(MIB)
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            for connection, left in unsent.items():
+                with contextlib.suppress(BlockingIOError, OSError):
+                    unsent[connection] -= connection.socket.send(block[:left])
+            time.sleep(0.005)
+        sent = 40 * 31 * MIB - sum(unsent.values())
+        seen = self.bystanders.look()
+        for connection in connections:
+            connection.close()
+        return f"{sent // MIB} MiB were taken; while they stood there: {seen}"
 
     def announcements(self, frame_bytes):
         """Connections that announce a large frame and send nothing more of it."""

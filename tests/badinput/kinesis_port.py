@@ -1,7 +1,8 @@
 """Bad input on the Kinesis port of a running weir; `tests/badinput/run kinesis`.
 
-Every case ends in the error that AWS gives, or in a closed connection, with one log line that names the
-peer and says why. All the while two well-behaved clients go on and the broker's memory is watched.
+Every case ends in the error that AWS gives, or in a closed connection, with one log line that names
+the peer and says why. All the while two well-behaved clients go on and the broker's memory is
+watched.
 """
 
 import base64
@@ -14,7 +15,7 @@ import cbor
 import kafka_wire
 import kinesis_wire
 from http2_wire import Http2Connection
-from kinesis_wire import AUTHORIZATION, CBOR, DATE, JSON, RawConnection, signed, target
+from kinesis_wire import CBOR, RawConnection, signed
 from subject import MIB, Subject, main
 
 STREAM = "badinput"
@@ -24,6 +25,8 @@ NO_LIST = "Start of list found where not expected"
 NO_MAP = "Start of structure or map found where not expected."
 PUT = {"StreamName": STREAM, "PartitionKey": "k", "Data": "aGVsbG8="}
 REFUSED = "refused"
+FAILED = "failed to satisfy constraint: Member must"
+SHORTER = "have length less than or equal to"
 
 
 def data_of(length):
@@ -158,25 +161,36 @@ class KinesisPort(Subject):
         ]:
             yield name, self.gets, headers, body, unknown, "UnknownOperation"
         yield (
-            "no signature", self.gets, without("Authorization"), body,
+            "no signature",
+            self.gets,
+            without("Authorization"),
+            body,
             self.fails("MissingAuthenticationTokenException", "Missing Authentication Token"),
             "MissingAuthenticationToken",
-        )  # fmt: skip
+        )
         yield (
-            "a signature in header and query", self.gets, signed("PutRecord"), body,
-            self.fails("InvalidSignatureException", "Found both 'X-Amz-Algorithm' as a query-string"),
-            "InvalidSignature", "/?X-Amz-Algorithm=AWS4-HMAC-SHA256",
-        )  # fmt: skip
+            "a signature in header and query",
+            self.gets,
+            signed("PutRecord"),
+            body,
+            self.fails(
+                "InvalidSignatureException", "Found both 'X-Amz-Algorithm' as a query-string"
+            ),
+            "InvalidSignature",
+            "/?X-Amz-Algorithm=AWS4-HMAC-SHA256",
+        )
         clauses = "".join(
             f"Authorization header requires '{part}' parameter. "
             for part in ("Credential", "Signature", "SignedHeaders")
         )
         yield (
-            "a signature without its parts", self.gets,
-            signed("PutRecord") | {"Authorization": "AWS4-HMAC-SHA256"}, body,
+            "a signature without its parts",
+            self.gets,
+            signed("PutRecord") | {"Authorization": "AWS4-HMAC-SHA256"},
+            body,
             self.fails("IncompleteSignatureException", clauses + "Authorization=AWS4-HMAC-SHA256"),
             "IncompleteSignature",
-        )  # fmt: skip
+        )
         coral = "com.amazon.coral.service#UnknownOperationException"
         for name, media_type, status, text in [
             ("content type text/plain", "text/plain", 404, b"<UnknownOperationException/>"),
@@ -201,20 +215,41 @@ class KinesisPort(Subject):
     def types(self):
         """Wrong types, in AWS's words."""
         for operation, members, text in [
-            ("PutRecord", PUT | {"StreamName": True}, "class java.lang.Boolean can not be converted to an String"),
+            (
+                "PutRecord",
+                PUT | {"StreamName": True},
+                "class java.lang.Boolean can not be converted to an String",
+            ),
             ("PutRecord", PUT | {"StreamName": 1}, f"{NUMBER} can not be converted to an String"),
             ("PutRecord", PUT | {"StreamName": []}, NO_LIST),
             ("PutRecord", PUT | {"StreamName": {}}, NO_MAP),
             ("PutRecord", PUT | {"Data": 1}, f"{NUMBER} can not be converted to a Blob"),
-            ("PutRecord", PUT | {"Data": "abc"}, "'abc' can not be converted to a Blob: Base64 encoded length is expected a multiple of 4 bytes but found: 3"),
-            ("PutRecord", PUT | {"Data": "a*cd"}, "'a*cd' can not be converted to a Blob: Invalid Base64 character: '*'"),
+            (
+                "PutRecord",
+                PUT | {"Data": "abc"},
+                "'abc' can not be converted to a Blob: "
+                "Base64 encoded length is expected a multiple of 4 bytes but found: 3",
+            ),
+            (
+                "PutRecord",
+                PUT | {"Data": "a*cd"},
+                "'a*cd' can not be converted to a Blob: Invalid Base64 character: '*'",
+            ),
             ("PutRecords", {"StreamName": STREAM, "Records": "x"}, "Expected list or null"),
             ("PutRecords", {"StreamName": STREAM, "Records": {}}, NO_MAP),
             ("PutRecords", {"StreamName": STREAM, "Records": ["x"]}, "Expected null"),
-            ("CreateStream", {"StreamName": "n", "ShardCount": "1"}, "class java.lang.String can not be converted to an Integer"),
+            (
+                "CreateStream",
+                {"StreamName": "n", "ShardCount": "1"},
+                "class java.lang.String can not be converted to an Integer",
+            ),
             ("GetRecords", {"ShardIterator": [1]}, NO_LIST),
-            ("GetShardIterator", {"StreamName": STREAM, "Timestamp": "now"}, "class java.lang.String can not be converted to milliseconds since epoch"),
-        ]:  # fmt: skip
+            (
+                "GetShardIterator",
+                {"StreamName": STREAM, "Timestamp": "now"},
+                "class java.lang.String can not be converted to milliseconds since epoch",
+            ),
+        ]:
             check = self.fails("SerializationException", text, member="Message")
             (member,) = [name for name, value in members.items() if PUT.get(name) != value][-1:]
             shown = json.dumps(members[member])
@@ -233,15 +268,56 @@ class KinesisPort(Subject):
         records = [{"Data": "YQ==", "PartitionKey": "k"}] * 501
         entries = "[com.amazonaws.kinesis.v20131202.PutRecordsRequestEntry@"
         for name, operation, members, message in [
-            ("PutRecords with 501 records", "PutRecords", {"StreamName": STREAM, "Records": records}, f"{start}'{entries}"),
-            ("PutRecords with no records", "PutRecords", {"StreamName": STREAM, "Records": []}, f"{start}'[]' at 'records' failed to satisfy constraint: Member must have length greater than or equal to 1"),
-            ("a stream name with a slash", "PutRecord", PUT | {"StreamName": "a/b"}, f"{start}'a/b' at 'streamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"),
-            ("a partition key of 257 characters", "PutRecord", PUT | {"PartitionKey": "é" * 257}, f"{start}'" + "é" * 257 + "' at 'partitionKey' failed to satisfy constraint: Member must have length less than or equal to 256"),
-            ("no data", "PutRecord", {"StreamName": STREAM, "PartitionKey": "k"}, f"{start}null at 'data' failed to satisfy constraint: Member must not be null"),
-            ("a limit of 10,001", "GetRecords", {"ShardIterator": "x", "Limit": 10001}, f"{start}'10001' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 10000"),
-            ("an iterator of 513 characters", "GetRecords", {"ShardIterator": "x" * 513}, f"{start}'" + "x" * 513 + "' at 'shardIterator' failed to satisfy constraint: Member must have length less than or equal to 512"),
-            ("everything wrong at once", "PutRecords", {"Records": [{}] * 500}, "10 validation errors detected: "),
-        ]:  # fmt: skip
+            (
+                "PutRecords with 501 records",
+                "PutRecords",
+                {"StreamName": STREAM, "Records": records},
+                f"{start}'{entries}",
+            ),
+            (
+                "PutRecords with no records",
+                "PutRecords",
+                {"StreamName": STREAM, "Records": []},
+                f"{start}'[]' at 'records' {FAILED} have length greater than or equal to 1",
+            ),
+            (
+                "a stream name with a slash",
+                "PutRecord",
+                PUT | {"StreamName": "a/b"},
+                f"{start}'a/b' at 'streamName' {FAILED} satisfy regular expression pattern: "
+                "[a-zA-Z0-9_.-]+",
+            ),
+            (
+                "a partition key of 257 characters",
+                "PutRecord",
+                PUT | {"PartitionKey": "é" * 257},
+                f"{start}'" + "é" * 257 + f"' at 'partitionKey' {FAILED} {SHORTER} 256",
+            ),
+            (
+                "no data",
+                "PutRecord",
+                {"StreamName": STREAM, "PartitionKey": "k"},
+                f"{start}null at 'data' {FAILED} not be null",
+            ),
+            (
+                "a limit of 10,001",
+                "GetRecords",
+                {"ShardIterator": "x", "Limit": 10001},
+                f"{start}'10001' at 'limit' {FAILED} have value less than or equal to 10000",
+            ),
+            (
+                "an iterator of 513 characters",
+                "GetRecords",
+                {"ShardIterator": "x" * 513},
+                f"{start}'" + "x" * 513 + f"' at 'shardIterator' {FAILED} {SHORTER} 512",
+            ),
+            (
+                "everything wrong at once",
+                "PutRecords",
+                {"Records": [{}] * 500},
+                "10 validation errors detected: ",
+            ),
+        ]:
             check = self.fails("ValidationException", message)
             if len(members.get("Records", ())) == 501:
                 check = self.too_many_records(message)
@@ -249,7 +325,7 @@ class KinesisPort(Subject):
             yield name, self.gets, signed(operation), body, check, "Validation"
 
     def too_many_records(self, start):
-        end = "]' at 'records' failed to satisfy constraint: Member must have length less than or equal to 500"
+        end = f"]' at 'records' {FAILED} {SHORTER} 500"
 
         def check(answer):
             said = answer.expect_error("ValidationException", start)
@@ -262,17 +338,93 @@ class KinesisPort(Subject):
 
     def refused_by_the_operation(self):
         for name, operation, members, error, message in [
-            ("a record of 1 MiB and a byte", "PutRecord", PUT | {"Data": data_of(MIB)}, "InvalidArgumentException", ""),
-            ("an explicit hash key of 2^128", "PutRecord", PUT | {"ExplicitHashKey": str(2**128)}, "InvalidArgumentException", "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was 340282366920938463463374607431768211456"),
-            ("a stream that is not there", "PutRecord", PUT | {"StreamName": "nope"}, "ResourceNotFoundException", f"Stream nope under account {ACCOUNT} not found."),
-            ("a shard that is not there", "GetShardIterator", {"StreamName": STREAM, "ShardId": "shardId-000000000009", "ShardIteratorType": "LATEST"}, "ResourceNotFoundException", f"Shard shardId-000000000009 in stream {STREAM} under account {ACCOUNT} does not exist"),
-            ("a shard id above 2^31", "GetShardIterator", {"StreamName": STREAM, "ShardId": "shardId-002147483648", "ShardIteratorType": "LATEST"}, "ResourceNotFoundException", f"Could not find shard shardId-002147483648 in stream {STREAM} under account {ACCOUNT}."),
-            ("a sequence number from nowhere", "GetShardIterator", {"StreamName": STREAM, "ShardId": "0", "ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": "1234567890"}, "InvalidArgumentException", "Invalid StartingSequenceNumber. It encodes "),
-            ("an iterator of random text", "GetRecords", {"ShardIterator": "AAAAAAAAAAE" + "x" * 200}, "InvalidArgumentException", "Invalid ShardIterator."),
-            ("an iterator that is no base64", "GetRecords", {"ShardIterator": "not an iterator!"}, "InvalidArgumentException", "Invalid ShardIterator."),
-            ("a stream that exists", "CreateStream", {"StreamName": STREAM, "ShardCount": 1}, "ResourceInUseException", f"Stream {STREAM} under account {ACCOUNT} already exists."),
-            ("a stream of 1,000,000 shards", "CreateStream", {"StreamName": "wide", "ShardCount": 1_000_000}, "LimitExceededException", ""),
-        ]:  # fmt: skip
+            (
+                "a record of 1 MiB and a byte",
+                "PutRecord",
+                PUT | {"Data": data_of(MIB)},
+                "InvalidArgumentException",
+                "",
+            ),
+            (
+                "an explicit hash key of 2^128",
+                "PutRecord",
+                PUT | {"ExplicitHashKey": str(2**128)},
+                "InvalidArgumentException",
+                "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: "
+                "[0, 2^128-1]. Specified value was 340282366920938463463374607431768211456",
+            ),
+            (
+                "a stream that is not there",
+                "PutRecord",
+                PUT | {"StreamName": "nope"},
+                "ResourceNotFoundException",
+                f"Stream nope under account {ACCOUNT} not found.",
+            ),
+            (
+                "a shard that is not there",
+                "GetShardIterator",
+                {
+                    "StreamName": STREAM,
+                    "ShardId": "shardId-000000000009",
+                    "ShardIteratorType": "LATEST",
+                },
+                "ResourceNotFoundException",
+                f"Shard shardId-000000000009 in stream {STREAM} under account {ACCOUNT} "
+                "does not exist",
+            ),
+            (
+                "a shard id above 2^31",
+                "GetShardIterator",
+                {
+                    "StreamName": STREAM,
+                    "ShardId": "shardId-002147483648",
+                    "ShardIteratorType": "LATEST",
+                },
+                "ResourceNotFoundException",
+                f"Could not find shard shardId-002147483648 in stream {STREAM} "
+                f"under account {ACCOUNT}.",
+            ),
+            (
+                "a sequence number from nowhere",
+                "GetShardIterator",
+                {
+                    "StreamName": STREAM,
+                    "ShardId": "0",
+                    "ShardIteratorType": "AT_SEQUENCE_NUMBER",
+                    "StartingSequenceNumber": "1234567890",
+                },
+                "InvalidArgumentException",
+                "Invalid StartingSequenceNumber. It encodes ",
+            ),
+            (
+                "an iterator of random text",
+                "GetRecords",
+                {"ShardIterator": "AAAAAAAAAAE" + "x" * 200},
+                "InvalidArgumentException",
+                "Invalid ShardIterator.",
+            ),
+            (
+                "an iterator that is no base64",
+                "GetRecords",
+                {"ShardIterator": "not an iterator!"},
+                "InvalidArgumentException",
+                "Invalid ShardIterator.",
+            ),
+            (
+                "a stream that exists",
+                "CreateStream",
+                {"StreamName": STREAM, "ShardCount": 1},
+                "ResourceInUseException",
+                f"Stream {STREAM} under account {ACCOUNT} already exists.",
+            ),
+            (
+                "a stream of 1,000,000 shards",
+                "CreateStream",
+                {"StreamName": "wide", "ShardCount": 1_000_000},
+                "LimitExceededException",
+                "",
+            ),
+        ]:
             yield name, self.refused, operation, members, error, message
         yield "an iterator with one character changed", self.changed_iterators
         yield "an iterator of a stream made again", self.iterator_of_a_former_stream
@@ -394,16 +546,23 @@ class KinesisPort(Subject):
             ("a header without a colon", head("nonsense")),
             ("a content length that is no number", head("Content-Length: abc")),
             ("two content lengths", head("Content-Length: 1", "Content-Length: 2")),
-            ("a chunk size that is no number", head(*SIGNED_HEAD, "Transfer-Encoding: chunked") + b"XYZ\r\n"),
+            (
+                "a chunk size that is no number",
+                head(*SIGNED_HEAD, "Transfer-Encoding: chunked") + b"XYZ\r\n",
+            ),
             ("a header of 1 MB", head("X-Large: " + "x" * 1_000_000)),
             ("101 headers", head(*(f"X-Header-{number}: x" for number in range(101)))),
-            ("headers of 17 KiB", head(*SIGNED_HEAD, "X-Large: " + "x" * 17_000, "Content-Length: 0")),
-        ]:  # fmt: skip
+            (
+                "headers of 17 KiB",
+                head(*SIGNED_HEAD, "X-Large: " + "x" * 17_000, "Content-Length: 0"),
+            ),
+        ]:
             yield name, self.closes, data
         yield "a second request in the body of the first", self.smuggled_request
         yield "a body cut short", self.body_cut_short
         yield "clients that ask and never read", self.clients_that_never_read
         yield "200 announcements of 15 MiB", self.announcements, 15 * MIB
+        yield "200 clients that send their headers slowly", self.slow_headers
 
     def closes(self, data):
         with self.raw() as connection:
@@ -474,6 +633,22 @@ class KinesisPort(Subject):
             for connection in connections:
                 connection.close()
         return f"while they stood there: {seen}"
+
+    def slow_headers(self):
+        """A byte of a header every quarter of a second; their time ends after this test's."""
+        connections = [self.raw() for _ in range(200)]
+        try:
+            for connection in connections:
+                connection.send(head(*SIGNED_HEAD)[:60])
+            for _ in range(12):
+                time.sleep(0.25)
+                for connection in connections:
+                    connection.send(b"x")
+            seen = self.bystanders.look()
+        finally:
+            for connection in connections:
+                connection.close()
+        return f"while they sent: {seen}"
 
     # ---- HTTP/2 ----
 

@@ -1,4 +1,4 @@
-"""The weir that bad input is sent to, and how its programs run: cases, bystanders, log lines, summary."""
+"""The weir that bad input is sent to: its cases, the bystanders, what must hold for all."""
 
 import pathlib
 import sys
@@ -28,7 +28,7 @@ class Subject:
         self.addresses_used = 0
 
     def own_address(self):
-        """A loopback address for one connection, so that no other is the same peer to the log."""
+        """A loopback address for one connection: no other is the same peer to the log."""
         self.addresses_used += 1
         high, low = divmod(self.addresses_used, 250)
         return f"127.1.{high}.{low + 1}"
@@ -49,7 +49,7 @@ class Subject:
         return f"{detail or 'as expected'}; {self.bystanders.look()}"
 
     def no_further_lines(self):
-        """A reason may be logged twice only later, so all lines are counted once more at the end."""
+        """A reason may be logged twice only later, so lines are counted once more at the end."""
         for peer, reason in self.lines_expected.items():
             self.log.one_line_about(peer, reason)
         assert not self.log.has("panicked"), "the log tells of a panic"

@@ -1,9 +1,9 @@
 """A full disk, under each flush policy: `tests/diskfull/run [POLICY…]`.
 
-The data directory of each run lies on a tmpfs of 64 MiB. Kafka and Kinesis clients write until it is full:
+The data directory of each run lies on a tmpfs of 64 MiB, which Kafka and Kinesis clients fill:
 
-    fill ──► full: writes refused, reads and deletes go on ──► a topic is deleted ──► writes within 5 s
-    fill ──► full: kill -9, start, fill ──► reads go on ──► the tmpfs grows ──► writes within 5 s ──► kill -9
+    fill ──► writes refused, reads and deletes go on ──► a topic is deleted ──► writes in 5 s
+    fill ──► kill -9, start, fill ──► reads go on ──► the tmpfs grows ──► writes in 5 s
 
 At the end everything that was acknowledged is there exactly once, byte for byte.
 """
@@ -206,7 +206,7 @@ class FullDisk:
         raise AssertionError("PutRecord was answered with success")
 
     def idempotent_retry(self):
-        """librdkafka with its defaults keeps trying, so its record is written once there is space."""
+        """librdkafka with its defaults keeps trying: its record is written once there is space."""
         # Its own log would tell of each connection that a later kill breaks.
         settings = {
             "bootstrap.servers": self.weir.kafka,

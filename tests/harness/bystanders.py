@@ -49,9 +49,9 @@ class Bystanders:
                     started = time.monotonic()
                     self.busy_since[name] = started
                     request()
-                    self.busy_since[name] = None
                     with self.lock:
                         self.latencies_s[name].append(time.monotonic() - started)
+                        self.busy_since[name] = None
                     if self.stopped.wait(PAUSE_S):
                         return
             except Exception as error:
@@ -70,7 +70,7 @@ class Bystanders:
                 number += 1
                 value = b"bystander %d" % number
 
-                def write_and_read():
+                def write_and_read(value=value):
                     code, offset, why = kafka_wire.produce(
                         connection, TOPIC, kafka_wire.record_batch([value])
                     )
@@ -126,9 +126,9 @@ class Bystanders:
         """Returns what was seen since the last look, as text; fails when it was not good."""
         code = self.weir.process.poll()
         assert code is None, f"weir ended with status {code}"
-        now = time.monotonic()
         self._take_memory_sample()
         with self.lock:
+            now, busy_since = time.monotonic(), dict(self.busy_since)
             latencies_s, self.latencies_s = self.latencies_s, {"kafka": [], "kinesis": []}
             errors, self.errors = self.errors, []
             peak_bytes, self.peak_bytes = self.peak_bytes, 0
@@ -136,7 +136,7 @@ class Bystanders:
         assert not errors, f"others were not served: {errors[0]} ({len(errors)} errors)"
         worst_s = {}
         for name, measured in latencies_s.items():
-            begun = self.busy_since[name]
+            begun = busy_since[name]
             worst_s[name] = max([*measured, now - begun if begun else 0], default=0)
         shown = ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in worst_s.items())
         assert max(worst_s.values()) <= self.latency_s_max, f"others waited too long: {shown}"

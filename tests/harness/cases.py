@@ -38,4 +38,5 @@ def _one_line(error):
     if isinstance(error, AssertionError) and str(error):
         return text[:1000]
     place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {text[:1000]} ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
+    where = f"{place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
+    return f"{type(error).__name__}: {text[:1000]} ({where})"

@@ -65,7 +65,7 @@ def _value(data, at):
             if item is _END:
                 break
             items.append(item)
-        return (items if major == 4 else dict(zip(items[::2], items[1::2]))), at
+        return (items if major == 4 else dict(zip(items[::2], items[1::2], strict=True))), at
     if major == 6:
         return _value(data, at)
     simple = {20: False, 21: True, 22: None}

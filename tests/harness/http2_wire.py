@@ -25,7 +25,7 @@ CONTINUATION_BYTES = 16_000
 
 
 class Http2Connection:
-    """A connection by prior knowledge to `address`; `window` is what each answer may send unasked."""
+    """A connection by prior knowledge; `window` is what each answer may send unasked."""
 
     def __init__(self, address, window=65_535, timeout_s=10, source=None):
         self.socket = connect(address, timeout_s, source)

@@ -49,7 +49,7 @@ def connect(address, timeout_s, source=None):
 
 
 class Connection:
-    """One connection to the Kafka port at `address`, a `HOST:PORT`, from the local address `source`."""
+    """One connection to the Kafka port at `address`, HOST:PORT, from the address `source`."""
 
     def __init__(self, address, timeout_s=10, source=None):
         self.socket = connect(address, timeout_s, source)
