@@ -455,7 +455,7 @@ mod tests {
     #[test]
     fn tiny_elements_cannot_become_gigabytes() {
         // 3 MiB of empty strings: 1 byte each on the wire, 24 in memory, so 72 MiB against a budget
-        // of 24.
+        // of 16.
         let count: u32 = 3 << 20;
         let mut frame = vec![0x81, 0x80, 0xc0, 0x01]; // count + 1 as a varint
         frame.resize(frame.len() + usize::try_from(count).unwrap(), 0x01);
