@@ -25,6 +25,7 @@ use weir_model::record::RecordToWrite;
 use weir_model::time::{ManualClock, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+const QUOTA_WAIT_MAX: Duration = Duration::from_millis(500);
 
 struct Bench {
     broker: Arc<Broker>,
@@ -50,7 +51,8 @@ impl Bench {
     }
 
     async fn append(&self, stream: &Stream, batch: RecordBatch) -> Result<Offset, AppendError> {
-        let pending = self.broker.append(stream, PartitionIndex::ZERO, batch).await?;
+        let zero = PartitionIndex::ZERO;
+        let pending = self.broker.append(stream, zero, batch, QUOTA_WAIT_MAX).await?;
         pending.settled().await.map(|placed| placed.base_offset)
     }
 }
@@ -261,7 +263,8 @@ async fn a_producers_retry_gets_its_first_offset_again() {
     let first = batch_of(&["a", "b"], producer(0));
     assert_eq!(bench.append(&stream, first.clone()).await, Ok(Offset::ZERO));
     bench.append(&stream, batch_of(&["c"], producer(2))).await.expect("the next sequence");
-    let retried = bench.broker.append(&stream, PartitionIndex::ZERO, first).await;
+    let zero = PartitionIndex::ZERO;
+    let retried = bench.broker.append(&stream, zero, first, QUOTA_WAIT_MAX).await;
     let placed = retried.expect("admitted").settled().await.expect("answered");
     assert_eq!((placed.base_offset, placed.novelty), (Offset::ZERO, Novelty::Duplicate));
     let gap = bench.append(&stream, batch_of(&["e"], producer(9))).await;
@@ -308,6 +311,20 @@ async fn a_shards_quota_refuses_per_record_and_pays_its_debt() {
     bench.clock.advance(Duration::from_millis(100));
     let places = bench.broker.append_routed(&stream, &records).await;
     assert_eq!(places.iter().filter(|result| result.is_ok()).count(), 100);
+}
+
+#[tokio::test]
+async fn a_batch_waits_for_quota_no_longer_than_its_client_does() {
+    let bench = Bench::new().await;
+    let stream = bench.stream("clicks", Routing::ByHash, 1).await;
+    let large = plain(&[&"x".repeat(1_000_000)]);
+    for _ in 0..2 {
+        bench.append(&stream, large.clone()).await.expect("there are tokens, the debt comes later");
+    }
+    let over_quota = AppendError::OverQuota { partition: PartitionIndex::ZERO };
+    assert_eq!(bench.append(&stream, large.clone()).await, Err(over_quota), "0.9 s of debt");
+    bench.clock.advance(Duration::from_secs(1));
+    bench.append(&stream, large).await.expect("the debt is paid");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use weir_model::batch_builder::{BatchBuilder, BatchOptions};
 use weir_model::ids::PartitionIndex;
 use weir_model::limits::BUILT_BATCH_BYTES_MAX;
 use weir_model::record::RecordToWrite;
-use weir_model::time::Timestamp;
+use weir_model::time::{Moment, Timestamp};
 use weir_storage::commit::{Append, CommitSet, Outcome, Placed, Stamp, Ticket};
 
 use crate::broker::Broker;
@@ -25,7 +25,8 @@ use crate::routing::route::{OpenPartitions, RoutedPlace, RoutedRecord};
 use crate::stream::config::StreamConfig;
 use crate::stream::stream::Stream;
 
-/// Longest wait for quota before an append of a batch is refused; Kafka's default request timeout.
+/// Longest wait for quota before an append of a batch is refused, whatever its client would wait:
+/// it holds its bytes and its connection meanwhile. Kafka's default request timeout.
 const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How many open partitions an error names.
@@ -56,19 +57,21 @@ fn only(outcomes: Vec<Outcome>) -> Result<Placed, AppendError> {
 
 impl Broker {
     /// Appends a batch whose partition the client chose, byte for byte. The caller has verified its
-    /// CRC and its counts. Waits for admission (quota, room) before the order is fixed; calls for
-    /// one partition that are made one after the other keep their order.
+    /// CRC and its counts. Waits for admission (quota, room) before the order is fixed, for quota at
+    /// most `quota_wait_max`; calls for one partition that are made one after the other keep their
+    /// order.
     pub async fn append(
         &self,
         stream: &Stream,
         partition: PartitionIndex,
         batch: RecordBatch,
+        quota_wait_max: Duration,
     ) -> Result<PendingAppend, AppendError> {
         let partition = writable(stream, partition)?;
         let config = stream.config();
         check_batch(&config, &batch, self.clock().now())?;
-        let records = usize::try_from(batch.header().record_count).unwrap_or(0);
-        self.admit_write(stream, &partition, batch.bytes().len(), records).await?;
+        let deadline = self.clock().moment().plus(quota_wait_max.min(ADMISSION_WAIT_MAX));
+        self.admit_write(stream, &partition, &batch, deadline).await?;
         self.log().wait_for_room(partition.id).await;
         Ok(PendingAppend { ticket: self.submit(&partition, &config, batch) })
     }
@@ -174,16 +177,16 @@ impl Broker {
         &self,
         stream: &Stream,
         partition: &Partition,
-        bytes: usize,
-        records: usize,
+        batch: &RecordBatch,
+        deadline: Moment,
     ) -> Result<(), AppendError> {
-        let deadline = self.clock().moment().plus(ADMISSION_WAIT_MAX);
+        let records = usize::try_from(batch.header().record_count).unwrap_or(0);
         loop {
             let now = self.clock().moment();
             let wait = self.with_quota(stream, partition, |quota| {
                 let wait = quota.write_wait(now);
                 if wait.is_zero() {
-                    quota.charge_write(bytes, records);
+                    quota.charge_write(batch.bytes().len(), records);
                 }
                 wait
             });

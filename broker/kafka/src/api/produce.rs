@@ -6,7 +6,8 @@
 //!   follow in the order of the requests.
 //! - acks 0: no answer, and an error closes the connection; 1: answered at the append; -1: once
 //!   kept by the stream's flush policy. Anything else is INVALID_REQUIRED_ACKS.
-//! - The request's timeout bounds the wait for acks; REQUEST_TIMED_OUT does not undo the append.
+//! - The request's timeout bounds the wait for quota, after which nothing was appended, and then
+//!   the wait for acks, which does not undo the append; both end as REQUEST_TIMED_OUT.
 //! - zstd needs version 7, else UNSUPPORTED_COMPRESSION_TYPE.
 //! - 5+: log start offset. 8+: an error message. 13+: topics by id.
 //! - A duplicate of an idempotent producer is answered like its first, with the first offset.
@@ -80,6 +81,8 @@ async fn begin(mut exchange: Exchange) -> Result<PendingAnswer, CloseReason> {
     };
     let may_append = acks.as_ref().map(|_| ()).map_err(Refusal::clone);
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let clock = exchange.context.broker().clock();
+    let asked = clock.moment();
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
         let reference = if exchange.context.version < TOPIC_IDS_FROM {
@@ -91,7 +94,8 @@ async fn begin(mut exchange: Exchange) -> Result<PendingAnswer, CloseReason> {
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
             let target = may_append.clone().and(stream.as_deref().map_err(Refusal::clone));
-            let partition = begin_partition(&exchange.context, target, data).await;
+            let time_left = timeout.saturating_sub(clock.moment().since(asked));
+            let partition = begin_partition(&exchange.context, target, data, time_left).await;
             // Where no answer is wanted, the connection's end says it.
             if let (Err(refusal), true) = (&partition.begun, acks != Ok(Acks::None)) {
                 let topic = stream.as_deref().map(|stream| stream.name.as_str());
@@ -110,6 +114,7 @@ async fn begin_partition(
     context: &RequestContext,
     target: Result<&Stream, Refusal>,
     data: PartitionProduceData,
+    quota_wait_max: Duration,
 ) -> BegunPartition {
     let index = data.index;
     let mut record_count = 0;
@@ -118,7 +123,7 @@ async fn begin_partition(
         Err(refusal) => Err(refusal),
         Ok((stream, (partition, batch))) => {
             record_count = u64::try_from(batch.header().record_count).unwrap_or(0);
-            let appended = context.broker().append(stream, partition, batch).await;
+            let appended = context.broker().append(stream, partition, batch, quota_wait_max).await;
             appended.map_err(|error| append_refusal(&error))
         }
     };

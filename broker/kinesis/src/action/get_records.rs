@@ -141,6 +141,7 @@ mod tests {
     use crate::harness::{ACCOUNT, Harness, data_of, text};
     use bytes::Bytes;
     use serde_json::json;
+    use std::time::Duration;
     use weir_core::quota::limits::QuotaPolicy;
     use weir_model::batch_builder::{BatchBuilder, BatchOptions};
     use weir_model::ids::PartitionIndex;
@@ -190,7 +191,8 @@ mod tests {
             let record = RecordToWrite { timestamp, key, value, headers: &[] };
             batch.append(&record).expect("room for three records");
         }
-        let appended = harness.broker.append(&stream, PartitionIndex::ZERO, batch.build()).await;
+        let (zero, batch) = (PartitionIndex::ZERO, batch.build());
+        let appended = harness.broker.append(&stream, zero, batch, Duration::ZERO).await;
         appended.expect("admitted").settled().await.expect("kept");
 
         let iterator = harness.iterator("topic", "TRIM_HORIZON").await;
