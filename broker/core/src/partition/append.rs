@@ -57,9 +57,9 @@ fn only(outcomes: Vec<Outcome>) -> Result<Placed, AppendError> {
 
 impl Broker {
     /// Appends a batch whose partition the client chose, byte for byte. The caller has verified its
-    /// CRC and its counts. Waits for admission (quota, room) before the order is fixed, for quota at
-    /// most `quota_wait_max`; calls for one partition that are made one after the other keep their
-    /// order.
+    /// CRC and its counts. Waits for admission (quota, room) before the order is fixed, for quota
+    /// at most `quota_wait_max`; calls for one partition that are made one after the other keep
+    /// their order.
     pub async fn append(
         &self,
         stream: &Stream,
