@@ -116,8 +116,8 @@ impl Ticket {
         Ticket { state: State::Later(receipts) }
     }
 
-    /// Where each batch stands, in the set's order, as soon as that is decided. For a local log that
-    /// is at once. Enough for acks=1.
+    /// Where each batch stands, in the set's order, as soon as that is decided. For a local log
+    /// that is at once. Enough for acks=1.
     pub async fn placed(&mut self) -> Vec<Outcome> {
         self.receipts().await.iter().map(|receipt| receipt.outcome.clone()).collect()
     }

@@ -186,8 +186,8 @@ pub(crate) fn write_file_atomically(
 }
 
 /// Writes bytes over themselves, so that the next sync covers them. After an unclean stop that is
-/// the only way to be sure of them: a sync that failed in the process before has left pages that can
-/// be read, count as clean, and never reached the disk.
+/// the only way to be sure of them: a sync that failed in the process before has left pages that
+/// can be read, count as clean, and never reached the disk.
 pub(crate) fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
     const CHUNK_BYTES: u64 = 256 << 10;
     let mut position = from;

@@ -14,7 +14,8 @@ pub enum SubmitError {
     UnknownPartition,
     /// The producer's epoch or sequence does not fit; see [`ProducerError`].
     Producer(ProducerError),
-    /// `expect_end` was given and the log ends elsewhere: somebody else appended. Read on and retry.
+    /// `expect_end` was given and the log ends elsewhere: somebody else appended. Read on and
+    /// retry.
     EndMoved {
         /// Where the log really ends.
         end: Offset,

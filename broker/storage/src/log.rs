@@ -108,8 +108,8 @@ impl Log {
         }
     }
 
-    /// Hands batches to the log. Offsets, duplicates and errors come from the ticket. The caller has
-    /// checked the batches and waited for [`Log::wait_for_room`].
+    /// Hands batches to the log. Offsets, duplicates and errors come from the ticket. The caller
+    /// has checked the batches and waited for [`Log::wait_for_room`].
     pub fn submit(&self, set: CommitSet) -> Ticket {
         match self {
             Log::Local(log) => log.submit(&set),

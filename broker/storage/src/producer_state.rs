@@ -6,8 +6,8 @@
 //! batch that was never written turns the client's retry into a false success.
 //!
 //! Each producer has an epoch and its last five batches; five is the most that a client keeps in
-//! flight. The state is a function of the log: replaying [`ProducerStates::record`] over its batches
-//! gives it back.
+//! flight. The state is a function of the log: replaying [`ProducerStates::record`] over its
+//! batches gives it back.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -12,9 +12,9 @@
 //! sectors, lengths and name changes through and forgets the rest; [`SimDisk::kill`] ends the
 //! process only, and loses nothing. After either, files opened before are dead.
 //!
-//! A crash can be set to the n-th operation from now: that one is done in part, and everything after
-//! it fails until the power is cut or the process killed. Syncs and writes can be made to fail by
-//! chance, and the disk has a capacity.
+//! A crash can be set to the n-th operation from now: that one is done in part, and everything
+//! after it fails until the power is cut or the process killed. Syncs and writes can be made to
+//! fail by chance, and the disk has a capacity.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

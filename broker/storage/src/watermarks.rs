@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Invariants: log start ≤ high watermark ≤ log end, and none of the three ever moves back. Under
-//! the `group` policy the high watermark is min(log end, durable end), so a reader never sees what a
-//! power cut could take back; under the others it is the log end.
+//! the `group` policy the high watermark is min(log end, durable end), so a reader never sees what
+//! a power cut could take back; under the others it is the log end.
 //!
 //! Writers waiting for a flush and readers waiting for records wait for the same thing, the high
 //! watermark passing an offset, through [`Progress::wait_beyond`] or, over many partitions at once,

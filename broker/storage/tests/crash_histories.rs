@@ -1,5 +1,5 @@
-//! Crash histories: see [`support::history`]. How many is set by `WEIR_SIM_HISTORIES`, a failing one
-//! is run again by its `WEIR_SIM_SEED`.
+//! Crash histories: see [`support::history`]. How many is set by `WEIR_SIM_HISTORIES`, a failing
+//! one is run again by its `WEIR_SIM_SEED`.
 
 #![allow(clippy::indexing_slicing, reason = "a test may panic")]
 

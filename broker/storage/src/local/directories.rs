@@ -27,7 +27,8 @@ pub(crate) struct Directory {
 enum Synced {
     /// All names created up to this number.
     UpTo(u64),
-    /// A sync failed. The kernel may call the names clean from now on, so asking again proves nothing.
+    /// A sync failed. The kernel may call the names clean from now on, so asking again proves
+    /// nothing.
     Failed,
 }
 

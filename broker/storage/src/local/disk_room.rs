@@ -2,7 +2,8 @@
 //!
 //! `BALLAST` is a file of nothing but room. When an append finds the disk full it is emptied, so
 //! that metadata commits and deletions still have space, and appends are refused without another
-//! try. Once there is space for the ballast again and some more, it is taken back and appends go on.
+//! try. Once there is space for the ballast again and some more, it is taken back and appends go
+//! on.
 
 use std::io;
 use std::path::Path;

@@ -340,7 +340,12 @@ impl SealTask {
     /// Writes the derived files of a finished segment. A failure costs time at the next start.
     fn run(&self) {
         let Seal { partition, segment, producers } = &self.0;
-        if partition.lock().health != Health::Good {
+        let _sealing = partition.lock_sealing();
+        let is_wanted = {
+            let state = partition.lock();
+            state.health == Health::Good && state.segments.iter().any(|s| Arc::ptr_eq(s, segment))
+        };
+        if !is_wanted {
             return;
         }
         let disk = &*partition.shared.disk;

@@ -5,7 +5,7 @@
 //!                                <base20>.index       sparse: offset -> position
 //!                                <base20>.timeindex   sparse: time -> offset
 //!                                <base20>.snapshot    producers, before the record at that offset
-//!                                <base20>.seal        length, counts and checksums, written at roll
+//!                                <base20>.seal        length, counts, checksums; written at roll
 //!                                quarantine/          what recovery cut off
 //! ```
 //!

@@ -312,10 +312,10 @@ impl LocalLog {
     /// Removes partitions with their rows and files. Those that are not known are removed too: a
     /// deletion that a crash interrupted is finished by asking again.
     pub(crate) async fn delete(&self, ids: &[PartitionId]) -> Result<(), MetaError> {
-        let mut segments = Vec::new();
+        let mut ended = Vec::new();
         for id in ids {
             let removed = self.partitions.write().remove(id);
-            segments.extend(removed.map(|partition| partition.end()));
+            ended.extend(removed.map(|partition| (partition.end(), partition)));
         }
         {
             let _rows = self.rows.lock().await;
@@ -328,8 +328,12 @@ impl LocalLog {
         }
         let (ids, shared) = (ids.to_vec(), Arc::clone(&self.shared));
         let removing = tokio::task::spawn_blocking(move || {
-            for segment in segments.iter().flatten() {
-                segment.keep_for_readers()?;
+            for (segments, partition) in &ended {
+                // No seal is begun any more; one in flight would leave files behind.
+                drop(partition.lock_sealing());
+                for segment in segments {
+                    segment.keep_for_readers()?;
+                }
             }
             remove_partitions(&shared, &ids)
         });

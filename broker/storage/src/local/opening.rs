@@ -1,8 +1,8 @@
 //! The steps of opening a data directory: identity, epoch, checkpoints, recovery of all partitions.
 //!
 //! In this order: FORMAT and the metadata store must name the same cluster; the log epoch rises,
-//! durably, unless the last stop was clean; then partitions are checked, on a few threads. Only after
-//! that anything is appended.
+//! durably, unless the last stop was clean; then partitions are checked, on a few threads. Only
+//! after that anything is appended.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -46,6 +46,9 @@ pub(crate) struct Partition {
     /// The core has said that it exists. Until then recovery alone knows it.
     declared: AtomicBool,
     state: Mutex<State>,
+    /// Held while files are written beside finished segments, and by whoever unlinks those, so that
+    /// none appears behind an unlinking. Taken before `state`.
+    sealing: Mutex<()>,
 }
 
 /// Whether a partition can be written and read.
@@ -120,6 +123,7 @@ impl Partition {
             directory: partition_directory(id).into(),
             declared: AtomicBool::new(false),
             state: Mutex::new(State::closed(row)),
+            sealing: Mutex::default(),
         }
     }
 
@@ -159,6 +163,11 @@ impl Partition {
 
     pub(crate) fn is_declared(&self) -> bool {
         self.declared.load(Ordering::Acquire)
+    }
+
+    /// Waits for the seal being written, and keeps the next one waiting. May block for long.
+    pub(crate) fn lock_sealing(&self) -> MutexGuard<'_, ()> {
+        self.sealing.lock()
     }
 
     /// The state, as it is.

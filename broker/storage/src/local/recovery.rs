@@ -2,15 +2,15 @@
 //!
 //! ```text
 //!   segments before the checkpoint's     its segment and all after
-//!   |  taken by their seals  |           |  flushed   |  checked, then flushed again  | torn tail
-//!   +------------------------+           +------------+-------------------------------+----------
-//!                                      header walk    ^ durable     CRC of every batch  -> quarantine
+//!   |  taken by their seals  |           |  flushed   |  checked, flushed again  | torn tail
+//!   +------------------------+           +------------+--------------------------+----------
+//!                                      header walk    ^ durable  CRC of each batch  -> quarantine
 //! ```
 //!
 //! - After a **clean** stop the checkpoint is exact: nothing behind it is looked at.
 //! - After an **unclean** one every batch behind the durable position is read and checked; the log
-//!   ends at the first that is not whole, not intact or not at the offset that follows. That is what
-//!   a crash leaves: the rest goes to `quarantine/`, is cut off, and said.
+//!   ends at the first that is not whole, not intact or not at the offset that follows. That is
+//!   what a crash leaves: the rest goes to `quarantine/`, is cut off, and said.
 //! - A bad batch *before* the durable position is not a crash's doing. Nothing is changed; the
 //!   partition serves what lies before the damage and takes no writes.
 //!

@@ -1,7 +1,7 @@
 //! Repairing what a crash left of a partition: torn tails, segments behind them, stale files.
 //!
-//! Nothing is dropped silently: bytes that were cut off are in `quarantine/`, durably, before the log
-//! is shortened. Each step can be repeated after another crash.
+//! Nothing is dropped silently: bytes that were cut off are in `quarantine/`, durably, before the
+//! log is shortened. Each step can be repeated after another crash.
 
 use std::io;
 

@@ -6,7 +6,7 @@
 //!
 //! | [`TrimBy`] | by age |
 //! |---|---|
-//! | `Segment` | a segment goes once its newest record is too old; the growing one is rolled first |
+//! | `Segment` | a segment goes when its newest record is too old; the growing one is rolled |
 //! | `Record` | the log start moves to the first record that is young enough |
 
 use std::io;
@@ -222,6 +222,7 @@ impl Partition {
             state.unsealed.retain(|(segment, _)| segment.base_offset >= checkpoint);
             removed
         };
+        let _sealing = self.lock_sealing();
         let disk = &*self.shared.disk;
         for segment in removed {
             segment.keep_for_readers()?;

@@ -1,4 +1,5 @@
-//! What all partitions of a local log share: the disk, the clock, bounds, counters, the flush queue.
+//! What all partitions of a local log share: the disk, the clock, bounds, counters, the flush
+//! queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
