@@ -87,7 +87,10 @@ impl Broker {
     fn start_with(flags: &[&str]) -> Broker {
         let ports = ["--kafka", "localhost:0", "--kinesis", "localhost:0", "--http", "localhost:0"];
         let json = ["serve", "--log-format", "json"];
-        let mut command = weir(&[json.as_slice(), &ports, flags].concat());
+        Broker::spawn(weir(&[json.as_slice(), &ports, flags].concat()))
+    }
+
+    fn spawn(mut command: Command) -> Broker {
         let mut child = command.stderr(Stdio::null()).spawn().expect("the binary runs");
         let mut line = String::new();
         let output = child.stdout.as_mut().expect("it is piped");
@@ -262,6 +265,20 @@ fn a_taken_port_is_refused_with_its_holder() {
             assert!(sentence.contains(&own), "{sentence}");
         }
     }
+}
+
+#[test]
+fn the_soft_limit_of_open_files_is_raised() {
+    let directory = directory();
+    let limited = "ulimit -S -n 64; exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", limited]).arg(binary()).args(["serve", "--log-format", "json"]);
+    command.args(["--kafka", "localhost:0", "--kinesis", "off", "--http", "localhost:0"]);
+    command.arg("--data-dir").arg(directory.path()).stdout(Stdio::piped());
+    let broker = Broker::spawn(command);
+    let connect = |_| TcpStream::connect(broker.address("kafka")).expect("it listens");
+    let clients: Vec<TcpStream> = (0..100).map(connect).collect();
+    assert_eq!(broker.get("/readyz").0, 200, "with {} clients", clients.len());
 }
 
 #[test]

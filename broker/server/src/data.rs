@@ -18,6 +18,7 @@ use weir_storage::log::Log;
 use weir_storage::meta::redb::{Committing, RedbStore};
 
 use crate::config::{Config, DataLocation};
+use crate::descriptors;
 use crate::serve::StartError;
 
 /// AWS's account of all streams, until there is a setting.
@@ -83,7 +84,8 @@ pub(crate) async fn open_broker(
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let (data, meta) = open_store(path.clone(), directory.reserve()).await.map_err(unusable)?;
     let meta = Arc::new(meta);
-    let options = LocalOptions::default();
+    let options =
+        LocalOptions { open_files_max: descriptors::segments_max(), ..LocalOptions::default() };
     let log = LocalLog::open(data, meta.clone(), Arc::clone(&clock), &*random, options)
         .await
         .map_err(unusable)?;

@@ -18,6 +18,7 @@
 //! | [`listen`] | addresses and ports |
 //! | [`serve`] | the order in which a broker starts and stops |
 //! | [`http`], [`metrics`] | `/livez`, `/readyz`, `/metrics` |
+//! | [`descriptors`] | how many files and sockets may be open |
 //! | [`banner`] | what is printed when it is ready |
 //! | [`shutdown`] | signals |
 
@@ -26,6 +27,7 @@
 pub mod banner;
 pub mod config;
 mod data;
+pub mod descriptors;
 pub mod flush_probe;
 mod http;
 pub mod listen;

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use weir::banner::{self, Colours};
 use weir::config::{self, Config, LogFormat, RawConfig};
 use weir::shutdown::{StopSignal, StopSignals};
-use weir::{Server, flush_probe, logging};
+use weir::{Server, descriptors, flush_probe, logging};
 use weir_client::bench::{Bench, Output};
 use weir_client::health;
 use weir_client::http::Url;
@@ -81,6 +81,9 @@ fn serve(flags: RawConfig, clock: Arc<dyn Clock>) -> ExitCode {
     let format = config.log_format.unwrap_or(by_terminal);
     if let Err(error) = logging::start(format, std::env::var(logging::VARIABLE).ok()) {
         return failed(2, &error);
+    }
+    if let Err(error) = descriptors::raise_limit() {
+        warn!(%error, "cannot raise the limit of open files");
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
