@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use support::{Batch, TestDisk, TestLog, batches, partition, request};
 use weir_model::offset::Offset;
@@ -187,17 +188,27 @@ fn damage_before_the_durable_position_is_not_cut_off() {
         log.log.declare(partition(0), LogConfig::default());
         append(&log, 10..12).await;
         let size = batch(0).build().bytes().len();
-        let log = log.reopen_after(|disk| flip_byte(&files(disk, "log")[0], 4 * size + 16)).await;
+        let mut log =
+            log.reopen_after(|disk| flip_byte(&files(disk, "log")[0], 4 * size + 16)).await;
         log.log.declare(partition(0), LogConfig::default());
         assert_eq!(log.count(0).await, 4, "the good prefix is served");
         let refused = log.append(batch(12).append_to(partition(0))).await;
         assert_eq!(refused.err(), Some(SubmitError::Stopped));
         let file = fs::metadata(&files(&log.disk, "log")[0]).expect("there").len();
         assert!(file >= 12 * size as u64, "nothing was cut off");
-        // Not even a clean stop makes the damage forgotten.
-        let log = log.reopen(true).await;
-        log.log.declare(partition(0), LogConfig::default());
-        assert_eq!(log.count(0).await, 4);
+        // Neither a checkpoint nor a clean stop makes the damage forgotten: a row that said
+        // "durable up to here" would make the good batches behind it a torn tail.
+        for is_clean in [false, true] {
+            log.clock.advance(Duration::from_secs(6));
+            log.log.housekeep().await;
+            log = log.reopen(is_clean).await;
+            log.log.declare(partition(0), LogConfig::default());
+            assert_eq!(log.count(0).await, 4);
+            let refused = log.append(batch(12).append_to(partition(0))).await;
+            assert_eq!(refused.err(), Some(SubmitError::Stopped), "offsets are not used again");
+            let now = fs::metadata(&files(&log.disk, "log")[0]).expect("there").len();
+            assert_eq!(now, file, "nothing was cut off");
+        }
     });
 }
 

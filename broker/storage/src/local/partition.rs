@@ -293,19 +293,26 @@ impl State {
         self.config.flush == FlushPolicy::Group
     }
 
-    /// What a checkpoint would write now.
-    pub(crate) fn checkpoint(&self, log_start: Offset) -> PartitionRow {
+    /// What a checkpoint would write now; none if the row must stay as it is.
+    ///
+    /// A damaged partition's `durable` is where the damage begins. In its row that would tell the
+    /// next start that the good batches behind the damage are a crash's torn tail.
+    pub(crate) fn checkpoint(&self, log_start: Offset) -> Option<PartitionRow> {
+        match self.health {
+            Health::Good | Health::Failed => {}
+            Health::Damaged | Health::Gone => return None,
+        }
         let mut durable = self.durable;
         // A finished segment that is flushed whole is nothing that recovery need look at.
         let starts_there = |segment: &&Arc<Segment>| segment.base_offset == durable.offset;
         if let Some(next) = self.segments.last().filter(starts_there) {
             durable = Mark { segment: next.base_offset, position: 0, ..durable };
         }
-        PartitionRow {
+        Some(PartitionRow {
             log_start,
             durable,
             last_append_time: self.last_append_time,
             epochs: self.epochs.clone(),
-        }
+        })
     }
 }

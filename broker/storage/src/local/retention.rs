@@ -107,9 +107,7 @@ impl LocalLog {
         for partition in partitions {
             let state = partition.lock();
             let row = state.checkpoint(partition.progress.watermarks().log_start);
-            if state.health != Health::Gone && row != state.row {
-                rows.push((partition, row));
-            }
+            rows.extend(row.filter(|row| *row != state.row).map(|row| (partition, row)));
         }
         if !rows.is_empty() {
             let changes = rows.iter().map(|(partition, row)| row_change(partition, row));
@@ -138,10 +136,10 @@ impl LocalLog {
             let row = {
                 let state = partition.lock();
                 let is_there = log_start == partition.progress.watermarks().log_start;
-                if is_there || state.health == Health::Gone {
-                    return Ok(log_start);
+                match state.checkpoint(log_start) {
+                    Some(row) if !is_there => row,
+                    _ => return Ok(log_start),
                 }
-                state.checkpoint(log_start)
             };
             // A deletion waits for `rows`, so it cannot have removed the row that this writes.
             self.meta.commit(vec![row_change(partition, &row)]).await?;
