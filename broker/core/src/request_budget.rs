@@ -1,9 +1,9 @@
 //! The broker's one budget of request bytes: what the connections of all dialects together hold.
 //!
 //! A request is charged as its bytes arrive, and gives them back when its answer is made. So what
-//! is bounded is what was really sent: a client that announces 100 MiB and sends nothing holds
-//! nothing that somebody else could need. Who finds the budget used up waits; TCP then slows the
-//! sender.
+//! is bounded is what was really sent: a client that announces 16 KiB or 100 MiB and sends nothing
+//! holds nothing that somebody else could need. Who finds the budget used up waits; TCP then slows
+//! the sender.
 //!
 //! ```text
 //!   256 MiB =  32 MiB small    requests up to 16 KiB, whole
@@ -12,7 +12,8 @@
 //! ```
 //!
 //! - The small part keeps heartbeats, commits and metadata going whatever large requests do.
-//! - The first 16 KiB of a larger request are not charged; the number of connections bounds them.
+//! - The first 16 KiB of a larger request are not charged, nor is a small one that has not come
+//!   whole; the number of connections bounds both.
 //! - Requests that are half read hold what others wait for, which alone would be a deadlock.
 //!   Whoever has the last part waits for nothing more, so one request always ends and gives back
 //!   all it has. One above 32 MiB needs that part in any case.
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use weir_model::limits::{FRAME_BYTES_LARGE, FRAME_BYTES_MAX, KIB, MIB, REQUEST_BYTES_BUDGET};
 
-/// Requests up to this many bytes are charged to the small part, whole and before they are read.
+/// Requests up to this many bytes are charged to the small part, whole, once they have come.
 const SMALL_REQUEST_BYTES_MAX: usize = 16 * KIB;
 
 const SMALL_BYTES: usize = 32 * MIB;
@@ -71,18 +72,15 @@ impl Default for RequestBudget {
 }
 
 impl RequestBudget {
-    /// Begins a request of at most `request_bytes`, of which nothing was read yet. Waits for a
-    /// small one's bytes; a larger one waits in [`BudgetShare::grow`].
-    pub async fn begin(&self, request_bytes: usize) -> BudgetShare {
+    /// Begins a request of at most `request_bytes`, of which nothing was read yet. Takes nothing:
+    /// what comes is charged by [`BudgetShare::grow`] and, at its end, [`BudgetShare::arrive`].
+    pub fn begin(&self, request_bytes: usize) -> BudgetShare {
         assert!(request_bytes <= FRAME_BYTES_MAX, "an unchecked length could never be covered");
-        let is_small = request_bytes <= SMALL_REQUEST_BYTES_MAX;
-        let small_bytes = if is_small { request_bytes } else { 0 };
-        take(&self.0.small, small_bytes).await;
         BudgetShare {
             parts: Arc::clone(&self.0),
             request_bytes,
             covered_bytes: request_bytes.min(SMALL_REQUEST_BYTES_MAX),
-            small_bytes,
+            small_bytes: 0,
             shared_bytes: 0,
             has_last: false,
         }
@@ -115,6 +113,17 @@ impl BudgetShare {
         }
         self.covered_bytes = if self.has_last { self.request_bytes } else { covered_bytes };
     }
+
+    /// Says that the request is read to its end and has `request_bytes`. A small one is charged
+    /// now, waiting until there is room; a larger one was charged while it came.
+    pub async fn arrive(&mut self, request_bytes: usize) {
+        assert!(request_bytes <= self.covered_bytes, "bytes were read that nothing covers");
+        assert!(self.small_bytes == 0, "a request arrives once");
+        if request_bytes <= SMALL_REQUEST_BYTES_MAX {
+            take(&self.parts.small, request_bytes).await;
+            self.small_bytes = request_bytes;
+        }
+    }
 }
 
 impl Drop for BudgetShare {
@@ -145,14 +154,11 @@ mod tests {
         }
     }
 
-    fn begin(budget: &RequestBudget, request_bytes: usize) -> BudgetShare {
-        at_once(budget.begin(request_bytes)).expect("there is room")
-    }
-
-    /// Reads on until the budget makes it wait; returns whether all is covered.
+    /// Reads on until the budget makes it wait; returns whether all has arrived.
     fn read_on(share: &mut BudgetShare) -> bool {
         while share.covered_bytes() < share.request_bytes && at_once(share.grow()).is_some() {}
         share.covered_bytes() == share.request_bytes
+            && at_once(share.arrive(share.request_bytes)).is_some()
     }
 
     fn free_bytes(budget: &RequestBudget) -> usize {
@@ -167,7 +173,7 @@ mod tests {
         let budget = RequestBudget::default();
         for request_bytes in [0, 1, 16 * KIB, 16 * KIB + 1, MIB, 32 * MIB, 32 * MIB + 1, 100 * MIB]
         {
-            let mut share = begin(&budget, request_bytes);
+            let mut share = budget.begin(request_bytes);
             assert!(read_on(&mut share), "{request_bytes} bytes");
             drop(share);
             assert_eq!(free_bytes(&budget), REQUEST_BYTES_BUDGET, "{request_bytes} bytes");
@@ -176,23 +182,44 @@ mod tests {
 
     #[test]
     fn ten_thousand_announcements_take_nothing_from_anybody() {
+        for announced_bytes in [1, 16 * KIB, 90 * MIB] {
+            let budget = RequestBudget::default();
+            let announce = |_| budget.begin(announced_bytes);
+            let _announced: Vec<BudgetShare> = (0..10_000).map(announce).collect();
+            assert_eq!(free_bytes(&budget), REQUEST_BYTES_BUDGET, "{announced_bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn small_requests_that_have_come_are_bounded() {
         let budget = RequestBudget::default();
-        let _announced: Vec<BudgetShare> = (0..10_000).map(|_| begin(&budget, 90 * MIB)).collect();
+        let mut arrived: Vec<BudgetShare> = (0..2_049).map(|_| budget.begin(16 * KIB)).collect();
+        let room_for = arrived.iter_mut().map(read_on).filter(|has_come| *has_come).count();
+        assert_eq!(room_for, SMALL_BYTES / SMALL_REQUEST_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_short_request_whose_length_was_not_known_is_charged_as_what_it_is() {
+        let budget = RequestBudget::default();
+        let mut share = budget.begin(16 * MIB);
+        at_once(share.arrive(100)).expect("there is room");
+        assert_eq!(free_bytes(&budget), REQUEST_BYTES_BUDGET - 100);
+        drop(share);
         assert_eq!(free_bytes(&budget), REQUEST_BYTES_BUDGET);
     }
 
     #[test]
     fn small_requests_are_served_when_large_ones_have_used_up_everything_else() {
         let budget = RequestBudget::default();
-        let mut large: Vec<BudgetShare> = (0..12).map(|_| begin(&budget, 31 * MIB)).collect();
+        let mut large: Vec<BudgetShare> = (0..12).map(|_| budget.begin(31 * MIB)).collect();
         assert!(large.iter_mut().map(read_on).any(|all_read| !all_read));
-        assert!(read_on(&mut begin(&budget, 16 * KIB)));
+        assert!(read_on(&mut budget.begin(16 * KIB)));
     }
 
     #[test]
     fn requests_that_wait_for_each_other_end_one_after_the_other() {
         let budget = RequestBudget::default();
-        let mut half_read: Vec<BudgetShare> = (0..40).map(|_| begin(&budget, 30 * MIB)).collect();
+        let mut half_read: Vec<BudgetShare> = (0..40).map(|_| budget.begin(30 * MIB)).collect();
         while !half_read.is_empty() {
             let waiting = half_read.len();
             half_read.retain_mut(|share| !read_on(share));
@@ -203,8 +230,8 @@ mod tests {
     #[test]
     fn above_32_mib_one_request_is_read_at_a_time() {
         let budget = RequestBudget::default();
-        let mut first = begin(&budget, 33 * MIB);
-        let mut second = begin(&budget, 100 * MIB);
+        let mut first = budget.begin(33 * MIB);
+        let mut second = budget.begin(100 * MIB);
         assert!(read_on(&mut first) && !read_on(&mut second));
         assert!(second.covered_bytes() <= 32 * MIB);
         drop(first);
@@ -214,9 +241,9 @@ mod tests {
     #[test]
     fn who_gives_up_waiting_takes_nothing() {
         let budget = RequestBudget::default();
-        let mut last = begin(&budget, 100 * MIB);
+        let mut last = budget.begin(100 * MIB);
         assert!(read_on(&mut last));
-        let mut waiting = begin(&budget, 100 * MIB);
+        let mut waiting = budget.begin(100 * MIB);
         assert!(!read_on(&mut waiting));
         drop((waiting, last));
         assert_eq!(free_bytes(&budget), REQUEST_BYTES_BUDGET);

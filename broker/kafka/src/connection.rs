@@ -181,7 +181,7 @@ impl<R: AsyncRead + Unpin> Requests<R> {
             return Ok(None);
         };
         let place = unanswered.admit(length).await;
-        let mut budget = self.service.broker().request_budget().begin(length).await;
+        let mut budget = self.service.broker().request_budget().begin(length);
         let frame = self.frames.body(length, &mut budget).await?;
         Ok(Some((frame, place, budget)))
     }

@@ -99,7 +99,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         budget: &mut BudgetShare,
     ) -> Result<Bytes, CloseReason> {
         if self.ahead.len() >= length {
-            return Ok(self.ahead.split_to(length).freeze());
+            let body = self.ahead.split_to(length).freeze();
+            budget.arrive(length).await;
+            return Ok(body);
         }
         let mut body = BytesMut::with_capacity(length.min(BODY_BYTES_FIRST));
         body.extend_from_slice(&self.ahead.split());
@@ -114,6 +116,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             let read = timeout(patience, self.read_body_to(end, &mut body)).await;
             read.map_err(|_| CloseReason::SlowBody)??;
         }
+        budget.arrive(length).await;
         Ok(body.freeze())
     }
 
@@ -155,7 +158,7 @@ mod tests {
     async fn next(reader: &mut FrameReader<DuplexStream>) -> Result<Option<Bytes>, CloseReason> {
         match reader.next_length(|| false).await? {
             Some(length) => {
-                let mut budget = RequestBudget::default().begin(length).await;
+                let mut budget = RequestBudget::default().begin(length);
                 reader.body(length, &mut budget).await.map(Some)
             }
             None => Ok(None),

@@ -230,7 +230,7 @@ impl KinesisService {
         let told = hint.upper().and_then(|told| usize::try_from(told).ok());
         let length = told.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
         let clock = self.broker().clock();
-        let mut budget = self.broker().request_budget().begin(length).await;
+        let mut budget = self.broker().request_budget().begin(length);
         let mut begun = clock.moment();
         let mut first = Bytes::new();
         let mut joined = BytesMut::new();
@@ -270,6 +270,7 @@ impl KinesisService {
             joined.extend_from_slice(&data);
         }
         let bytes = if joined.is_empty() { first } else { joined.freeze() };
+        budget.arrive(bytes.len()).await;
         Ok(ReadBody { bytes, _budget: Some(budget) })
     }
 
