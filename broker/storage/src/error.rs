@@ -1,6 +1,8 @@
 //! Why an append, a read or a metadata commit did not happen. Each variant says what the caller can
 //! do; the dialects turn them into their protocol's codes.
 
+use std::io;
+
 use weir_model::offset::Offset;
 
 use crate::producer_state::ProducerError;
@@ -54,6 +56,12 @@ pub enum ReadError {
     },
     /// The operating system refused the read.
     Io(String),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(cause: io::Error) -> ReadError {
+        ReadError::Io(cause.to_string())
+    }
 }
 
 /// Why a metadata commit or look-up failed.

@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use support::{Batch, TestDisk, TestLog, batches, partition, request};
 use weir_model::offset::Offset;
 use weir_storage::commit::{CommitSet, Novelty};
 use weir_storage::config::{FlushPolicy, LogConfig};
-use weir_storage::error::SubmitError;
+use weir_storage::error::{ReadError, SubmitError};
 use weir_storage::local::{Flushing, LocalOptions};
 use weir_storage::log::{Log, Lookup};
 use weir_storage::sim_disk::Faults;
@@ -38,9 +39,7 @@ async fn append(log: &TestLog, marks: std::ops::Range<u64>) {
 
 /// The files of partition 0 with this extension, sorted.
 fn files(disk: &TestDisk, extension: &str) -> Vec<PathBuf> {
-    let stream = partition(0).stream.to_string();
-    let directory = disk.path().join("logs").join(stream).join("0");
-    let listed = fs::read_dir(directory).expect("the partition has a directory");
+    let listed = fs::read_dir(directory(disk)).expect("the partition has a directory");
     let mut found: Vec<PathBuf> = listed.map(|entry| entry.expect("listed").path()).collect();
     found.retain(|path| path.extension().is_some_and(|found| found == extension));
     found.sort();
@@ -208,6 +207,90 @@ fn damage_before_the_durable_position_is_not_cut_off() {
             assert_eq!(refused.err(), Some(SubmitError::Stopped), "offsets are not used again");
             let now = fs::metadata(&files(&log.disk, "log")[0]).expect("there").len();
             assert_eq!(now, file, "nothing was cut off");
+        }
+    });
+}
+
+/// Where the partition's files are.
+fn directory(disk: &TestDisk) -> PathBuf {
+    disk.path().join("logs").join(partition(0).stream.to_string()).join("0")
+}
+
+#[test]
+fn a_partition_without_its_files_is_an_error_to_read() {
+    run(async {
+        for (is_clean, is_listable) in [(true, true), (false, true), (false, false)] {
+            let log = TestLog::local().await;
+            log.log.declare(partition(0), LogConfig::default());
+            append(&log, 0..12).await;
+            log.log.close().await.expect("it closes");
+            let log = log
+                .reopen_after(|disk| {
+                    fs::remove_dir_all(directory(disk)).expect("it is there");
+                    if !is_listable {
+                        fs::write(directory(disk), "").expect("writable");
+                    }
+                    if !is_clean {
+                        fs::remove_file(disk.path().join("CLEAN")).expect("it is there");
+                    }
+                })
+                .await;
+            log.log.declare(partition(0), LogConfig::default());
+            let read = log.log.read(request(0, 0, 1 << 20)).err();
+            assert_eq!(read, Some(ReadError::Corrupt { at: Offset::ZERO }));
+            let found = log.log.lookup(partition(0), Lookup::LargestTimestamp).await;
+            assert_eq!(found, Err(ReadError::Corrupt { at: Offset::ZERO }));
+            let refused = log.append(batch(12).append_to(partition(0))).await;
+            assert_eq!(refused.err(), Some(SubmitError::Stopped));
+        }
+    });
+}
+
+#[test]
+fn a_directory_that_cannot_be_listed_now_is_listed_later() {
+    run(async {
+        let log = TestLog::local().await;
+        log.log.declare(partition(0), LogConfig::default());
+        append(&log, 0..12).await;
+        let log = log.reopen(true).await;
+        log.log.declare(partition(0), LogConfig::default());
+        // As when the process has no descriptor left.
+        let directory = directory(&log.disk);
+        let away = directory.with_extension("away");
+        fs::rename(&directory, &away).expect("it is there");
+        fs::write(&directory, "").expect("writable");
+        let read = log.log.read(request(0, 0, 1 << 20)).err();
+        assert!(matches!(read, Some(ReadError::Io(_))), "{read:?}");
+        assert!(matches!(log.log.size(partition(0)), Err(ReadError::Io(_))));
+        let refused = log.append(batch(12).append_to(partition(0))).await;
+        assert_eq!(refused.err(), Some(SubmitError::Stopped));
+        log.log.housekeep().await;
+
+        fs::remove_file(&directory).expect("it is there");
+        fs::rename(&away, &directory).expect("it is there");
+        assert_eq!(log.count(0).await, 12);
+        append(&log, 12..13).await;
+    });
+}
+
+#[test]
+fn a_damaged_header_never_sends_a_reader_back() {
+    run(async {
+        let log = TestLog::local().await;
+        log.log.declare(partition(0), LogConfig::default());
+        append(&log, 0..12).await;
+        let size = batch(0).build().bytes().len();
+        let path = &files(&log.disk, "log")[0];
+        // The base offset of batch 3, 6, becomes 1; then it becomes larger than any.
+        for (position, byte) in [(7, 1), (0, 0x7f)] {
+            let file = fs::OpenOptions::new().write(true).open(path).expect("writable");
+            file.write_all_at(&[byte], (3 * size + position) as u64).expect("written");
+            let plan = log.log.read(request(0, 4, size * 2 + 1));
+            let read = match plan {
+                Ok(plan) => plan.ranges().await.err(),
+                Err(error) => Some(error),
+            };
+            assert_eq!(read, Some(ReadError::Corrupt { at: Offset::new(4) }), "byte {position}");
         }
     });
 }

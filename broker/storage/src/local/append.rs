@@ -35,7 +35,12 @@ const BACKGROUND_FLUSH_PART: u64 = 4;
 impl Partition {
     /// Appends one batch, and asks for the flush that its policy wants.
     pub(crate) fn append(self: &Arc<Partition>, append: &Append) -> Receipt {
-        let mut state = self.lock_open();
+        let mut state = match self.lock_open() {
+            Ok(state) => state,
+            Err(cause) => {
+                return Receipt { outcome: Err(refusal(self, &cause)), settles_on: None };
+            }
+        };
         let outcome = state.append(self, append);
         let must_wait = state.is_group() && !self.shared.has_mutation(Mutation::AnswerBeforeFlush);
         let settles_on = (outcome.is_ok() && must_wait).then(|| Arc::clone(&self.progress));

@@ -186,7 +186,7 @@ impl LocalLog {
     }
 
     pub(crate) fn size(&self, id: PartitionId) -> Result<LogSize, ReadError> {
-        Ok(self.partition(id)?.size())
+        self.partition(id)?.size()
     }
 
     pub(crate) fn stats(&self) -> LogStats {

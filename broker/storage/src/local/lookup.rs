@@ -20,15 +20,16 @@ impl Partition {
     /// See [`Log::lookup`](crate::log::Log::lookup).
     pub(crate) fn lookup(&self, lookup: Lookup) -> Result<Option<FoundRecord>, ReadError> {
         let search = {
-            let state = self.lock_open();
+            let state = self.lock_open()?;
             if state.health == Health::Gone {
                 return Err(ReadError::UnknownPartition);
             }
-            Search {
-                log_start: self.progress.watermarks().log_start,
-                visible: state.visible(&self.progress),
-                segments: state.segments.clone(),
+            let log_start = self.progress.watermarks().log_start;
+            let visible = state.visible(&self.progress);
+            if state.segments.is_empty() && log_start < visible.offset {
+                return Err(ReadError::Corrupt { at: log_start });
             }
+            Search { log_start, visible, segments: state.segments.clone() }
         };
         let found = match lookup {
             Lookup::AtTime(timestamp) => search.first_at(timestamp),

@@ -15,6 +15,7 @@
 //!
 //! Read [`append`](super::append) next, then [`flusher`](super::flusher).
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,7 @@ use weir_model::offset::Offset;
 use weir_model::time::{Moment, Timestamp};
 
 use crate::config::{FlushPolicy, LogConfig};
+use crate::error::ReadError;
 use crate::local::directories::DirectoryTicket;
 use crate::local::layout::partition_directory;
 use crate::local::recovery::{self, Opened};
@@ -176,16 +178,17 @@ impl Partition {
     }
 
     /// The state, its directory listed. Listing happens once, at the first use after a clean start.
-    pub(crate) fn lock_open(&self) -> MutexGuard<'_, State> {
+    /// An error is of this call alone: the next one tries again.
+    pub(crate) fn lock_open(&self) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state.lock();
         if !state.is_open && state.health != Health::Gone {
-            state.open(self);
+            state.open(self)?;
         }
-        state
+        Ok(state)
     }
 
     /// Stops writes for good, after a write or flush that failed. What was durable stays readable.
-    pub(crate) fn fail(&self, state: &mut State, what: &'static str, cause: &std::io::Error) {
+    pub(crate) fn fail(&self, state: &mut State, what: &'static str, cause: &io::Error) {
         if state.health != Health::Good {
             return;
         }
@@ -210,10 +213,10 @@ impl Partition {
     }
 
     /// The size; lists the directory if nobody has yet.
-    pub(crate) fn size(&self) -> LogSize {
-        let state = self.lock_open();
+    pub(crate) fn size(&self) -> Result<LogSize, ReadError> {
+        let state = self.lock_open()?;
         let bytes = state.segments.iter().map(|segment| segment.published()).sum();
-        LogSize { bytes, segments: state.segments.len() as u64 }
+        Ok(LogSize { bytes, segments: state.segments.len() as u64 })
     }
 
     pub(crate) fn epoch_end(&self, epoch: LogEpoch) -> Option<EpochEnd> {
@@ -250,14 +253,18 @@ impl State {
         }
     }
 
-    /// Lists the directory of a partition that was closed cleanly.
-    fn open(&mut self, partition: &Partition) {
-        self.is_open = true;
+    /// Lists the directory of a partition that was closed cleanly. What the files say is judged
+    /// once and for all; that they cannot be had, for want of a descriptor say, may pass.
+    fn open(&mut self, partition: &Partition) -> io::Result<()> {
         let directory = &partition.directory;
         match recovery::open_clean(partition.id, directory, &self.row, &partition.shared) {
             Ok(opened) => self.install(opened),
             Err(cause) => {
                 warn!(partition = %partition.id, error = %cause, "partition cannot be opened");
+                if cause.kind() != io::ErrorKind::InvalidData {
+                    return Err(cause);
+                }
+                self.is_open = true;
                 self.health = Health::Damaged;
             }
         }
@@ -265,6 +272,7 @@ impl State {
             // Its row promised more than there is; the published end cannot move back.
             self.health = Health::Damaged;
         }
+        Ok(())
     }
 
     fn install(&mut self, opened: Opened) {

@@ -12,7 +12,7 @@ use weir_model::offset::Offset;
 use crate::error::ReadError;
 use crate::local::partition::{Health, Partition};
 use crate::local::row::Mark;
-use crate::local::scan::{Access, HeaderWalk, WalkError};
+use crate::local::scan::{Access, Found, HeaderWalk, WalkError};
 use crate::local::segment::Segment;
 use crate::local::segment_range::SegmentRange;
 use crate::read_plan::{Extent, OversizedFirst, Ranges, ReadPlan, ReadRequest};
@@ -40,7 +40,7 @@ impl Partition {
 
     /// Takes down what a plan needs; none if there is nothing to read yet.
     fn begin_read(&self, request: ReadRequest) -> Result<Option<Planning>, ReadError> {
-        let state = self.lock_open();
+        let state = self.lock_open()?;
         let watermarks = self.progress.watermarks();
         let Watermarks { log_start, log_end, .. } = watermarks;
         if state.health == Health::Gone {
@@ -55,9 +55,11 @@ impl Partition {
             return if is_lost { Err(ReadError::Corrupt { at: visible.offset }) } else { Ok(None) };
         }
         let after = state.segments.partition_point(|segment| segment.base_offset <= request.from);
+        // Without a segment for it the files are missing, and waiting would bring nothing.
+        let first = after.checked_sub(1).ok_or(ReadError::Corrupt { at: request.from })?;
         let mut segments = Vec::with_capacity(1);
         let mut bytes = 0;
-        for segment in state.segments.iter().skip(after.saturating_sub(1)) {
+        for segment in state.segments.iter().skip(first) {
             let is_visible = segment.base_offset <= visible.segment;
             // The first one counts for nothing: where in it the read begins is not known yet.
             if !is_visible || bytes > request.bytes_max as u64 {
@@ -137,8 +139,7 @@ impl Planning {
         let known_start = segment.batch_start_before(start + room, access)?.max(start);
         let mut walk = HeaderWalk::new(&*open.file, access, known_start, limit);
         while let Some(found) = walk.next()? {
-            let next_offset =
-                Offset::try_from(found.header.last_offset()).unwrap_or_default().next();
+            let next_offset = self.later(found.header.last_offset().saturating_add(1), &found)?;
             if found.end - start <= room {
                 run.end = found.end;
                 run.next_offset = next_offset;
@@ -151,11 +152,20 @@ impl Planning {
             } else if run.end < found.position {
                 // The walk began behind the last batch that fits.
                 run.end = found.position;
-                run.next_offset = Offset::try_from(found.header.base_offset).unwrap_or_default();
+                run.next_offset = self.later(found.header.base_offset, &found)?;
             }
             break;
         }
         Ok(run)
+    }
+
+    /// An offset that a header behind the requested one names. A damaged header must neither send
+    /// the reader back, to read the same for ever, nor past what it may see.
+    fn later(&self, raw: i64, found: &Found) -> Result<Offset, WalkError> {
+        Offset::try_from(raw)
+            .ok()
+            .filter(|offset| *offset > self.request.from && *offset <= self.visible.offset)
+            .ok_or(WalkError::Invalid { position: found.position })
     }
 
     /// Where the batch that holds the requested offset begins.

@@ -375,7 +375,12 @@ impl<'a> Recovery<'a> {
 
     fn finish(mut self) -> io::Result<Opened> {
         let end = self.opened.end.offset;
-        let first = self.opened.segments.first().map_or(end, |segment| segment.base_offset);
+        let first = match self.opened.segments.first() {
+            Some(segment) => segment.base_offset,
+            // All its files are missing: its records are damaged, not trimmed.
+            None if self.opened.is_damaged => self.row.log_start,
+            None => end,
+        };
         self.opened.log_start = self.row.log_start.max(first).min(end);
         // Epochs whose records are all gone left no trace.
         self.opened.epochs.retain(|entry| entry.start < end);

@@ -42,7 +42,7 @@ impl LocalLog {
     /// See [`Log::trim`](crate::log::Log::trim).
     pub(crate) async fn trim(&self, id: PartitionId, before: Offset) -> Result<Offset, ReadError> {
         let partition = self.partition(id)?;
-        drop(partition.lock_open());
+        drop(partition.lock_open()?);
         let log_start = self.move_log_start(&partition, before).await;
         log_start.map_err(|cause| match cause {
             MetaError::Failed(text) => ReadError::Io(text),
@@ -186,7 +186,7 @@ impl Partition {
     /// Where the log would start if retention was done now; none if it starts there already.
     fn retention_start(&self, now: Timestamp) -> Result<Option<Offset>, ReadError> {
         let (config, by_segment) = {
-            let mut state = self.lock_open();
+            let mut state = self.lock_open()?;
             let by_segment = state.retention_by_segment(self, now);
             (state.config, by_segment)
         };
