@@ -46,14 +46,14 @@ impl StreamConfig {
             }
         }
         let flush = flush_policy(&overrides, default_flush);
-        let retention_ms = u64::try_from(whole(&overrides, "retention.ms")).ok();
+        let retention_ms = retention(&overrides, "retention.ms");
         let unsigned = |name| whole(&overrides, name).unsigned_abs();
         let log = LogConfig {
             flush,
             segment_bytes: unsigned("segment.bytes"),
             segment_ms: unsigned("segment.ms"),
             retention_ms,
-            retention_bytes: u64::try_from(whole(&overrides, "retention.bytes")).ok(),
+            retention_bytes: retention(&overrides, "retention.bytes"),
             trim_by: match text(&overrides, "weir.trim") {
                 "record" => TrimBy::Record,
                 _ => TrimBy::Segment,
@@ -117,6 +117,13 @@ fn flush_policy(overrides: &Overrides, default: FlushPolicy) -> FlushPolicy {
     default
 }
 
+/// How much of a log age or size leaves; none: all. Where the policy is `compact` alone the newest
+/// record of each key is to stay, and since compaction is not built, all do.
+fn retention(overrides: &Overrides, name: &str) -> Option<u64> {
+    let deletes = text(overrides, "cleanup.policy").split(',').any(|part| part.trim() == "delete");
+    if deletes { u64::try_from(whole(overrides, name)).ok() } else { None }
+}
+
 /// The value that holds for a listed setting.
 fn text<'a>(overrides: &'a Overrides, name: &str) -> &'a str {
     let default = setting(name).expect("the setting is listed in config_table").default;
@@ -153,6 +160,21 @@ mod tests {
     fn retention_of_minus_one_means_for_ever() {
         assert_eq!(config(&[("retention.ms", "-1")]).expect("legal").retention_ms, None);
         assert_eq!(config(&[]).expect("legal").retention_ms, Some(604_800_000));
+    }
+
+    #[test]
+    fn only_a_policy_that_deletes_has_a_retention() {
+        let limits = [("retention.ms", "1000"), ("retention.bytes", "2000")];
+        for (policy, expected) in [
+            ("delete", (Some(1_000), Some(2_000))),
+            ("compact", (None, None)),
+            ("compact,delete", (Some(1_000), Some(2_000))),
+            ("compact, delete", (Some(1_000), Some(2_000))),
+        ] {
+            let settings = [&limits[..], &[("cleanup.policy", policy)]].concat();
+            let log = config(&settings).expect("legal").log;
+            assert_eq!((log.retention_ms, log.retention_bytes), expected, "{policy}");
+        }
     }
 
     #[test]

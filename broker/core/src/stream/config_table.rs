@@ -76,7 +76,7 @@ const NEVER: &str = "9223372036854775807";
 
 /// Every setting, ordered by name. Kafka's come first, weir's own after them.
 pub const SETTINGS: &[Setting] = &[
-    stored("cleanup.policy", Kind::ListOf(&["compact", "delete"]), "delete"),
+    acts("cleanup.policy", Kind::ListOf(&["compact", "delete"]), "delete"),
     stored("compression.gzip.level", Kind::Whole { min: -1, max: 9 }, "-1"),
     stored("compression.lz4.level", Kind::Whole { min: 1, max: 17 }, "9"),
     stored(
