@@ -17,10 +17,13 @@
 //! - Requests that are half read hold what others wait for, which alone would be a deadlock.
 //!   Whoever has the last part waits for nothing more, so one request always ends and gives back
 //!   all it has. One above 32 MiB needs that part in any case.
+//! - A request that waits for a shard's quota does nothing for up to 30 s with what it holds, so
+//!   at most a quarter of each part may idle that way, and nothing of the last one. Whoever would
+//!   have to wait beyond that is refused at once ([`RequestBudget::try_idle`]).
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_model::limits::{FRAME_BYTES_LARGE, FRAME_BYTES_MAX, KIB, MIB, REQUEST_BYTES_BUDGET};
 
 /// Requests up to this many bytes are charged to the small part, whole, once they have come.
@@ -29,6 +32,9 @@ const SMALL_REQUEST_BYTES_MAX: usize = 16 * KIB;
 const SMALL_BYTES: usize = 32 * MIB;
 const LAST_BYTES: usize = FRAME_BYTES_MAX;
 const SHARED_BYTES: usize = REQUEST_BYTES_BUDGET - SMALL_BYTES - LAST_BYTES;
+
+/// The part of a part that may wait for quota.
+const IDLE_DIVISOR: usize = 4;
 
 const _: () = {
     // A semaphore counts its permits in 32 bits when several are asked for.
@@ -48,6 +54,23 @@ struct Parts {
     shared: Semaphore,
     /// One permit: the right to the last part.
     last: Semaphore,
+    idle_small: Arc<Semaphore>,
+    idle_shared: Arc<Semaphore>,
+}
+
+/// How much one request holds of each part; nothing by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeldBytes {
+    small_bytes: usize,
+    shared_bytes: usize,
+    has_last: bool,
+}
+
+/// The right to hold bytes of the budget and wait; ends when dropped.
+#[derive(Debug)]
+pub struct IdleBytes {
+    _small: OwnedSemaphorePermit,
+    _shared: OwnedSemaphorePermit,
 }
 
 /// What one request has taken; given back when dropped.
@@ -56,9 +79,7 @@ pub struct BudgetShare {
     parts: Arc<Parts>,
     request_bytes: usize,
     covered_bytes: usize,
-    small_bytes: usize,
-    shared_bytes: usize,
-    has_last: bool,
+    held: HeldBytes,
 }
 
 impl Default for RequestBudget {
@@ -67,6 +88,8 @@ impl Default for RequestBudget {
             small: Semaphore::new(SMALL_BYTES),
             shared: Semaphore::new(SHARED_BYTES),
             last: Semaphore::new(1),
+            idle_small: Arc::new(Semaphore::new(SMALL_BYTES / IDLE_DIVISOR)),
+            idle_shared: Arc::new(Semaphore::new(SHARED_BYTES / IDLE_DIVISOR)),
         }))
     }
 }
@@ -80,10 +103,20 @@ impl RequestBudget {
             parts: Arc::clone(&self.0),
             request_bytes,
             covered_bytes: request_bytes.min(SMALL_REQUEST_BYTES_MAX),
-            small_bytes: 0,
-            shared_bytes: 0,
-            has_last: false,
+            held: HeldBytes::default(),
         }
+    }
+
+    /// The right of a request that holds these bytes to wait for something that is not the
+    /// budget's; none where too many wait already.
+    pub fn try_idle(&self, held: HeldBytes) -> Option<IdleBytes> {
+        if held.has_last {
+            return None;
+        }
+        let Parts { idle_small, idle_shared, .. } = &*self.0;
+        let small = Arc::clone(idle_small).try_acquire_many_owned(permits(held.small_bytes));
+        let shared = Arc::clone(idle_shared).try_acquire_many_owned(permits(held.shared_bytes));
+        Some(IdleBytes { _small: small.ok()?, _shared: shared.ok()? })
     }
 }
 
@@ -91,6 +124,11 @@ impl BudgetShare {
     /// How many bytes of the request may be held; to read on needs [`BudgetShare::grow`] first.
     pub const fn covered_bytes(&self) -> usize {
         self.covered_bytes
+    }
+
+    /// What the request holds now.
+    pub const fn held(&self) -> HeldBytes {
+        self.held
     }
 
     /// Covers more of the request, waiting until there is room; nothing if all is covered.
@@ -103,41 +141,44 @@ impl BudgetShare {
         let Parts { shared, last, .. } = &*self.parts;
         if covered_bytes > FRAME_BYTES_LARGE {
             take(last, 1).await;
-            self.has_last = true;
+            self.held.has_last = true;
         } else {
             tokio::select! {
                 biased;
-                () = take(shared, step_bytes) => self.shared_bytes += step_bytes,
-                () = take(last, 1) => self.has_last = true,
+                () = take(shared, step_bytes) => self.held.shared_bytes += step_bytes,
+                () = take(last, 1) => self.held.has_last = true,
             }
         }
-        self.covered_bytes = if self.has_last { self.request_bytes } else { covered_bytes };
+        self.covered_bytes = if self.held.has_last { self.request_bytes } else { covered_bytes };
     }
 
     /// Says that the request is read to its end and has `request_bytes`. A small one is charged
     /// now, waiting until there is room; a larger one was charged while it came.
     pub async fn arrive(&mut self, request_bytes: usize) {
         assert!(request_bytes <= self.covered_bytes, "bytes were read that nothing covers");
-        assert!(self.small_bytes == 0, "a request arrives once");
+        assert!(self.held.small_bytes == 0, "a request arrives once");
         if request_bytes <= SMALL_REQUEST_BYTES_MAX {
             take(&self.parts.small, request_bytes).await;
-            self.small_bytes = request_bytes;
+            self.held.small_bytes = request_bytes;
         }
     }
 }
 
 impl Drop for BudgetShare {
     fn drop(&mut self) {
-        self.parts.small.add_permits(self.small_bytes);
-        self.parts.shared.add_permits(self.shared_bytes);
-        self.parts.last.add_permits(usize::from(self.has_last));
+        self.parts.small.add_permits(self.held.small_bytes);
+        self.parts.shared.add_permits(self.held.shared_bytes);
+        self.parts.last.add_permits(usize::from(self.held.has_last));
     }
 }
 
 /// Takes permits that the share's drop gives back.
 async fn take(part: &Semaphore, count: usize) {
-    let count = u32::try_from(count).expect("the whole budget fits 32 bits");
-    part.acquire_many(count).await.expect("the budget is never closed").forget();
+    part.acquire_many(permits(count)).await.expect("the budget is never closed").forget();
+}
+
+fn permits(count: usize) -> u32 {
+    u32::try_from(count).expect("the whole budget fits 32 bits")
 }
 
 #[cfg(test)]
@@ -162,7 +203,7 @@ mod tests {
     }
 
     fn free_bytes(budget: &RequestBudget) -> usize {
-        let Parts { small, shared, last } = &*budget.0;
+        let Parts { small, shared, last, .. } = &*budget.0;
         small.available_permits()
             + shared.available_permits()
             + last.available_permits() * LAST_BYTES
@@ -247,5 +288,23 @@ mod tests {
         assert!(!read_on(&mut waiting));
         drop((waiting, last));
         assert_eq!(free_bytes(&budget), REQUEST_BYTES_BUDGET);
+    }
+
+    #[test]
+    fn a_quarter_of_each_part_may_wait_for_quota_and_nothing_of_the_last() {
+        for (request_bytes, may_idle) in [
+            (16 * KIB, SMALL_BYTES / IDLE_DIVISOR / (16 * KIB)),
+            (MIB + SMALL_REQUEST_BYTES_MAX, SHARED_BYTES / IDLE_DIVISOR / MIB),
+            (33 * MIB, 0),
+        ] {
+            let budget = RequestBudget::default();
+            let mut share = budget.begin(request_bytes);
+            assert!(read_on(&mut share));
+            let idle: Vec<_> = std::iter::from_fn(|| budget.try_idle(share.held())).collect();
+            assert_eq!(idle.len(), may_idle, "{request_bytes} bytes");
+            drop(idle);
+            let again = budget.try_idle(share.held()).is_some();
+            assert_eq!(again, may_idle > 0, "{request_bytes} bytes");
+        }
     }
 }

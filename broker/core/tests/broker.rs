@@ -8,10 +8,12 @@ use bytes::Bytes;
 use weir_core::broker::{Broker, BrokerOptions};
 use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
 use weir_core::in_memory;
+use weir_core::partition::append::QuotaWait;
 use weir_core::quota::limits::QuotaPolicy;
 use weir_core::read::fetch::{FetchPartition, FetchRequest};
 use weir_core::read::position::{RememberedPlace, Resolved, StartAt};
 use weir_core::read::records::{CallQuota, ReadRecords};
+use weir_core::request_budget::HeldBytes;
 use weir_core::routing::route::RoutedRecord;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_core::{Novelty, Ranges};
@@ -25,7 +27,10 @@ use weir_model::record::RecordToWrite;
 use weir_model::time::{ManualClock, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
-const QUOTA_WAIT_MAX: Duration = Duration::from_millis(500);
+
+fn quota_wait(time_max_ms: u64) -> QuotaWait {
+    QuotaWait { time_max: Duration::from_millis(time_max_ms), held: HeldBytes::default() }
+}
 
 struct Bench {
     broker: Arc<Broker>,
@@ -52,7 +57,7 @@ impl Bench {
 
     async fn append(&self, stream: &Stream, batch: RecordBatch) -> Result<Offset, AppendError> {
         let zero = PartitionIndex::ZERO;
-        let pending = self.broker.append(stream, zero, batch, QUOTA_WAIT_MAX).await?;
+        let pending = self.broker.append(stream, zero, batch, quota_wait(500)).await?;
         pending.settled().await.map(|placed| placed.base_offset)
     }
 }
@@ -264,7 +269,7 @@ async fn a_producers_retry_gets_its_first_offset_again() {
     assert_eq!(bench.append(&stream, first.clone()).await, Ok(Offset::ZERO));
     bench.append(&stream, batch_of(&["c"], producer(2))).await.expect("the next sequence");
     let zero = PartitionIndex::ZERO;
-    let retried = bench.broker.append(&stream, zero, first, QUOTA_WAIT_MAX).await;
+    let retried = bench.broker.append(&stream, zero, first, quota_wait(500)).await;
     let placed = retried.expect("admitted").settled().await.expect("answered");
     assert_eq!((placed.base_offset, placed.novelty), (Offset::ZERO, Novelty::Duplicate));
     let gap = bench.append(&stream, batch_of(&["e"], producer(9))).await;
@@ -325,6 +330,32 @@ async fn a_batch_waits_for_quota_no_longer_than_its_client_does() {
     assert_eq!(bench.append(&stream, large.clone()).await, Err(over_quota), "0.9 s of debt");
     bench.clock.advance(Duration::from_secs(1));
     bench.append(&stream, large).await.expect("the debt is paid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_refused_at_once_where_too_many_bytes_wait_for_quota() {
+    let bench = Bench::new().await;
+    let stream = bench.stream("clicks", Routing::ByHash, 1).await;
+    let zero = PartitionIndex::ZERO;
+    let large = plain(&[&"x".repeat(1_000_000)]);
+    for _ in 0..2 {
+        bench.append(&stream, large.clone()).await.expect("there are tokens, the debt comes later");
+    }
+    let mut share = bench.broker.request_budget().begin(20 << 20);
+    while share.covered_bytes() < 20 << 20 {
+        share.grow().await;
+    }
+    let patient = QuotaWait { time_max: Duration::from_secs(30), held: share.held() };
+    let append = || bench.broker.append(&stream, zero, large.clone(), patient);
+    let mut first = Box::pin(append());
+    let waits = tokio::time::timeout(Duration::from_millis(1), &mut first).await;
+    assert!(waits.is_err(), "the first waits");
+    let second = tokio::time::timeout(Duration::from_millis(1), append()).await;
+    let refused = second.expect("no wait").expect_err("40 MiB would wait");
+    assert_eq!(refused, AppendError::OverQuota { partition: zero });
+    drop(first);
+    let third = tokio::time::timeout(Duration::from_millis(1), append()).await;
+    assert!(third.is_err(), "who gives up makes room");
 }
 
 #[tokio::test]

@@ -159,7 +159,8 @@ impl<R: AsyncRead + Unpin> Requests<R> {
             };
             requests_in_turn += 1;
             bytes_in_turn += frame.len();
-            let (request, answer) = dispatch::begin(&self.service, &self.info, frame).await?;
+            let begun = dispatch::begin(&self.service, &self.info, frame, budget.held());
+            let (request, answer) = begun.await?;
             let queued = Queued { request, answer, budget, place };
             if self.queue.send(queued).await.is_err() {
                 // The writing loop ended first, and says why.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use weir_core::request_budget::HeldBytes;
 use weir_kafka_protocol::{ApiKey, Reader, RequestHeader};
 
 use crate::api;
@@ -141,6 +142,7 @@ pub(crate) async fn begin(
     service: &Arc<KafkaService>,
     connection: &Arc<ConnectionInfo>,
     frame: bytes::Bytes,
+    held: HeldBytes,
 ) -> Result<(RequestName, PendingAnswer), Closed> {
     let frame_bytes = frame.len();
     let mut body = Reader::new(frame);
@@ -161,6 +163,7 @@ pub(crate) async fn begin(
         version: header.api_version,
         client_id: header.client_id.clone(),
         metrics: Arc::clone(&metrics),
+        held,
     };
     let exchange = Exchange::new(context, header, body);
     let started = if (served.first..=served.last).contains(&name.version) {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use weir_core::Extent;
 use weir_core::broker::Broker;
 use weir_core::metrics::RequestMetrics;
+use weir_core::request_budget::HeldBytes;
 use weir_kafka_protocol::{ErrorCode, Gather, Reader, Request, RequestHeader, Response, frame};
 
 use crate::close::CloseReason;
@@ -31,6 +32,8 @@ pub(crate) struct RequestContext {
     /// As the client calls itself; show it through [`crate::client_text::ClientText`].
     pub(crate) client_id: Option<String>,
     pub(crate) metrics: Arc<RequestMetrics>,
+    /// What the request holds of the broker's budget until it is answered.
+    pub(crate) held: HeldBytes,
 }
 
 impl RequestContext {

@@ -15,12 +15,13 @@ use weir_model::batch_builder::{BatchBuilder, BatchOptions};
 use weir_model::ids::PartitionIndex;
 use weir_model::limits::BUILT_BATCH_BYTES_MAX;
 use weir_model::record::RecordToWrite;
-use weir_model::time::{Moment, Timestamp};
+use weir_model::time::Timestamp;
 use weir_storage::commit::{Append, CommitSet, Outcome, Placed, Stamp, Ticket};
 
 use crate::broker::Broker;
 use crate::error::AppendError;
 use crate::partition::partition::Partition;
+use crate::request_budget::HeldBytes;
 use crate::routing::route::{OpenPartitions, RoutedPlace, RoutedRecord};
 use crate::stream::config::StreamConfig;
 use crate::stream::stream::Stream;
@@ -31,6 +32,15 @@ const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How many open partitions an error names.
 const NAMED_PARTITIONS_MAX: usize = 100;
+
+/// How the append of a batch may wait for its shard's quota.
+#[derive(Clone, Copy, Debug)]
+pub struct QuotaWait {
+    /// The longest wait; more than 30 s counts as 30 s.
+    pub time_max: Duration,
+    /// What the request holds of the broker's budget meanwhile.
+    pub held: HeldBytes,
+}
 
 /// A batch that has its place in the log.
 #[derive(Debug)]
@@ -57,21 +67,20 @@ fn only(outcomes: Vec<Outcome>) -> Result<Placed, AppendError> {
 
 impl Broker {
     /// Appends a batch whose partition the client chose, byte for byte. The caller has verified its
-    /// CRC and its counts. Waits for admission (quota, room) before the order is fixed, for quota
-    /// at most `quota_wait_max`; calls for one partition that are made one after the other keep
-    /// their order.
+    /// CRC and its counts. Waits for admission (quota, room) before the order is fixed; for quota
+    /// as `quota_wait` says, and not at all where too many wait already. Calls for one partition
+    /// that are made one after the other keep their order.
     pub async fn append(
         &self,
         stream: &Stream,
         partition: PartitionIndex,
         batch: RecordBatch,
-        quota_wait_max: Duration,
+        quota_wait: QuotaWait,
     ) -> Result<PendingAppend, AppendError> {
         let partition = writable(stream, partition)?;
         let config = stream.config();
         check_batch(&config, &batch, self.clock().now())?;
-        let deadline = self.clock().moment().plus(quota_wait_max.min(ADMISSION_WAIT_MAX));
-        self.admit_write(stream, &partition, &batch, deadline).await?;
+        self.admit_write(stream, &partition, &batch, quota_wait).await?;
         self.log().wait_for_room(partition.id).await;
         Ok(PendingAppend { ticket: self.submit(&partition, &config, batch) })
     }
@@ -178,9 +187,13 @@ impl Broker {
         stream: &Stream,
         partition: &Partition,
         batch: &RecordBatch,
-        deadline: Moment,
+        quota_wait: QuotaWait,
     ) -> Result<(), AppendError> {
+        let over_quota = AppendError::OverQuota { partition: partition.id.index };
+        let time_max = quota_wait.time_max.min(ADMISSION_WAIT_MAX);
+        let deadline = self.clock().moment().plus(time_max);
         let records = usize::try_from(batch.header().record_count).unwrap_or(0);
+        let mut idle = None;
         loop {
             let now = self.clock().moment();
             let wait = self.with_quota(stream, partition, |quota| {
@@ -190,16 +203,16 @@ impl Broker {
                 }
                 wait
             });
-            match wait {
-                None | Some(Duration::ZERO) => return Ok(()),
-                Some(wait) if now.plus(wait) > deadline => {
-                    return Err(AppendError::OverQuota { partition: partition.id.index });
-                }
-                Some(wait) => {
-                    self.metrics().count_throttle();
-                    tokio::time::sleep(wait).await;
-                }
+            let wait = wait.unwrap_or_default();
+            if wait.is_zero() {
+                return Ok(());
             }
+            self.metrics().count_throttle();
+            idle = idle.or_else(|| self.request_budget().try_idle(quota_wait.held));
+            if idle.is_none() || now.plus(wait) > deadline {
+                return Err(over_quota);
+            }
+            tokio::time::sleep(wait).await;
         }
     }
 }

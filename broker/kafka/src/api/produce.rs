@@ -7,7 +7,8 @@
 //! - acks 0: no answer, and an error closes the connection; 1: answered at the append; -1: once
 //!   kept by the stream's flush policy. Anything else is INVALID_REQUIRED_ACKS.
 //! - The request's timeout bounds the wait for quota, after which nothing was appended, and then
-//!   the wait for acks, which does not undo the append; both end as REQUEST_TIMED_OUT.
+//!   the wait for acks, which does not undo the append; both end as REQUEST_TIMED_OUT. Where too
+//!   many requests wait for quota already, the first ends so at once.
 //! - zstd needs version 7, else UNSUPPORTED_COMPRESSION_TYPE.
 //! - 5+: log start offset. 8+: an error message. 13+: topics by id.
 //! - A duplicate of an idempotent producer is answered like its first, with the first offset.
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use tracing::warn;
 use weir_core::Placed;
-use weir_core::partition::append::PendingAppend;
+use weir_core::partition::append::{PendingAppend, QuotaWait};
 use weir_core::stream::stream::Stream;
 use weir_kafka_protocol::ErrorCode;
 use weir_kafka_protocol::messages::produce::{
@@ -94,8 +95,11 @@ async fn begin(mut exchange: Exchange) -> Result<PendingAnswer, CloseReason> {
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
             let target = may_append.clone().and(stream.as_deref().map_err(Refusal::clone));
-            let time_left = timeout.saturating_sub(clock.moment().since(asked));
-            let partition = begin_partition(&exchange.context, target, data, time_left).await;
+            let quota_wait = QuotaWait {
+                time_max: timeout.saturating_sub(clock.moment().since(asked)),
+                held: exchange.context.held,
+            };
+            let partition = begin_partition(&exchange.context, target, data, quota_wait).await;
             // Where no answer is wanted, the connection's end says it.
             if let (Err(refusal), true) = (&partition.begun, acks != Ok(Acks::None)) {
                 let topic = stream.as_deref().map(|stream| stream.name.as_str());
@@ -114,7 +118,7 @@ async fn begin_partition(
     context: &RequestContext,
     target: Result<&Stream, Refusal>,
     data: PartitionProduceData,
-    quota_wait_max: Duration,
+    quota_wait: QuotaWait,
 ) -> BegunPartition {
     let index = data.index;
     let mut record_count = 0;
@@ -123,7 +127,7 @@ async fn begin_partition(
         Err(refusal) => Err(refusal),
         Ok((stream, (partition, batch))) => {
             record_count = u64::try_from(batch.header().record_count).unwrap_or(0);
-            let appended = context.broker().append(stream, partition, batch, quota_wait_max).await;
+            let appended = context.broker().append(stream, partition, batch, quota_wait).await;
             appended.map_err(|error| append_refusal(&error))
         }
     };

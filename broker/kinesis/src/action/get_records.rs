@@ -142,7 +142,9 @@ mod tests {
     use bytes::Bytes;
     use serde_json::json;
     use std::time::Duration;
+    use weir_core::partition::append::QuotaWait;
     use weir_core::quota::limits::QuotaPolicy;
+    use weir_core::request_budget::HeldBytes;
     use weir_model::batch_builder::{BatchBuilder, BatchOptions};
     use weir_model::ids::PartitionIndex;
     use weir_model::record::RecordToWrite;
@@ -192,7 +194,8 @@ mod tests {
             batch.append(&record).expect("room for three records");
         }
         let (zero, batch) = (PartitionIndex::ZERO, batch.build());
-        let appended = harness.broker.append(&stream, zero, batch, Duration::ZERO).await;
+        let no_wait = QuotaWait { time_max: Duration::ZERO, held: HeldBytes::default() };
+        let appended = harness.broker.append(&stream, zero, batch, no_wait).await;
         appended.expect("admitted").settled().await.expect("kept");
 
         let iterator = harness.iterator("topic", "TRIM_HORIZON").await;
