@@ -241,7 +241,7 @@ impl GroupCoordinator {
     }
 
     /// Keeps offsets; the results are in the order given. Without a generation in the claim the
-    /// group may be new.
+    /// group may be new. More than [`records::COMMIT_BYTES_MAX`] at once are too large.
     pub async fn commit_offsets(
         &self,
         group: &GroupId,
@@ -252,6 +252,12 @@ impl GroupCoordinator {
             None => IfAbsent::Make,
             Some(_) => IfAbsent::Leave,
         };
+        let bytes_of = |offset: &OffsetToCommit| {
+            records::offset_record_bytes(group, &offset.stream.name, &offset.metadata)
+        };
+        if offsets.iter().map(bytes_of).sum::<usize>() > records::COMMIT_BYTES_MAX {
+            return Err(GroupError::TooLarge);
+        }
         self.ready().await?.log.wait_for_room().await;
         let committed_at = self.shared.clock.now();
         let mut exists = Vec::with_capacity(offsets.len());

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use weir_model::random::Random;
 
-/// Longest group id in bytes: Kafka's record keys store its length as a signed 16-bit number.
-pub const GROUP_ID_BYTES_MAX: usize = TEXT_BYTES_MAX;
+/// Longest group id in bytes. Kafka's records could hold [`TEXT_BYTES_MAX`], but the record of each
+/// committed partition repeats it, so that 10,000 partitions would make 300 MB of one request.
+pub const GROUP_ID_BYTES_MAX: usize = 1_024;
 /// Longest text that Kafka's record formats and older requests can hold, in bytes.
 pub const TEXT_BYTES_MAX: usize = 32_767;
 /// How much of a client's name goes into its member id, in bytes.

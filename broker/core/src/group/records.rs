@@ -35,6 +35,12 @@ use crate::group::offsets::{CommittedOffset, PartitionName};
 /// is the internal topic's largest batch, 1 MiB.
 pub const GROUP_IMAGE_BYTES_MAX: usize = 16 * MIB;
 
+/// Most bytes of offsets that a request may log at once.
+pub const COMMIT_BYTES_MAX: usize = 16 * MIB;
+
+/// What an offset's record takes beside its texts, and some more.
+const OFFSET_RECORD_BYTES: usize = 64;
+
 /// Version of the group's record: the last before tagged fields, which Kafka writes as well.
 const GROUP_VERSION: i16 = 3;
 /// Version of an offset's record: the first with the topic's id.
@@ -98,6 +104,11 @@ impl GroupImage {
         };
         self.members.iter().map(bytes_of).sum()
     }
+}
+
+/// About how many bytes the record of a committed offset takes.
+pub fn offset_record_bytes(group: &GroupId, stream: &StreamName, metadata: &str) -> usize {
+    group.as_str().len() + stream.as_str().len() + metadata.len() + OFFSET_RECORD_BYTES
 }
 
 /// A record's key and value; no value for a tombstone.

@@ -326,6 +326,19 @@ async fn the_number_of_groups_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_commit_that_would_log_too_much_is_refused_for_good() {
+    let ground = Ground::new().await;
+    let stream = ground.stream("orders").await;
+    let groups = ground.started();
+    let long_id = group(&"g".repeat(1_024));
+    let all = |count| vec![at(&stream, 0, 1); count];
+    let refused = groups.commit_offsets(&long_id, nobody(), all(16_000)).await;
+    assert_eq!(refused, Err(GroupError::TooLarge));
+    let kept = groups.commit_offsets(&long_id, nobody(), all(10_000)).await.expect("it fits");
+    assert!(kept.iter().all(Result::is_ok));
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopping_answers_who_waits_and_who_comes_later() {
     let ground = Ground::new().await;
     let groups = ground.started();
