@@ -131,7 +131,8 @@ impl Broker {
         for stream in deleting {
             let removed = remove_deleted(&broker.registry, &broker.groups, &stream).await;
             if let Err(error) = removed {
-                warn!(stream = %stream.name, ?error, "deletion not finished, retried at next start");
+                let name = &stream.name;
+                warn!(stream = %name, ?error, "deletion not finished, retried at next start");
             }
         }
         Ok(Arc::new(broker))

@@ -1,8 +1,8 @@
 //! Work that is done to its end, even when whoever asked for it goes away in the middle.
 //!
-//! A client that disconnects drops its request's future at the next await. For a read that is right;
-//! for a change of metadata it is not: between the commit and the table in memory the two would
-//! disagree until the next start.
+//! A client that disconnects drops its request's future at the next await. For a read that is
+//! right; for a change of metadata it is not: between the commit and the table in memory the two
+//! would disagree until the next start.
 
 use std::future::Future;
 

@@ -24,9 +24,9 @@ use crate::records::RecordSet;
 use crate::uuid::Uuid;
 
 /// Memory that the arrays of one frame may take, in bytes: some 200,000 partitions of a Fetch or
-/// 400,000 topics of a Metadata request. What makes honest frames larger than this is records, which
-/// are no arrays. Not in proportion to the frame: at 8 bytes for each of a frame's, 30 MB of topic
-/// names took 500 MB.
+/// 400,000 topics of a Metadata request. What makes honest frames larger than this is records,
+/// which are no arrays. Not in proportion to the frame: at 8 bytes for each of a frame's, 30 MB of
+/// topic names took 500 MB.
 pub const MEMORY_BUDGET: usize = 16 << 20;
 
 /// A tagged field takes at least one byte for its tag and one for its size.
