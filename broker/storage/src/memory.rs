@@ -253,7 +253,7 @@ impl Staged {
             leader_epoch: placed.epoch,
             append_time: placed.append_time,
         });
-        self.producers.record(batch.header(), placed.base_offset);
+        self.producers.record(batch.header(), placed.base_offset, clock.now());
         self.log_end = placed.last_offset.next();
         self.batches.push(Stored {
             base_offset: placed.base_offset,

@@ -7,7 +7,7 @@
 //!
 //! Each producer has an epoch and its last five batches; five is the most that a client keeps in
 //! flight. The state is a function of the log: replaying [`ProducerStates::record`] over its
-//! batches gives it back.
+//! batches gives it back, except that producers then count as seen at the replay.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -48,8 +48,9 @@ pub struct RememberedBatch {
     pub base_offset: Offset,
     /// Offset of its last record.
     pub last_offset: Offset,
-    /// Its largest timestamp, by which an idle producer expires.
-    pub timestamp: Timestamp,
+    /// When it was appended, or replayed, by the log's clock: an idle producer expires by that. Its
+    /// records' own times may lie years back.
+    pub seen_at: Timestamp,
 }
 
 /// What is remembered of one producer.
@@ -112,7 +113,7 @@ impl ProducerStates {
     }
 
     /// Remembers a batch that was written, or that recovery found in the log.
-    pub fn record(&mut self, header: &BatchHeader, base_offset: Offset) {
+    pub fn record(&mut self, header: &BatchHeader, base_offset: Offset, now: Timestamp) {
         let Some(id) = ProducerId::new(header.producer_id) else {
             return;
         };
@@ -121,7 +122,7 @@ impl ProducerStates {
             last_sequence: header.last_sequence(),
             base_offset,
             last_offset: base_offset.plus(u64::from(header.last_offset_delta.unsigned_abs())),
-            timestamp: header.max_timestamp,
+            seen_at: now,
         };
         let epoch = header.producer_epoch;
         let fresh = || ProducerEntry { epoch, batches: VecDeque::with_capacity(1) };
@@ -135,10 +136,10 @@ impl ProducerStates {
         entry.batches.push_back(batch);
     }
 
-    /// Forgets producers whose last batch is older than `before` (`producer.id.expiration.ms`).
+    /// Forgets producers whose last batch came before `before` (`producer.id.expiration.ms`).
     pub fn expire(&mut self, before: Timestamp) {
         self.entries
-            .retain(|_, entry| entry.batches.back().is_some_and(|last| last.timestamp >= before));
+            .retain(|_, entry| entry.batches.back().is_some_and(|last| last.seen_at >= before));
     }
 
     /// The producers, in no order.
@@ -164,6 +165,8 @@ mod tests {
     use weir_model::batch_builder::{BatchBuilder, BatchOptions};
     use weir_model::record::RecordToWrite;
 
+    const NOW: Timestamp = Timestamp::from_millis(0);
+
     fn header(epoch: i16, base_sequence: i32, count: i32) -> BatchHeader {
         let id = ProducerId::new(9).expect("not negative");
         let producer = Some(ProducerStamp { id, epoch, base_sequence });
@@ -184,7 +187,7 @@ mod tests {
     fn five_batches() -> ProducerStates {
         let mut states = ProducerStates::default();
         for batch in 0..5 {
-            states.record(&header(0, batch * 10, 10), Offset::new(batch as u64 * 10));
+            states.record(&header(0, batch * 10, 10), Offset::new(batch as u64 * 10), NOW);
         }
         states
     }
@@ -220,7 +223,7 @@ mod tests {
     #[test]
     fn the_sixth_batch_pushes_out_the_first() {
         let mut states = five_batches();
-        states.record(&header(0, 50, 10), Offset::new(50));
+        states.record(&header(0, 50, 10), Offset::new(50), NOW);
         assert_eq!(
             states.check(&header(0, 0, 10)),
             Err(ProducerError::SequenceGap { expected: 60, found: 0 })
@@ -230,14 +233,14 @@ mod tests {
     #[test]
     fn sequences_wrap_to_zero() {
         let mut states = ProducerStates::default();
-        states.record(&header(0, i32::MAX - 1, 2), Offset::ZERO);
+        states.record(&header(0, i32::MAX - 1, 2), Offset::ZERO, NOW);
         assert_eq!(states.check(&header(0, 0, 1)), Ok(Verdict::New));
     }
 
     #[test]
     fn a_newer_epoch_fences_the_older() {
         let mut states = five_batches();
-        states.record(&header(1, 0, 1), Offset::new(50));
+        states.record(&header(1, 0, 1), Offset::new(50), NOW);
         assert_eq!(states.check(&header(0, 50, 1)), Err(ProducerError::StaleEpoch { current: 1 }));
     }
 }

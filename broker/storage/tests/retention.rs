@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use support::{Batch, START, TestLog, partition};
 use weir_model::offset::Offset;
+use weir_model::time::Timestamp;
+use weir_storage::commit::Novelty;
 use weir_storage::config::{LogConfig, TrimBy};
 
 fn run(case: impl Future<Output = ()>) {
@@ -95,6 +97,29 @@ fn a_segment_is_rolled_when_its_first_record_is_too_old() {
         let log = log_with(config, 9).await;
         let size = log.log.size(partition(0)).expect("declared");
         assert_eq!(size.segments, 3, "three batches span 25 s");
+    });
+}
+
+#[test]
+fn idle_producers_are_forgotten_after_a_day() {
+    run(async {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        // Records that were old when they came make no producer idle.
+        for at in [START, START.plus_millis(-1_000_000_000), Timestamp::NONE] {
+            let log = log_with(config(), 0).await;
+            let append = async || {
+                let batch = Batch { at, producer: Some((1, 0, 0)), ..Batch::default() };
+                let placed = log.append(batch.append_to(partition(0))).await.expect("accepted");
+                (placed.novelty, placed.base_offset.number())
+            };
+            assert_eq!(append().await, (Novelty::New, 0));
+            log.clock.advance(hours(23));
+            log.log.housekeep().await;
+            assert_eq!(append().await, (Novelty::Duplicate, 0));
+            log.clock.advance(hours(2));
+            log.log.housekeep().await;
+            assert_eq!(append().await, (Novelty::New, 1), "it was forgotten");
+        }
     });
 }
 

@@ -139,7 +139,7 @@ impl State {
         if self.epochs.last().is_none_or(|last| last.epoch < epoch) {
             self.epochs.push(EpochStart { epoch, start: self.end.offset });
         }
-        self.producers.record(header, self.end.offset);
+        self.producers.record(header, self.end.offset, partition.shared.clock.now());
         if header.attributes.timestamp_type() == weir_model::batch::TimestampType::LogAppendTime {
             self.last_append_time = Some(header.max_timestamp);
         }

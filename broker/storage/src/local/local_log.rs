@@ -48,6 +48,8 @@ pub struct LocalLog {
     pub(crate) partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
     /// Held while rows are taken down and committed, so that an older one never follows a newer.
     pub(crate) rows: tokio::sync::Mutex<Moment>,
+    /// When idle producers were last looked for.
+    pub(crate) producers_checked: Mutex<Moment>,
     is_closing: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Flushes that a simulator has begun.
@@ -95,6 +97,7 @@ impl LocalLog {
             meta,
             partitions: RwLock::new(partitions),
             rows: tokio::sync::Mutex::new(shared.clock.moment()),
+            producers_checked: Mutex::new(shared.clock.moment()),
             shared,
             is_closing: AtomicBool::new(false),
             threads: Mutex::new(threads),

@@ -328,10 +328,11 @@ impl<'a> Recovery<'a> {
         let start = segment.walk_start(self.replay_from, Access::Blocking).map_err(walk_failure)?;
         let end = segment.published();
         let mut walk = HeaderWalk::new(&*open.file, Access::Blocking, start, end);
+        let now = self.shared.clock.now();
         while let Some(found) = walk.next().map_err(walk_failure)? {
             let base_offset = Offset::try_from(found.header.base_offset).unwrap_or_default();
             if base_offset >= self.replay_from {
-                self.opened.producers.record(&found.header, base_offset);
+                self.opened.producers.record(&found.header, base_offset, now);
             }
         }
         Ok(())

@@ -35,6 +35,11 @@ const IDLE_PARTITIONS_PER_ROUND: usize = 64;
 /// Under `os`, how long bytes stay unflushed at most. The kernel writes them back within about half
 /// of that by itself, so the flush is cheap; it lets checkpoints advance and files be closed.
 const UNFLUSHED_AGE_MAX: Duration = Duration::from_secs(60);
+/// Producers that appended nothing for this long are forgotten (`producer.id.expiration.ms`): one
+/// that comes back is taken at any sequence.
+const PRODUCER_IDLE_MS_MAX: i64 = 24 * 3_600_000;
+/// How often that is looked at.
+const PRODUCER_CHECK_INTERVAL: Duration = Duration::from_secs(600);
 /// Bytes flushed after which a checkpoint is due before its time.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 
@@ -74,8 +79,24 @@ impl LocalLog {
                 Err(cause) => warn!(partition = %partition.id, %cause, "retention failed"),
             }
         }
+        self.forget_idle_producers(&partitions);
         self.flush_what_is_old(&partitions);
         self.checkpoint_if_due(&partitions).await;
+    }
+
+    fn forget_idle_producers(&self, partitions: &[Arc<Partition>]) {
+        let moment = self.shared.clock.moment();
+        {
+            let mut checked = self.producers_checked.lock();
+            if moment.since(*checked) < PRODUCER_CHECK_INTERVAL {
+                return;
+            }
+            *checked = moment;
+        }
+        let before = self.shared.clock.now().plus_millis(-PRODUCER_IDLE_MS_MAX);
+        for partition in partitions {
+            partition.lock().producers.expire(before);
+        }
     }
 
     fn flush_what_is_old(&self, partitions: &[Arc<Partition>]) {

@@ -5,7 +5,7 @@
 //!  8   offset that the snapshot stands before
 //!  4   producers, then for each:
 //!        8 id   2 epoch   1 batches, then for each:
-//!           4 first sequence   4 last sequence   8 base offset   8 last offset   8 timestamp
+//!           4 first sequence   4 last sequence   8 base offset   8 last offset   8 seen at
 //!  4   CRC-32 of all before
 //! ```
 //!
@@ -41,7 +41,7 @@ pub(crate) fn encode(producers: &ProducerStates, before: Offset) -> Vec<u8> {
             out.put_i32(batch.last_sequence);
             out.put_u64(batch.base_offset.number());
             out.put_u64(batch.last_offset.number());
-            out.put_i64(batch.timestamp.as_millis());
+            out.put_i64(batch.seen_at.as_millis());
         }
     }
     out.put_u32(crc32fast::hash(&out));
@@ -73,7 +73,7 @@ pub(crate) fn decode(snapshot: &[u8], before: Offset) -> Option<ProducerStates> 
                 last_sequence: fields.try_get_i32().ok()?,
                 base_offset: Offset::new(fields.try_get_u64().ok()?),
                 last_offset: Offset::new(fields.try_get_u64().ok()?),
-                timestamp: Timestamp::from_millis(fields.try_get_i64().ok()?),
+                seen_at: Timestamp::from_millis(fields.try_get_i64().ok()?),
             });
         }
         producers.restore(id, ProducerEntry { epoch, batches });
@@ -94,7 +94,7 @@ mod tests {
                 last_sequence: 6,
                 base_offset: Offset::new(10),
                 last_offset: Offset::new(12),
-                timestamp: Timestamp::from_millis(99),
+                seen_at: Timestamp::from_millis(99),
             };
             let entry = ProducerEntry { epoch: 2, batches: [batch; 2].into() };
             producers.restore(ProducerId::new(id).expect("not negative"), entry);
