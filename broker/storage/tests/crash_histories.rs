@@ -20,6 +20,14 @@ fn trace_if_asked() {
     }
 }
 
+/// Memory that the process holds. Histories that leave some behind show here when there are many.
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: Option<u64> = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    kib.unwrap_or_default() >> 10
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime")
 }
@@ -43,7 +51,7 @@ fn nothing_answered_or_seen_is_lost() {
             Err(text) => panic!("WEIR_SIM_SEED={seed}: {text}"),
         }
     }
-    println!("{} histories: {total:?}", seeds.end - seeds.start);
+    println!("{} histories, {} MiB resident: {total:?}", seeds.end - seeds.start, resident_mib());
 }
 
 #[test]

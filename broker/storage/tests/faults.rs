@@ -7,16 +7,21 @@ mod support;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use support::{Batch, TestDisk, TestLog, batches, partition, request};
+use support::{Batch, START, TestDisk, TestLog, batches, partition, request};
 use weir_model::offset::Offset;
+use weir_model::random::SeededRandom;
+use weir_model::time::ManualClock;
 use weir_storage::commit::{CommitSet, Novelty};
 use weir_storage::config::{FlushPolicy, LogConfig};
+use weir_storage::disk::Disk;
 use weir_storage::error::{ReadError, SubmitError};
-use weir_storage::local::{Flushing, LocalOptions};
+use weir_storage::local::{DataDir, Flushing, LocalLog, LocalOptions, Reserve};
 use weir_storage::log::{Log, Lookup};
-use weir_storage::sim_disk::Faults;
+use weir_storage::meta::{Committing, RedbStore};
+use weir_storage::sim_disk::{Faults, SimDisk};
 
 fn run(case: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
@@ -138,6 +143,32 @@ fn unflushed_bytes_are_bounded_under_every_policy() {
             }
             assert!(held_back > 0, "{flush:?}: nobody waited");
         }
+    });
+}
+
+#[test]
+fn a_log_that_is_dropped_with_work_queued_leaves_nothing_behind() {
+    run(async {
+        let sim = SimDisk::new(1, 64 << 20);
+        let disk: Arc<dyn Disk> = Arc::new(sim);
+        let data = DataDir::open(Arc::clone(&disk), Reserve::None).expect("a new directory");
+        let meta = RedbStore::open(&data, Committing::Inline).expect("a new store");
+        let clock = Arc::new(ManualClock::starting_at(START));
+        let options = LocalOptions { flushing: Flushing::Stepped, ..LocalOptions::default() };
+        let random = SeededRandom::new(1);
+        let log = LocalLog::open(data, Arc::new(meta), clock, &random, options).await;
+        let log = Log::Local(log.expect("a new directory"));
+        for index in 0..2 {
+            log.declare(partition(index), small_segments());
+            for mark in 0..9 {
+                drop(log.submit(CommitSet::of(batch(mark).append_to(partition(index)))));
+            }
+        }
+        let Log::Local(local) = &log else { unreachable!("it was made in files") };
+        // The first flush has begun and queued its directories' names; the second waits.
+        assert!(local.step_flush(0));
+        drop(log);
+        assert_eq!(Arc::strong_count(&disk), 1, "something still holds the disk");
     });
 }
 

@@ -196,6 +196,13 @@ impl FlushQueue {
         }
     }
 
+    /// Drops what waits. Work holds its partition, and with it this queue: a log that ends with
+    /// work in it would keep itself alive.
+    pub(crate) fn clear(&self) {
+        let dropped = std::mem::take(&mut *self.waiting.lock());
+        drop(dropped);
+    }
+
     /// Has the threads end once the queue is empty.
     pub(crate) fn stop(&self) {
         self.waiting.lock().stopping = true;

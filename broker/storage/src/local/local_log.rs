@@ -389,6 +389,7 @@ impl Drop for LocalLog {
         for thread in self.threads.lock().drain(..) {
             drop(thread.join());
         }
+        self.shared.flushes.clear();
     }
 }
 
