@@ -63,7 +63,7 @@ pub struct RequestMetrics {
     pub bytes_out: Counter,
     /// Records written.
     pub records_in: Counter,
-    /// Records read, where the dialect counts them.
+    /// Records read; where they are not decoded, the offsets that were got past.
     pub records_out: Counter,
 }
 

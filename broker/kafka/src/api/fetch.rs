@@ -76,6 +76,7 @@ async fn answer(exchange: Exchange, request: FetchRequest) -> Result<Option<Answ
     }
     let plan = plan(context, request);
     let fetched = fetch_until_closing(context, &plan.order).await;
+    context.metrics.records_out.add(offsets_given(&plan.order, &fetched));
     let (response, extents) = translate(context, plan, fetched);
     exchange.answer(&response, extents).map(Some)
 }
@@ -93,6 +94,16 @@ async fn fetch_until_closing(
             context.broker().fetch(&at_once).await
         }
     }
+}
+
+/// The offsets that the answer gets past: its records, and what compaction or control batches leave
+/// between them. To count the records alone would mean to look into the batches.
+fn offsets_given(order: &FetchOrder, fetched: &[FetchedPartition]) -> u64 {
+    let given = order.partitions.iter().zip(fetched).map(|(wanted, result)| match result {
+        Ok(ranges) => ranges.next_offset.number().saturating_sub(wanted.from.number()),
+        Err(_) => 0,
+    });
+    given.sum()
 }
 
 fn plan(context: &RequestContext, request: FetchRequest) -> Plan {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use weir_core::metrics::Dialect;
 use weir_kafka_protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
@@ -114,6 +115,20 @@ async fn limits_are_soft_for_the_first_batch_only() {
         let case = format!("{max_bytes} and {partition_max_bytes}");
         assert_eq!(bytes_of(&data).len(), batches * records.len(), "{case}");
     }
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_fetch_gives_out_is_counted() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    client.create_topic("orders", 1, &[]).await;
+    client.produce("orders", &batch(&["a", "b", "c"])).await;
+    for offset in [0, 2, 3] {
+        fetch_all(&mut client, "orders", offset).await;
+    }
+    let metrics = server.broker.metrics().request(Dialect::Kafka, "Fetch");
+    assert_eq!(metrics.records_out.get(), 3 + 1);
     client.close().await;
 }
 

@@ -43,13 +43,13 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     if call.input.is_true("DryRun") {
         return Err(KinesisError::dry_run_succeeded());
     }
-    call.metrics.records_in.add(1);
     let result = call.broker().append_routed(&stream, &[record]).await.pop();
     let place = match result {
         Some(Ok(place)) => place,
         Some(Err(error)) => return Err(errors::append_error(&error, &stream, call.account())),
         None => return Err(KinesisError::internal_failure(&"no answer for the record")),
     };
+    call.metrics.records_in.add(1);
     let partition = stream
         .partition(place.partition)
         .ok_or_else(|| KinesisError::internal_failure(&"the record's shard is gone"))?;

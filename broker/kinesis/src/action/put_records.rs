@@ -63,8 +63,9 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     if call.input.is_true("DryRun") {
         return Err(KinesisError::dry_run_succeeded());
     }
-    call.metrics.records_in.add(records.len() as u64);
     let results = call.broker().append_routed(&stream, &records).await;
+    let written = results.iter().filter(|result| result.is_ok()).count();
+    call.metrics.records_in.add(written as u64);
     if stream.is_deleted() {
         let (name, account) = (stream.name.as_str(), call.account());
         return Err(KinesisError::stream_not_found(name, account));
@@ -148,8 +149,9 @@ impl Failures {
                 let why = reason.message.as_deref().unwrap_or_default();
                 call.service.log_throttle(call, why);
             } else {
+                let (peer, count) = (call.caller.peer, self.count);
                 let cause = reason.cause.as_deref().or(reason.message.as_deref());
-                error!(peer = %call.caller.peer, count = self.count, cause, "kinesis records not written");
+                error!(%peer, count, cause, "kinesis records not written");
             }
         }
     }
@@ -159,6 +161,7 @@ impl Failures {
 mod tests {
     use crate::harness::{ACCOUNT, Harness, base64, text};
     use serde_json::{Value as Json, json};
+    use weir_core::metrics::Dialect;
     use weir_core::quota::limits::QuotaPolicy;
 
     fn entries(count: usize, data: &str) -> Vec<Json> {
@@ -213,6 +216,8 @@ mod tests {
         );
         let iterator = harness.iterator("s", "TRIM_HORIZON").await;
         assert_eq!(harness.data_from(&iterator).await.len(), 1000);
+        let metrics = harness.broker.metrics().request(Dialect::Kinesis, "PutRecords");
+        assert_eq!(metrics.records_in.get(), 1000, "what was refused is not counted");
     }
 
     #[tokio::test]
