@@ -27,9 +27,12 @@ use crate::partition::partition::Partition;
 use crate::quota::limits::{QuotaPolicy, ShardQuota};
 use crate::read::decoded::DecodedBatches;
 use crate::request_budget::RequestBudget;
-use crate::stream::registry::Registry;
+use crate::stream::registry::{Registry, RegistryOptions};
 use crate::stream::stream::{NewStream, Stream};
 use crate::txn::producer_ids::ProducerIds;
+
+/// Most partitions of a broker that is told nothing else: AWS's figure for its largest regions.
+pub const PARTITIONS_MAX_DEFAULT: u32 = 20_000;
 
 /// What the broker is told when it starts.
 #[derive(Clone, Debug)]
@@ -44,6 +47,8 @@ pub struct BrokerOptions {
     pub auto_create: AutoCreate,
     /// Partitions of a topic whose maker did not say.
     pub default_partitions: u32,
+    /// Most partitions of all streams together, the broker's own left out.
+    pub partitions_max: u32,
     /// The flush policy of streams that do not set one.
     pub default_flush: FlushPolicy,
     /// The server's stance on shard quotas.
@@ -104,7 +109,10 @@ impl Broker {
             Arc::clone(&meta),
             Arc::clone(&clock),
             Arc::clone(&random),
-            options.default_flush,
+            RegistryOptions {
+                default_flush: options.default_flush,
+                partitions_max: options.partitions_max,
+            },
         )
         .await?;
         let registry = Arc::new(registry);
@@ -190,6 +198,7 @@ impl Broker {
     }
 
     /// Makes streams, all in one metadata commit; each is judged on its own, in the order given.
+    /// Names that the broker keeps for its own state are refused.
     pub async fn create_streams(
         &self,
         new: Vec<NewStream>,

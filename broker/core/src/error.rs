@@ -42,6 +42,17 @@ pub enum CreateStreamError {
         /// Most partitions of a stream.
         max: u32,
     },
+    /// The broker would have more partitions than it may.
+    PartitionLimit {
+        /// Partitions that there are.
+        used: u64,
+        /// Partitions that were asked for.
+        asked: u32,
+        /// Most partitions of the broker.
+        max: u32,
+    },
+    /// The name is kept for the broker's own state.
+    Internal,
     /// A setting is refused.
     Config(ConfigError),
     /// The metadata could not be committed.
@@ -64,6 +75,8 @@ pub enum DeleteStreamError {
 pub enum AppendError {
     /// The stream is gone, or has no such partition.
     UnknownPartition,
+    /// The stream holds the broker's own state, which no client writes.
+    Internal,
     /// The partition was closed by a split or merge and takes no more records.
     Closed {
         /// The partitions that do, at most the first hundred.
@@ -87,8 +100,6 @@ pub enum AppendError {
         /// The shard.
         partition: PartitionIndex,
     },
-    /// Admission or the flush took longer than the caller would wait.
-    TimedOut,
     /// The disk has no room; retry later.
     DiskFull,
     /// The partition is damaged or its storage failed; it takes no writes.

@@ -11,7 +11,7 @@ use weir_storage::log::Log;
 use weir_storage::memory::MemoryLog;
 use weir_storage::meta::memory::MemoryMeta;
 
-use crate::broker::{AutoCreate, Broker, BrokerOptions, Foundations};
+use crate::broker::{AutoCreate, Broker, BrokerOptions, Foundations, PARTITIONS_MAX_DEFAULT};
 use crate::group::coordinator::GroupOptions;
 use crate::quota::limits::QuotaPolicy;
 
@@ -23,6 +23,7 @@ pub fn default_options() -> BrokerOptions {
         account_id: "000000000000".to_owned(),
         auto_create: AutoCreate::On,
         default_partitions: 1,
+        partitions_max: PARTITIONS_MAX_DEFAULT,
         default_flush: FlushPolicy::Group,
         quotas: QuotaPolicy::Aws,
         groups: GroupOptions::default(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_core::broker::{Broker, BrokerOptions};
 use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
+use weir_core::group::identity::GroupId;
 use weir_core::in_memory;
 use weir_core::partition::append::QuotaWait;
 use weir_core::quota::limits::QuotaPolicy;
@@ -316,6 +317,36 @@ async fn a_shards_quota_refuses_per_record_and_pays_its_debt() {
     bench.clock.advance(Duration::from_millis(100));
     let places = bench.broker.append_routed(&stream, &records).await;
     assert_eq!(places.iter().filter(|result| result.is_ok()).count(), 100);
+}
+
+#[tokio::test]
+async fn the_broker_has_no_more_partitions_than_it_may() {
+    let options = BrokerOptions { partitions_max: 4, ..in_memory::default_options() };
+    let bench = Bench::with(options).await;
+    let by_hash = |name, partitions| new_stream(name, Routing::ByHash, partitions);
+    let new = vec![by_hash("a", 3), by_hash("b", 2), by_hash("c", 1)];
+    let made = bench.broker.create_streams(new).await;
+    let made: Vec<_> = made.into_iter().map(|result| result.map(|made| made.id)).collect();
+    let refused = CreateStreamError::PartitionLimit { used: 3, asked: 2, max: 4 };
+    assert!(made[0].is_ok() && made[1] == Err(refused) && made[2].is_ok(), "{made:?}");
+    let group = GroupId::new("g").expect("a group id");
+    bench.broker.groups().fetch_offsets(&group, &[]).await.expect("its own log is not counted");
+    bench.broker.delete_stream(made[0].clone().expect("made")).await.expect("it lives");
+    bench.stream("d", Routing::ByPartition, 3).await;
+}
+
+#[tokio::test]
+async fn clients_neither_make_nor_write_the_brokers_own_streams() {
+    let bench = Bench::new().await;
+    let new = new_stream("__consumer_offsets", Routing::ByPartition, 1);
+    let made = bench.broker.create_streams(vec![new]).await.remove(0);
+    assert_eq!(made.map(|made| made.id), Err(CreateStreamError::Internal));
+    let group = GroupId::new("g").expect("a group id");
+    bench.broker.groups().fetch_offsets(&group, &[]).await.expect("this makes it");
+    let stream = bench.broker.stream("__consumer_offsets").expect("made");
+    assert_eq!(bench.append(&stream, plain(&["x"])).await, Err(AppendError::Internal));
+    let routed = bench.broker.append_routed(&stream, &[routed("k", "x")]).await.remove(0);
+    assert_eq!(routed.map(|place| place.offset), Err(AppendError::Internal));
 }
 
 #[tokio::test]

@@ -36,6 +36,10 @@ impl Refusal {
 pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
     match error {
         AppendError::UnknownPartition => Refusal::of(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        AppendError::Internal => Refusal::because(
+            ErrorCode::INVALID_TOPIC_EXCEPTION,
+            "the topic holds the broker's own state",
+        ),
         AppendError::Closed { open } => {
             let open: Vec<String> = open.iter().map(ToString::to_string).collect();
             let open = open.join(", ");
@@ -59,7 +63,6 @@ pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
             ErrorCode::REQUEST_TIMED_OUT,
             format!("write quota of partition {partition} is used up"),
         ),
-        AppendError::TimedOut => Refusal::of(ErrorCode::REQUEST_TIMED_OUT),
         AppendError::DiskFull => {
             Refusal::because(ErrorCode::KAFKA_STORAGE_ERROR, "the disk is full")
         }
@@ -146,6 +149,14 @@ pub(crate) fn create_refusal(topic: &str, error: &CreateStreamError) -> Refusal 
         CreateStreamError::PartitionCount { max } => Refusal::because(
             ErrorCode::INVALID_PARTITIONS,
             format!("Number of partitions must be larger than 0 and at most {max}."),
+        ),
+        CreateStreamError::PartitionLimit { used, asked, max } => Refusal::because(
+            ErrorCode::POLICY_VIOLATION,
+            format!("The broker has {used} partitions of at most {max}, {asked} more do not fit."),
+        ),
+        CreateStreamError::Internal => Refusal::because(
+            ErrorCode::INVALID_TOPIC_EXCEPTION,
+            format!("Topic '{topic}' holds the broker's own state."),
         ),
         CreateStreamError::Config(error) => config_refusal(error),
         CreateStreamError::Meta(error) => meta_refusal(error),
@@ -248,7 +259,7 @@ mod tests {
             (AppendError::BatchTooLarge { size_bytes: 2, limit_bytes: 1 }, false),
             (AppendError::InvalidTimestamp, false),
             (AppendError::OverQuota { partition: PartitionIndex::ZERO }, true),
-            (AppendError::TimedOut, true),
+            (AppendError::Internal, false),
             (AppendError::DiskFull, true),
             (AppendError::Stopped, true),
             (AppendError::FlushFailed, true),

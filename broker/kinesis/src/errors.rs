@@ -135,6 +135,11 @@ impl KinesisError {
         KinesisError::new(ErrorKind::LimitExceeded, message)
     }
 
+    /// A name that no client may give to a stream.
+    pub(crate) fn reserved_name(name: &str) -> KinesisError {
+        KinesisError::invalid_argument(format!("Stream name {name} is reserved."))
+    }
+
     /// No credentials at all.
     pub(crate) fn missing_authentication_token() -> KinesisError {
         KinesisError::new(ErrorKind::MissingAuthenticationToken, "Missing Authentication Token")
@@ -258,7 +263,9 @@ impl KinesisError {
 pub(crate) fn append_error(error: &AppendError, stream: &Stream, account: &str) -> KinesisError {
     let name = stream.name.as_str();
     match error {
-        AppendError::UnknownPartition => KinesisError::stream_not_found(name, account),
+        AppendError::UnknownPartition | AppendError::Internal => {
+            KinesisError::stream_not_found(name, account)
+        }
         AppendError::OverQuota { partition } => {
             KinesisError::write_rate_exceeded(ShardId(*partition), name, account)
         }
@@ -275,7 +282,6 @@ pub(crate) fn append_error(error: &AppendError, stream: &Stream, account: &str) 
         | AppendError::SequenceGap
         | AppendError::StaleProducerEpoch
         | AppendError::EndMoved { .. }
-        | AppendError::TimedOut
         | AppendError::DiskFull
         | AppendError::Stopped
         | AppendError::FlushFailed
@@ -310,6 +316,7 @@ pub(crate) fn create_stream_error(
     error: &CreateStreamError,
     name: &str,
     account: &str,
+    region: &str,
 ) -> KinesisError {
     match error {
         CreateStreamError::AlreadyExists => KinesisError::stream_exists(name, account),
@@ -324,6 +331,17 @@ pub(crate) fn create_stream_error(
         CreateStreamError::PartitionCount { max } => KinesisError::limit_exceeded(format!(
             "A stream may have at most {max} shards under account {account}."
         )),
+        CreateStreamError::PartitionLimit { used, asked, max } => {
+            KinesisError::limit_exceeded(format!(
+                "This request would exceed the shard limit for the account {account} in {region}. \
+                 Current shard count for the account: {used}. Limit: {max}. \
+                 Number of additional shards that would have resulted from this request: {asked}. \
+                 Refer to the AWS Service Limits page \
+                 (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) \
+                 for current limits and how to request higher limits."
+            ))
+        }
+        CreateStreamError::Internal => KinesisError::reserved_name(name),
         // The action writes legal settings only.
         CreateStreamError::Config(_) | CreateStreamError::Meta(_) => {
             KinesisError::internal_failure(error)

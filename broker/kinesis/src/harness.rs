@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, Response};
 use serde_json::{Value as Json, json};
 use weir_core::broker::Broker;
+use weir_core::group::identity::GroupId;
 use weir_core::in_memory;
 use weir_core::quota::limits::QuotaPolicy;
 use weir_core::stream::stream::{Intent, NewStream, Routing};
@@ -139,6 +140,12 @@ impl Harness {
         for created in self.broker.create_streams(vec![topic]).await {
             created.expect("the topic is made");
         }
+    }
+
+    /// Makes the broker keep `__consumer_offsets`, as the first question about a group does.
+    pub(crate) async fn make_internal_stream(&self) {
+        let group = GroupId::new("g").expect("a group id");
+        self.broker.groups().fetch_offsets(&group, &[]).await.expect("groups are loaded");
     }
 
     /// Puts a record and gives its sequence number.

@@ -15,20 +15,13 @@ use crate::reply_memory::ReplyMemory;
 pub struct KinesisOptions {
     /// The region in ARNs, where a request's signature names none.
     pub region: String,
-    /// Most open shards of the account that CreateStream may lead to; AWS's figure for its largest
-    /// regions.
-    pub shard_limit: u32,
     /// Most on-demand streams of the account.
     pub on_demand_stream_limit: u32,
 }
 
 impl Default for KinesisOptions {
     fn default() -> KinesisOptions {
-        KinesisOptions {
-            region: "us-east-1".to_owned(),
-            shard_limit: 20_000,
-            on_demand_stream_limit: 50,
-        }
+        KinesisOptions { region: "us-east-1".to_owned(), on_demand_stream_limit: 50 }
     }
 }
 

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tempfile::TempDir;
 use weir_core::FlushPolicy;
-use weir_core::broker::{AutoCreate, Broker, BrokerOptions, Foundations};
+use weir_core::broker::{AutoCreate, Broker, BrokerOptions, Foundations, PARTITIONS_MAX_DEFAULT};
 use weir_core::group::coordinator::GroupOptions;
 use weir_model::random::{Random, SystemRandom};
 use weir_model::time::Clock;
@@ -96,6 +96,7 @@ pub(crate) async fn open_broker(
         account_id: ACCOUNT_ID.to_owned(),
         auto_create: AutoCreate::On,
         default_partitions: 1,
+        partitions_max: PARTITIONS_MAX_DEFAULT,
         default_flush: config.flush,
         quotas: config.quotas,
         groups: GroupOptions {

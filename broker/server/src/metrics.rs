@@ -228,6 +228,7 @@ fn gauge_of(mut metric: MetricEncoder<'_>, value: f64) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_core::group::identity::GroupId;
     use weir_core::in_memory;
     use weir_core::stream::stream::{Intent, NewStream, Routing};
     use weir_model::ids::StreamName;
@@ -248,11 +249,11 @@ mod tests {
             overrides: Default::default(),
             intent: Intent::Make,
         };
-        for made in
-            broker.create_streams(vec![new("orders", 2), new("__consumer_offsets", 1)]).await
-        {
+        for made in broker.create_streams(vec![new("orders", 2)]).await {
             made.expect("a free name");
         }
+        let group = GroupId::new("g").expect("a group id");
+        broker.groups().fetch_offsets(&group, &[]).await.expect("this makes the groups' log");
         let produce = broker.metrics().request(Dialect::Kafka, "Produce");
         produce.requests.add(3);
         produce.bytes_in.add(1_000);

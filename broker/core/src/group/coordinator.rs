@@ -482,13 +482,13 @@ impl Shared {
             overrides: overrides.into_iter().map(own).collect(),
             intent: Intent::Make,
         };
-        match self.registry.create(vec![new]).await.pop() {
-            Some(Ok(stream)) => Ok(stream),
-            Some(Err(CreateStreamError::AlreadyExists)) => {
+        match self.registry.create_internal(new).await {
+            Ok(stream) => Ok(stream),
+            Err(CreateStreamError::AlreadyExists) => {
                 self.registry.by_name(CONSUMER_OFFSETS).ok_or(GroupError::NotAvailable)
             }
-            failed => {
-                error!(?failed, "the log of the consumer groups cannot be made");
+            Err(error) => {
+                error!(?error, "the log of the consumer groups cannot be made");
                 Err(GroupError::NotAvailable)
             }
         }

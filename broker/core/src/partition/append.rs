@@ -100,6 +100,10 @@ impl Broker {
         if stream.is_deleted() {
             return results;
         }
+        if stream.name.is_internal() {
+            results.fill(Err(AppendError::Internal));
+            return results;
+        }
         let mut pending = Vec::new();
         for group in self.group_by_partition(stream, records, &mut results) {
             self.log().wait_for_room(group.partition.id).await;
@@ -271,6 +275,9 @@ impl RoutedGroup {
 fn writable(stream: &Stream, index: PartitionIndex) -> Result<Arc<Partition>, AppendError> {
     if stream.is_deleted() {
         return Err(AppendError::UnknownPartition);
+    }
+    if stream.name.is_internal() {
+        return Err(AppendError::Internal);
     }
     let partition = stream.partition(index).ok_or(AppendError::UnknownPartition)?;
     if partition.closed_at().is_some() {

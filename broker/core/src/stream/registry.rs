@@ -31,6 +31,24 @@ use crate::stream::config::{StreamConfig, first_overrides};
 use crate::stream::row::{self, Life};
 use crate::stream::stream::{Intent, NewStream, Stream};
 
+/// What the registry is told when it starts.
+#[derive(Clone, Copy, Debug)]
+pub struct RegistryOptions {
+    /// The flush policy of streams that do not set one.
+    pub default_flush: FlushPolicy,
+    /// Most partitions of all streams together, the broker's own left out.
+    pub partitions_max: u32,
+}
+
+/// On whose behalf a stream is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    /// A client's, whatever its dialect: neither internal names nor more than the limit.
+    Client,
+    /// The broker's, for its own state.
+    Broker,
+}
+
 /// All streams of the broker.
 #[derive(Debug)]
 pub struct Registry {
@@ -38,7 +56,7 @@ pub struct Registry {
     meta: Arc<dyn MetaStore>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
-    default_flush: FlushPolicy,
+    options: RegistryOptions,
     /// A sync lock: held for a look-up or a change of the maps, never across an await.
     tables: RwLock<Tables>,
     /// An async lock: one change of the set of streams at a time, across its commit.
@@ -59,7 +77,7 @@ impl Registry {
         meta: Arc<dyn MetaStore>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
-        default_flush: FlushPolicy,
+        options: RegistryOptions,
     ) -> Result<(Registry, Vec<Arc<Stream>>), MetaError> {
         let rows = meta.scan(Bytes::from_static(&[row::STREAM_KEY])).await?;
         let registry = Registry {
@@ -67,13 +85,13 @@ impl Registry {
             meta,
             clock,
             random,
-            default_flush,
+            options,
             tables: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
         };
         let mut deleting = Vec::new();
         for (key, value) in rows {
-            let (stream, life) = row::decode(&key, &value.value, default_flush)
+            let (stream, life) = row::decode(&key, &value.value, options.default_flush)
                 .map_err(|why| MetaError::Failed(format!("damaged stream row: {why}")))?;
             let stream = Arc::new(stream);
             registry.declare(&stream)?;
@@ -111,16 +129,37 @@ impl Registry {
         new: Vec<NewStream>,
     ) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
         let registry = Arc::clone(self);
-        carried_out(async move { registry.create_now(new).await }).await
+        carried_out(async move { registry.create_now(new, Maker::Client).await }).await
     }
 
-    async fn create_now(&self, new: Vec<NewStream>) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
+    /// Makes a stream for the broker's own state, whatever limits clients have.
+    pub async fn create_internal(
+        self: &Arc<Registry>,
+        new: NewStream,
+    ) -> Result<Arc<Stream>, CreateStreamError> {
+        assert!(new.name.is_internal(), "clients could write to the broker's state: {}", new.name);
+        let registry = Arc::clone(self);
+        let create = async move { registry.create_now(vec![new], Maker::Broker).await };
+        carried_out(create).await.pop().expect("a result for each stream")
+    }
+
+    async fn create_now(
+        &self,
+        new: Vec<NewStream>,
+        maker: Maker,
+    ) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
         let _one_at_a_time = self.changing.lock().await;
+        let mut used = self.partition_count();
         let mut made: BTreeMap<StreamName, Arc<Stream>> = BTreeMap::new();
         let mut results = Vec::with_capacity(new.len());
         for stream in &new {
-            let result = self.build(stream, &made).map(Arc::new);
+            let allowed = match maker {
+                Maker::Client => self.check_client_may(stream, used),
+                Maker::Broker => Ok(()),
+            };
+            let result = allowed.and_then(|()| self.build(stream, &made)).map(Arc::new);
             if let (Ok(built), Intent::Make) = (&result, stream.intent) {
+                used += u64::from(stream.partitions);
                 made.insert(built.name.clone(), Arc::clone(built));
             }
             results.push(result);
@@ -173,6 +212,24 @@ impl Registry {
         removed
     }
 
+    /// Partitions that count against the limit. Only while no other change is under way.
+    fn partition_count(&self) -> u64 {
+        let tables = self.tables.read();
+        let counted = tables.by_id.values().filter(|stream| !stream.name.is_internal());
+        counted.map(|stream| stream.partitions().len() as u64).sum()
+    }
+
+    fn check_client_may(&self, new: &NewStream, used: u64) -> Result<(), CreateStreamError> {
+        if new.name.is_internal() {
+            return Err(CreateStreamError::Internal);
+        }
+        let (asked, max) = (new.partitions, self.options.partitions_max);
+        if used + u64::from(asked) > u64::from(max) {
+            return Err(CreateStreamError::PartitionLimit { used, asked, max });
+        }
+        Ok(())
+    }
+
     fn build(
         &self,
         new: &NewStream,
@@ -184,8 +241,8 @@ impl Registry {
             return Err(CreateStreamError::PartitionCount { max });
         }
         let overrides = first_overrides(new.routing, new.overrides.clone());
-        let config =
-            StreamConfig::new(overrides, self.default_flush).map_err(CreateStreamError::Config)?;
+        let config = StreamConfig::new(overrides, self.options.default_flush)
+            .map_err(CreateStreamError::Config)?;
         let id = StreamId::random(&*self.random);
         let now = self.clock.now();
         let partitions = first_partitions(id, new.partitions, now);

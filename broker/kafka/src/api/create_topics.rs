@@ -5,7 +5,7 @@
 //! - A manual assignment must number its partitions from 0 without a gap and name this broker
 //!   alone, and leaves both counts at -1.
 //! - A topic named twice is INVALID_REQUEST, once.
-//! - More than 10,000 partitions in one request are POLICY_VIOLATION.
+//! - More than 10,000 partitions in one request, or than the broker may have, are POLICY_VIOLATION.
 //! - Settings are checked by the core's table: unknown ones and bad values are INVALID_CONFIG.
 //! - validate_only checks everything and makes nothing. 5+: the settings that hold are returned.
 //!   7+: the topic's id.
@@ -96,10 +96,6 @@ fn new_stream(
     intent: Intent,
 ) -> Result<NewStream, Refusal> {
     let name = StreamName::new(&topic.name).map_err(|error| name_refusal(&topic.name, error))?;
-    if name.is_internal() {
-        let text = format!("Topic '{name}' holds the broker's own state.");
-        return Err(Refusal::because(ErrorCode::INVALID_TOPIC_EXCEPTION, text));
-    }
     let options = context.broker().options();
     let partitions = if topic.assignments.is_empty() {
         check_replication_factor(topic.replication_factor)?;

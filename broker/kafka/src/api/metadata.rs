@@ -109,7 +109,6 @@ async fn look_up(
         for name in asked.iter().filter_map(|topic| topic.name.as_deref()) {
             if let Ok(legal) = StreamName::new(name)
                 && broker.stream(name).is_none()
-                && !legal.is_internal()
             {
                 missing.insert(name.to_owned(), legal);
             }
@@ -172,8 +171,9 @@ async fn create_missing(
             Ok(_) => {
                 debug!(topic = name, peer = %context.connection.ends.peer, "created on first use")
             }
-            // Somebody else was faster, which is as good.
-            Err(CreateStreamError::AlreadyExists) => {}
+            // Somebody else was faster, which is as good; or the broker will make it when it needs
+            // it, and until then it is unknown.
+            Err(CreateStreamError::AlreadyExists | CreateStreamError::Internal) => {}
             Err(error) => {
                 let code = create_refusal(&name, &error).code;
                 refusals.insert(name, code);

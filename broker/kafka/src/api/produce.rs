@@ -122,8 +122,7 @@ async fn begin_partition(
 ) -> BegunPartition {
     let index = data.index;
     let mut record_count = 0;
-    let begun = match target.and_then(|stream| Ok((stream, checked_batch(context, stream, data)?)))
-    {
+    let begun = match target.and_then(|stream| Ok((stream, checked_batch(context, data)?))) {
         Err(refusal) => Err(refusal),
         Ok((stream, (partition, batch))) => {
             record_count = u64::try_from(batch.header().record_count).unwrap_or(0);
@@ -150,13 +149,8 @@ fn log_refused(context: &RequestContext, topic: &str, partition: i32, refusal: &
 /// Everything that can be said about a batch without asking the core. One pass over its bytes.
 fn checked_batch(
     context: &RequestContext,
-    stream: &Stream,
     data: PartitionProduceData,
 ) -> Result<(PartitionIndex, RecordBatch), Refusal> {
-    if stream.name.is_internal() {
-        let text = format!("Cannot append to internal topic {}", stream.name);
-        return Err(Refusal::because(ErrorCode::INVALID_TOPIC_EXCEPTION, text));
-    }
     let partition = PartitionIndex::try_from(data.index)
         .map_err(|_| Refusal::of(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
     let batch = RecordBatch::parse(data.records.unwrap_or_default())

@@ -6,7 +6,7 @@
 //!
 //! Behaviour: answers when the stream is there, so it is ACTIVE at once where AWS's is CREATING for
 //! some seconds. It starts with 24 hours of retention, trims by record, and dates records by their
-//! arrival. The account's limits of open shards and on-demand streams hold.
+//! arrival. The broker's limit of partitions and the account's of on-demand streams hold.
 //!
 //! Gaps: tags are checked but not kept until the tag operations are served. `WarmThroughputMiBps`
 //! is accepted and has no effect. `RecordDistributionStrategy=AUTO` is refused. The rate of calls
@@ -25,8 +25,6 @@ use crate::stream_settings::{MODE_SETTING, RECORD_OVERHEAD_BYTES, StreamMode};
 
 /// Shards of a new on-demand stream: AWS's 4 MB/s to begin with.
 const ON_DEMAND_SHARDS: u32 = 4;
-
-const RETENTION_MS: &str = "86400000";
 
 static STREAM_MODE: Shape =
     Shape { kind: Kind::Text, rules: &[Rule::OneOf(&["PROVISIONED", "ON_DEMAND"])] };
@@ -70,16 +68,19 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
             "RecordDistributionStrategy AUTO is not supported.",
         ));
     }
-    check_account_limits(call, mode, shards)?;
+    check_on_demand_limit(call, mode)?;
     let new = NewStream {
-        name: legal_name(name)?,
+        // The API's pattern lets a few names pass that are no stream names here.
+        name: StreamName::new(name).map_err(|_| KinesisError::reserved_name(name))?,
         routing: Routing::ByHash,
         partitions: u32::try_from(shards).unwrap_or(u32::MAX),
         overrides: overrides(call, mode),
         intent: Intent::Make,
     };
     for result in call.broker().create_streams(vec![new]).await {
-        result.map_err(|error| errors::create_stream_error(&error, name, call.account()))?;
+        result.map_err(|error| {
+            errors::create_stream_error(&error, name, call.account(), call.region)
+        })?;
     }
     Ok(Bytes::new())
 }
@@ -103,34 +104,11 @@ fn shard_count(call: &Call<'_>, mode: StreamMode) -> Result<u64, KinesisError> {
     }
 }
 
-/// The API's pattern lets a few names pass that are no stream names here.
-fn legal_name(name: &str) -> Result<StreamName, KinesisError> {
-    let legal = StreamName::new(name).ok();
-    legal
-        .filter(|name| !name.is_internal())
-        .ok_or_else(|| KinesisError::invalid_argument(format!("Stream name {name} is reserved.")))
-}
-
-fn check_account_limits(
-    call: &Call<'_>,
-    mode: StreamMode,
-    shards: u64,
-) -> Result<(), KinesisError> {
+/// Shards are limited by the broker, for all dialects together.
+fn check_on_demand_limit(call: &Call<'_>, mode: StreamMode) -> Result<(), KinesisError> {
     let account = AccountUse::of(call);
-    let limits = call.service.options();
-    let (shard_limit, name) = (u64::from(limits.shard_limit), call.account());
-    if account.open_shards + shards > shard_limit {
-        let (region, count) = (call.region, account.open_shards);
-        return Err(KinesisError::limit_exceeded(format!(
-            "This request would exceed the shard limit for the account {name} in {region}. \
-             Current shard count for the account: {count}. Limit: {shard_limit}. \
-             Number of additional shards that would have resulted from this request: {shards}. \
-             Refer to the AWS Service Limits page \
-             (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) \
-             for current limits and how to request higher limits."
-        )));
-    }
-    let on_demand_limit = u64::from(limits.on_demand_stream_limit);
+    let name = call.account();
+    let on_demand_limit = u64::from(call.service.options().on_demand_stream_limit);
     if mode == StreamMode::OnDemand && account.on_demand_streams >= on_demand_limit {
         return Err(KinesisError::limit_exceeded(format!(
             "This request would exceed the limit of {on_demand_limit} on-demand streams \
@@ -144,9 +122,6 @@ fn check_account_limits(
 fn overrides(call: &Call<'_>, mode: StreamMode) -> Overrides {
     let mut overrides = Overrides::new();
     let mut set = |name: &str, value: String| overrides.insert(name.to_owned(), value);
-    set("retention.ms", RETENTION_MS.to_owned());
-    set("weir.trim", "record".to_owned());
-    set("message.timestamp.type", "LogAppendTime".to_owned());
     set(MODE_SETTING, mode.name().to_owned());
     if let Some(kib) = call.input.integer("MaxRecordSizeInKiB") {
         let bytes = kib * 1024 + RECORD_OVERHEAD_BYTES;
@@ -221,6 +196,11 @@ mod tests {
                 ),
             ),
             (create("..", 1), "InvalidArgument", "Stream name .. is reserved.".to_owned()),
+            (
+                create("__consumer_offsets", 1),
+                "InvalidArgument",
+                "Stream name __consumer_offsets is reserved.".to_owned(),
+            ),
             (
                 json!({"StreamName": "x"}),
                 "InvalidArgument",

@@ -81,7 +81,7 @@ mod tests {
     #[tokio::test]
     async fn the_brokers_own_streams_cannot_be_seen_or_deleted() {
         let harness = Harness::new().await;
-        harness.create_topic("__consumer_offsets", 1).await;
+        harness.make_internal_stream().await;
         for operation in ["DeleteStream", "DescribeStream", "DescribeStreamSummary"] {
             let input = json!({"StreamName": "__consumer_offsets"});
             let (kind, _) = harness.error(operation, input).await;

@@ -21,7 +21,7 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let limits = call.service.options();
     let mut writer = call.writer();
     writer.begin_map();
-    writer.integer_member("ShardLimit", u64::from(limits.shard_limit));
+    writer.integer_member("ShardLimit", u64::from(call.broker().options().partitions_max));
     writer.integer_member("OpenShardCount", account.open_shards);
     writer.integer_member("OnDemandStreamCount", account.on_demand_streams);
     let on_demand_limit = u64::from(limits.on_demand_stream_limit);
@@ -64,7 +64,7 @@ mod tests {
         let harness = Harness::new().await;
         harness.create_stream("s", 3).await;
         harness.create_topic("topic", 2).await;
-        harness.create_topic("__consumer_offsets", 1).await;
+        harness.make_internal_stream().await;
         let mode = json!({"StreamMode": "ON_DEMAND"});
         let input = json!({"StreamName": "d", "StreamModeDetails": mode});
         harness.ok("CreateStream", input).await;

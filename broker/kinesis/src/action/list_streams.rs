@@ -103,7 +103,7 @@ mod tests {
         for name in ["c", "a", "b"] {
             harness.create_stream(name, 1).await;
         }
-        harness.create_topic("__consumer_offsets", 1).await;
+        harness.make_internal_stream().await;
         harness.create_topic(&"x".repeat(129), 1).await;
         let reply = harness.ok("ListStreams", json!({})).await;
         assert_eq!(reply["StreamNames"], json!(["a", "b", "c"]));

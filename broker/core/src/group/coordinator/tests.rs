@@ -14,6 +14,7 @@ use weir_storage::meta::memory::MemoryMeta;
 use super::*;
 use crate::group::classic::{Client, JoinedMember, Protocol};
 use crate::group::identity::MemberId;
+use crate::stream::registry::RegistryOptions;
 
 const SESSION: Duration = Duration::from_secs(10);
 
@@ -55,7 +56,7 @@ impl Ground {
             Arc::new(MemoryMeta::default()),
             Arc::clone(&clock),
             Arc::new(SeededRandom::new(1)),
-            FlushPolicy::Group,
+            RegistryOptions { default_flush: FlushPolicy::Group, partitions_max: 100 },
         )
         .await
         .expect("memory does not fail");
