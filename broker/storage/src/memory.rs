@@ -305,9 +305,11 @@ impl Partition {
         let mut found: Option<FoundRecord> = None;
         for stored in &self.batches {
             let batch = RecordBatch::parse(stored.bytes.clone()).expect("it was parsed before");
-            let records = batch.records(&DecodeLimits::default()).expect("it was parsed before");
+            // A client may have sent records that cannot be read; they are stored as they came, and
+            // have no times to search for.
+            let Ok(records) = batch.records(&DecodeLimits::default()) else { continue };
             for record in records {
-                let record = record.expect("the batch was checked before it was appended");
+                let Ok(record) = record else { break };
                 let candidate = FoundRecord {
                     offset: stored.base_offset.plus(u64::from(record.offset_delta.unsigned_abs())),
                     timestamp: record.timestamp,

@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use support::{Batch, START, TestDisk, TestLog, batches, partition, request};
+use weir_model::batch::{HEADER_BYTES, RecordBatch, crc32c_of_batch};
 use weir_model::ids::LogEpoch;
 use weir_model::offset::Offset;
 use weir_storage::commit::{Append, CommitSet, Novelty, Stamp};
@@ -16,6 +17,9 @@ use weir_storage::local::LocalOptions;
 use weir_storage::log::{FoundRecord, Lookup};
 use weir_storage::producer_state::ProducerError;
 use weir_storage::read_plan::{OversizedFirst, ReadRequest};
+
+/// Where a batch's header has its checksum.
+const CRC_AT: usize = 17;
 
 const POLICIES: [FlushPolicy; 3] = [FlushPolicy::Group, FlushPolicy::INTERVAL, FlushPolicy::Os];
 
@@ -208,6 +212,24 @@ fn records_are_found_by_time() {
         }
         let empty = log.log.lookup(partition(1), Lookup::LargestTimestamp).await;
         assert_eq!(empty, Ok(None));
+    });
+}
+
+#[test]
+fn records_that_cannot_be_read_have_no_times_to_search() {
+    on_every_arm(async |log| {
+        // What a client may send: a checksum that is right, over records that are none.
+        let mut bytes = batch(0).build().bytes().to_vec();
+        bytes[HEADER_BYTES..].fill(0xff);
+        let crc = crc32c_of_batch(&bytes);
+        bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
+        let unreadable = RecordBatch::parse(bytes.into()).expect("its header is right");
+        assert_eq!(unreadable.verify_crc(), Ok(()));
+        let append = Append { batch: unreadable, ..batch(0).append_to(partition(0)) };
+        log.append(append).await.expect("accepted");
+        log.append(batch(1).append_to(partition(0))).await.expect("accepted");
+        let found = log.log.lookup(partition(0), Lookup::AtTime(START)).await.expect("searched");
+        assert_eq!(found.map(|found| found.offset), Some(Offset::new(2)));
     });
 }
 
