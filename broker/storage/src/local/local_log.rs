@@ -32,7 +32,7 @@ use crate::local::opening::{
 use crate::local::partition::{Health, Partition};
 use crate::local::removal::remove_partitions;
 use crate::local::row::{PartitionRow, partition_key};
-use crate::local::shared::{Flushing, LocalOptions, Shared, Unflushed};
+use crate::local::shared::{Excess, Flushing, LocalOptions, Shared, Unflushed};
 use crate::log::{EpochEnd, FoundRecord, LogSize, LogStats, Lookup};
 use crate::meta::{Expect, MetaChange, MetaStore};
 use crate::read_plan::{ReadPlan, ReadRequest};
@@ -140,19 +140,20 @@ impl LocalLog {
         let options = &self.shared.options;
         loop {
             let fewer = self.shared.unflushed.fewer();
-            let is_log_full = self.shared.unflushed.bytes() > options.unflushed_bytes_max;
+            let excess = self.shared.unflushed.excess(options.unflushed_bytes_max);
+            if excess == Excess::New {
+                self.queue_all_flushes();
+            }
             {
                 let mut state = partition.lock();
                 let is_full = state.unflushed > options.unflushed_bytes_max_partition;
-                if state.health != Health::Good || !(is_full || is_log_full) {
+                let must_wait = is_full || excess != Excess::None;
+                if state.health != Health::Good || !must_wait {
                     return;
                 }
                 if is_full {
                     state.queue_flush(&partition);
                 }
-            }
-            if is_log_full {
-                self.queue_all_flushes();
             }
             fewer.await;
         }

@@ -2,7 +2,7 @@
 //! queue.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -89,12 +89,22 @@ impl Shared {
     }
 }
 
+/// Whether there are too many unflushed bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Excess {
+    None,
+    New,
+    Seen,
+}
+
 /// Bytes of all partitions that no flush has covered yet.
 #[derive(Debug, Default)]
 pub(crate) struct Unflushed {
     bytes: AtomicU64,
     /// Told whenever there are fewer.
     fewer: Notify,
+    /// There are too many, and everything has been asked to flush.
+    is_draining: AtomicBool,
 }
 
 impl Unflushed {
@@ -112,8 +122,40 @@ impl Unflushed {
         self.bytes.load(Ordering::Acquire)
     }
 
+    /// Whether there are more than `bytes_max`, and whether the caller is the first to see it: that
+    /// one has everything flushed. Those who wait see it again at every flush, and need not ask;
+    /// what is appended meanwhile asks for itself.
+    pub(crate) fn excess(&self, bytes_max: u64) -> Excess {
+        if self.bytes() <= bytes_max {
+            self.is_draining.store(false, Ordering::Release);
+            Excess::None
+        } else if self.is_draining.swap(true, Ordering::AcqRel) {
+            Excess::Seen
+        } else {
+            Excess::New
+        }
+    }
+
     /// Resolves at the next [`Unflushed::subtract`] after the call.
     pub(crate) fn fewer(&self) -> tokio::sync::futures::Notified<'_> {
         self.fewer.notified()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excess_is_new_once() {
+        let unflushed = Unflushed::default();
+        assert_eq!(unflushed.excess(10), Excess::None);
+        for _ in 0..2 {
+            unflushed.add(11);
+            assert_eq!(unflushed.excess(10), Excess::New);
+            assert_eq!(unflushed.excess(10), Excess::Seen);
+            unflushed.subtract(11);
+            assert_eq!(unflushed.excess(10), Excess::None);
+        }
     }
 }
