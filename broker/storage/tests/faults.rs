@@ -147,6 +147,61 @@ fn unflushed_bytes_are_bounded_under_every_policy() {
 }
 
 #[test]
+fn segments_are_sealed_while_flushes_keep_waiting() {
+    run(async {
+        let options = LocalOptions { flushing: Flushing::Stepped, ..LocalOptions::default() };
+        let log = TestLog::local_on(TestDisk::simulated(64 << 20), options).await;
+        for index in 0..3 {
+            log.log.declare(partition(index), small_segments());
+        }
+        let Log::Local(local) = &log.log else { unreachable!("it was made in files") };
+        for mark in 0..50 {
+            for index in 0..3 {
+                let append = batch(mark).append_to(partition(index));
+                drop(log.log.submit(CommitSet::of(append)));
+            }
+            // One flush is made; two partitions still wait.
+            let flushes = log.log.stats().flushes;
+            while log.log.stats().flushes == flushes {
+                assert!(local.step_flush(0));
+            }
+        }
+        let directory = Path::new("logs").join(partition(0).stream.to_string()).join("0");
+        let files = log.disk.sim().list(&directory).expect("it is there");
+        assert!(files.iter().any(|file| file.name.ends_with(".seal")), "none was sealed");
+    });
+}
+
+#[test]
+fn the_bound_on_all_partitions_holds_writers_back_and_lets_them_go_on() {
+    run(async {
+        for flush in [FlushPolicy::Group, FlushPolicy::INTERVAL, FlushPolicy::Os] {
+            let options = LocalOptions {
+                flushing: Flushing::Threads(2),
+                unflushed_bytes_max: 1000,
+                ..LocalOptions::default()
+            };
+            let log = TestLog::local_on(TestDisk::simulated(64 << 20), options).await;
+            let log = Arc::new(log.log);
+            let writers = (0..4).map(|index| {
+                let log = Arc::clone(&log);
+                log.declare(partition(index), LogConfig { flush, ..LogConfig::default() });
+                tokio::spawn(async move {
+                    for mark in 0..200 {
+                        log.wait_for_room(partition(index)).await;
+                        let append = batch(mark).append_to(partition(index));
+                        drop(log.submit(CommitSet::of(append)));
+                    }
+                })
+            });
+            for writer in writers.collect::<Vec<_>>() {
+                writer.await.expect("it wrote all of it");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_log_that_is_dropped_with_work_queued_leaves_nothing_behind() {
     run(async {
         let sim = SimDisk::new(1, 64 << 20);

@@ -36,6 +36,9 @@ use crate::local::snapshot;
 use crate::local::stored::write_whole;
 use crate::producer_state::ProducerStates;
 
+/// Flushes begun after which a seal that waits has its turn.
+const FLUSHES_PER_SEAL: u32 = 16;
+
 /// Work that waits for a thread.
 #[derive(Debug, Default)]
 pub(crate) struct FlushQueue {
@@ -53,8 +56,10 @@ struct Waiting {
     names: VecDeque<(Arc<Shared>, DirectoryTicket)>,
     /// Flushes with a time of their own, in no order: as many as partitions with `interval`.
     timed: Vec<(Moment, Weak<Partition>)>,
-    /// Less urgent: nobody waits for a seal.
+    /// Less urgent: nobody waits for a seal. Yet one is written after every
+    /// [`FLUSHES_PER_SEAL`] flushes, or a log that is always written to would have none.
     seals: VecDeque<Seal>,
+    flushes_since_seal: u32,
     stopping: bool,
 }
 
@@ -143,15 +148,19 @@ impl FlushQueue {
             if let Some((shared, ticket)) = waiting.names.pop_front() {
                 return Some(Task::Name(shared, ticket));
             }
-            if let Some(partition) = waiting.flushes.pop_front() {
-                drop(waiting);
-                match Flush::begin(partition, now) {
-                    Some(flush) => return Some(Task::Flush(flush)),
-                    None => continue,
+            let is_turn_of_seals = waiting.flushes_since_seal >= FLUSHES_PER_SEAL;
+            if waiting.flushes.is_empty() || is_turn_of_seals {
+                waiting.flushes_since_seal = 0;
+                if let Some(seal) = waiting.seals.pop_front() {
+                    return Some(Task::Seal(Box::new(SealTask(seal))));
                 }
             }
-            let seal = waiting.seals.pop_front()?;
-            return Some(Task::Seal(Box::new(SealTask(seal))));
+            let partition = waiting.flushes.pop_front()?;
+            waiting.flushes_since_seal += 1;
+            drop(waiting);
+            if let Some(flush) = Flush::begin(partition, now) {
+                return Some(Task::Flush(flush));
+            }
         }
     }
 
