@@ -4,13 +4,21 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use support::{Batch, START, TestLog, partition};
+use bytes::Bytes;
+use support::{Batch, START, TestLog, partition, settle};
 use weir_model::offset::Offset;
-use weir_model::time::Timestamp;
+use weir_model::random::SeededRandom;
+use weir_model::time::{Clock, ManualClock, Timestamp};
 use weir_storage::commit::Novelty;
 use weir_storage::config::{LogConfig, TrimBy};
+use weir_storage::local::{DataDir, LocalLog, LocalOptions, Reserve};
+use weir_storage::log::Log;
+use weir_storage::meta::{Committing, MetaChange, MetaFuture, MetaStore, RedbStore, Versioned};
+use weir_storage::sim_disk::SimDisk;
 
 fn run(case: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
@@ -100,6 +108,59 @@ fn a_segment_is_rolled_when_its_first_record_is_too_old() {
     });
 }
 
+/// Counts the commits that a store makes: each is a flush.
+#[derive(Debug)]
+struct CountingStore {
+    store: RedbStore,
+    commits: AtomicU64,
+}
+
+impl MetaStore for CountingStore {
+    fn get(&self, key: Bytes) -> MetaFuture<'_, Option<Versioned>> {
+        self.store.get(key)
+    }
+
+    fn scan(&self, prefix: Bytes) -> MetaFuture<'_, Vec<(Bytes, Versioned)>> {
+        self.store.scan(prefix)
+    }
+
+    fn commit(&self, changes: Vec<MetaChange>) -> MetaFuture<'_, ()> {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.store.commit(changes)
+    }
+}
+
+#[test]
+fn one_round_of_retention_is_one_commit() {
+    run(async {
+        let data = DataDir::open(Arc::new(SimDisk::new(1, 64 << 20)), Reserve::None);
+        let data = data.expect("a new directory");
+        let store = RedbStore::open(&data, Committing::Inline).expect("a new store");
+        let store = Arc::new(CountingStore { store, commits: AtomicU64::new(0) });
+        let meta = Arc::clone(&store) as Arc<dyn MetaStore>;
+        let clock = Arc::new(ManualClock::starting_at(START));
+        let (dyn_clock, random) = (Arc::clone(&clock) as Arc<dyn Clock>, SeededRandom::new(1));
+        // No checkpoint falls into the round.
+        let checkpoint_interval = Duration::from_secs(1 << 30);
+        let options = LocalOptions { checkpoint_interval, ..LocalOptions::default() };
+        let log = LocalLog::open(data, meta, dyn_clock, &random, options).await;
+        let log = Log::Local(log.expect("a new directory"));
+        for index in 0..20 {
+            let retention_ms = Some(60_000);
+            log.declare(partition(index), LogConfig { retention_ms, ..config() });
+            settle(&log, Batch::default().append_to(partition(index))).await.expect("accepted");
+        }
+        clock.advance(Duration::from_secs(61));
+        let before = store.commits.load(Ordering::Relaxed);
+        log.housekeep().await;
+        for index in 0..20 {
+            let marks = log.progress(partition(index)).expect("declared").watermarks();
+            assert_eq!(marks.log_start, Offset::new(1), "partition {index}");
+        }
+        assert_eq!(store.commits.load(Ordering::Relaxed) - before, 1);
+    });
+}
+
 #[test]
 fn idle_producers_are_forgotten_after_a_day() {
     run(async {
@@ -127,7 +188,7 @@ fn idle_producers_are_forgotten_after_a_day() {
 fn only_live_streams_are_kept_at_start() {
     run(async {
         let log = log_with(config(), 3).await.reopen(false).await;
-        let weir_storage::log::Log::Local(local) = &log.log else { unreachable!("in files") };
+        let Log::Local(local) = &log.log else { unreachable!("in files") };
         let live = [partition(0).stream].into();
         local.retain_streams(&live).await.expect("kept");
         log.log.declare(partition(0), config());

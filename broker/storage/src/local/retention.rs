@@ -48,40 +48,52 @@ impl LocalLog {
     pub(crate) async fn trim(&self, id: PartitionId, before: Offset) -> Result<Offset, ReadError> {
         let partition = self.partition(id)?;
         drop(partition.lock_open()?);
-        let log_start = self.move_log_start(&partition, before).await;
-        log_start.map_err(|cause| match cause {
+        let flushed = self.flush_partition(&partition).await;
+        flushed.map_err(|_| ReadError::Io("the partition is stopped".to_owned()))?;
+        let moved = self.move_log_starts(vec![(Arc::clone(&partition), before)]).await;
+        moved.map_err(|cause| match cause {
             MetaError::Failed(text) => ReadError::Io(text),
             MetaError::DiskFull => ReadError::Io("disk full".to_owned()),
             MetaError::Conflict => ReadError::Io("metadata conflict".to_owned()),
-        })
+        })?;
+        Ok(partition.progress.watermarks().log_start)
     }
 
     /// See [`Log::housekeep`](crate::log::Log::housekeep).
     pub(crate) async fn housekeep(&self) {
         self.shared.room.look_again();
-        let now = self.shared.clock.now();
         let partitions = self.all_partitions();
+        self.remove_what_is_old(&partitions).await;
+        self.forget_idle_producers(&partitions);
+        self.flush_what_is_old(&partitions);
+        self.checkpoint_if_due(&partitions).await;
+    }
+
+    async fn remove_what_is_old(&self, partitions: &[Arc<Partition>]) {
+        let now = self.shared.clock.now();
         let mut idle_left = IDLE_PARTITIONS_PER_ROUND;
-        for partition in &partitions {
+        let mut moves = Vec::new();
+        for partition in partitions {
             if !partition.is_declared() || !partition.may_have_old_records(now, &mut idle_left) {
                 continue;
             }
             let due = Arc::clone(partition);
             let search = tokio::task::spawn_blocking(move || due.retention_start(now));
             match search.await {
-                Ok(Ok(Some(before))) => {
-                    if let Err(cause) = self.move_log_start(partition, before).await {
+                Ok(Ok(Some(before))) => match self.flush_partition(partition).await {
+                    Ok(()) => moves.push((Arc::clone(partition), before)),
+                    Err(cause) => {
                         warn!(partition = %partition.id, ?cause, "old records not removed");
                     }
-                }
+                },
                 Ok(Ok(None)) => {}
                 Ok(Err(cause)) => warn!(partition = %partition.id, ?cause, "retention failed"),
                 Err(cause) => warn!(partition = %partition.id, %cause, "retention failed"),
             }
         }
-        self.forget_idle_producers(&partitions);
-        self.flush_what_is_old(&partitions);
-        self.checkpoint_if_due(&partitions).await;
+        if let Err(cause) = self.move_log_starts(moves).await {
+            warn!(?cause, "old records not removed");
+        }
     }
 
     fn forget_idle_producers(&self, partitions: &[Arc<Partition>]) {
@@ -143,39 +155,47 @@ impl LocalLog {
         Ok(())
     }
 
-    /// Moves the log start to `before`, or as far as readers see; returns it.
-    async fn move_log_start(
-        &self,
-        partition: &Arc<Partition>,
-        before: Offset,
-    ) -> Result<Offset, MetaError> {
-        let flushed = self.flush_partition(partition).await;
-        flushed.map_err(|_| MetaError::Failed("the partition is stopped".to_owned()))?;
-        let log_start = {
+    /// Moves the log starts of flushed partitions to the given offsets, or as far as readers see,
+    /// in one commit.
+    async fn move_log_starts(&self, moves: Vec<(Arc<Partition>, Offset)>) -> Result<(), MetaError> {
+        let mut moved = Vec::with_capacity(moves.len());
+        {
             let _rows = self.rows.lock().await;
-            let log_start = trim_limit(&partition.progress, before);
-            let row = {
+            let mut rows = Vec::with_capacity(moves.len());
+            for (partition, before) in moves {
                 let state = partition.lock();
-                let is_there = log_start == partition.progress.watermarks().log_start;
-                match state.checkpoint(log_start) {
-                    Some(row) if !is_there => row,
-                    _ => return Ok(log_start),
+                // What was appended since the flush may be visible, but must not be needed.
+                let log_start = trim_limit(&partition.progress, before.min(state.durable.offset));
+                if log_start == partition.progress.watermarks().log_start {
+                    continue;
                 }
-            };
-            // A deletion waits for `rows`, so it cannot have removed the row that this writes.
-            self.meta.commit(vec![row_change(partition, &row)]).await?;
-            let mut state = partition.lock();
-            state.row = row;
-            partition.progress.publish_log_start(log_start);
-            log_start
-        };
-        let removing = Arc::clone(partition);
-        let removed = tokio::task::spawn_blocking(move || removing.remove_below_log_start());
-        if let Err(cause) = removed.await.map_err(io::Error::other).flatten() {
-            // The next start, or the next trim, finds them below the log start again.
-            warn!(partition = %partition.id, error = %cause, "trimmed files not removed");
+                let row = state.checkpoint(log_start);
+                drop(state);
+                rows.extend(row.map(|row| (partition, row)));
+            }
+            if rows.is_empty() {
+                return Ok(());
+            }
+            // A deletion waits for `rows`, so it cannot have removed a row that this writes.
+            let changes = rows.iter().map(|(partition, row)| row_change(partition, row));
+            self.meta.commit(changes.collect()).await?;
+            for (partition, row) in rows {
+                let mut state = partition.lock();
+                partition.progress.publish_log_start(row.log_start);
+                state.row = row;
+                drop(state);
+                moved.push(partition);
+            }
         }
-        Ok(log_start)
+        let removing = tokio::task::spawn_blocking(move || {
+            for partition in moved {
+                if let Err(cause) = partition.remove_below_log_start() {
+                    // The next start, or the next trim, finds them below the log start again.
+                    warn!(partition = %partition.id, error = %cause, "trimmed files not removed");
+                }
+            }
+        });
+        removing.await.map_err(|cause| MetaError::Failed(cause.to_string()))
     }
 }
 
