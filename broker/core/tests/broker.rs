@@ -441,18 +441,46 @@ async fn records_of_every_codec_are_read_from_any_offset_within_limits() {
     }
 }
 
+/// A batch with a legal header and checksum whose first record is far too long.
+fn nonsense(values: &[&str]) -> RecordBatch {
+    let mut bytes = plain(values).bytes().to_vec();
+    let first_length = bytes.get_mut(61..70).expect("there is a record");
+    first_length.fill(0xff);
+    let crc = crc32c_of_batch(&bytes).to_be_bytes();
+    bytes.get_mut(17..21).expect("there is a header").copy_from_slice(&crc);
+    let nonsense = RecordBatch::parse(Bytes::from(bytes)).expect("the header is legal");
+    nonsense.verify_crc().expect("so is the checksum");
+    nonsense
+}
+
+#[tokio::test]
+async fn a_read_looks_at_so_much_and_goes_on_behind_it() {
+    let bench = Bench::new().await;
+    let stream = bench.stream("orders", Routing::ByPartition, 1).await;
+    let large = nonsense(&[&"x".repeat(1_000_000)]);
+    for _ in 0..70 {
+        bench.append(&stream, large.clone()).await.expect("an append");
+    }
+    bench.append(&stream, plain(&["after"])).await.expect("an append");
+    bench.clock.advance(Duration::from_secs(1));
+
+    let read = bench.broker.read(&read_of(&stream, PartitionIndex::ZERO, 0)).await;
+    let read = read.expect("an empty answer is legal");
+    assert!(read.records.is_empty() && read.next > Offset::new(60), "{:?}", read.next);
+    assert!(read.next < Offset::new(70), "{:?}", read.next);
+    assert_eq!(read.behind_ms, 1000, "not at the tip");
+    let next = read.next.number();
+    let read = bench.broker.read(&read_of(&stream, PartitionIndex::ZERO, next)).await;
+    let read = read.expect("a read");
+    assert_eq!((read.records.len(), read.next), (1, Offset::new(71)));
+}
+
 #[tokio::test]
 async fn a_batch_whose_producer_wrote_nonsense_is_stepped_over() {
     let bench = Bench::new().await;
     let stream = bench.stream("orders", Routing::ByPartition, 1).await;
     bench.append(&stream, plain(&["before"])).await.expect("an append");
-    let mut bytes = plain(&["x", "y"]).bytes().to_vec();
-    bytes[61] = 0xff; // the first record's length, now far too long
-    let crc = crc32c_of_batch(&bytes).to_be_bytes();
-    bytes[17..21].copy_from_slice(&crc);
-    let nonsense = RecordBatch::parse(Bytes::from(bytes)).expect("the header is legal");
-    nonsense.verify_crc().expect("so is the checksum");
-    bench.append(&stream, nonsense).await.expect("an append");
+    bench.append(&stream, nonsense(&["x", "y"])).await.expect("an append");
     bench.append(&stream, plain(&["after"])).await.expect("an append");
 
     let read = bench.broker.read(&read_of(&stream, PartitionIndex::ZERO, 0)).await;

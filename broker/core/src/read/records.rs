@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tracing::warn;
 use weir_model::batch::{BatchError, RecordBatch, Records};
 use weir_model::ids::{LogEpoch, PartitionId, PartitionIndex};
+use weir_model::limits::MIB;
 use weir_model::offset::Offset;
 use weir_model::record::Headers;
 use weir_model::time::Timestamp;
@@ -24,7 +25,11 @@ use crate::read::decoded::DecodedBatches;
 use crate::stream::stream::Stream;
 
 /// Bytes of the log looked at in one step; a step is what one batch may hold at the least.
-const STEP_BYTES: usize = 1 << 20;
+const STEP_BYTES: usize = MIB;
+
+/// Bytes of the log looked at in one read. A reader that finds no records in them, since they are
+/// control batches or nonsense, gets an empty answer and goes on behind them.
+const READ_BYTES_MAX: usize = 64 * MIB;
 
 /// Longest partition key that Kinesis can show, in characters.
 const PARTITION_KEY_CHARS_MAX: usize = 256;
@@ -143,8 +148,13 @@ impl Broker {
             bytes: 0,
             next: request.from.max(partition.watermarks().log_start),
             first_unread: None,
+            looked_at_bytes: 0,
+            newest_seen: None,
+            illegal: None,
         };
-        while self.read_step(&mut reading).await? == Step::GoOn {}
+        let read = self.read_steps(&mut reading).await;
+        reading.report_illegal();
+        read?;
         self.with_quota(stream, &partition, |quota| quota.charge_read(reading.bytes));
 
         let watermarks = partition.watermarks();
@@ -188,6 +198,17 @@ impl Broker {
         }
     }
 
+    /// Reads until the answer is full, the log ends, or enough of it was looked at.
+    async fn read_steps(&self, reading: &mut Reading<'_>) -> Result<(), ReadError> {
+        while reading.looked_at_bytes < READ_BYTES_MAX {
+            if self.read_step(reading).await? == Step::Done {
+                return Ok(());
+            }
+        }
+        reading.first_unread = reading.newest_seen;
+        Ok(())
+    }
+
     async fn read_step(&self, reading: &mut Reading<'_>) -> Result<Step, ReadError> {
         let plan = self.log().read(ReadRequest {
             partition: reading.partition,
@@ -209,12 +230,13 @@ impl Broker {
         if ranges.extents.is_empty() {
             return Ok(Step::Done);
         }
+        reading.looked_at_bytes += ranges.bytes;
         for extent in &ranges.extents {
             let mut bytes = extent.load().await?;
             while !bytes.is_empty() {
                 let damaged = |_| ReadError::Corrupt { at: reading.next };
                 let batch = RecordBatch::split_first(&mut bytes).map_err(damaged)?;
-                if reading.take(&batch)? == Step::Done {
+                if reading.take(&batch).await? == Step::Done {
                     return Ok(Step::Done);
                 }
             }
@@ -240,11 +262,22 @@ struct Reading<'a> {
     next: Offset,
     /// When the first record was written that no longer fitted.
     first_unread: Option<Timestamp>,
+    looked_at_bytes: usize,
+    /// The date of the batch that was taken last.
+    newest_seen: Option<Timestamp>,
+    /// The batches whose records could not be decoded.
+    illegal: Option<IllegalBatches>,
+}
+
+struct IllegalBatches {
+    count: u64,
+    first_at: Offset,
+    first_error: BatchError,
 }
 
 impl Reading<'_> {
     /// Takes what fits of a batch.
-    fn take(&mut self, batch: &RecordBatch) -> Result<Step, ReadError> {
+    async fn take(&mut self, batch: &RecordBatch) -> Result<Step, ReadError> {
         let header = batch.header();
         let at = self.next;
         let damaged = || ReadError::Corrupt { at };
@@ -253,16 +286,17 @@ impl Reading<'_> {
         let epoch = u32::try_from(header.leader_epoch).ok().and_then(LogEpoch::new);
         let epoch = epoch.ok_or_else(damaged)?;
         if !header.attributes.is_control() {
-            match self.decoded.records(self.partition, batch) {
+            match self.decoded.records(self.partition, batch).await {
                 Ok(records) => {
                     if self.take_records(batch, records, base, epoch)? == Step::Done {
                         return Ok(Step::Done);
                     }
                 }
-                Err(error) => self.skip_illegal(batch, &error)?,
+                Err(error) => self.skip_illegal(batch, error)?,
             }
         }
         self.next = self.next.max(after);
+        self.newest_seen = Some(header.max_timestamp).filter(|date| *date != Timestamp::NONE);
         Ok(Step::GoOn)
     }
 
@@ -276,7 +310,7 @@ impl Reading<'_> {
         for record in records {
             let record = match record {
                 Ok(record) => record,
-                Err(error) => return self.skip_illegal(batch, &error).map(|()| Step::GoOn),
+                Err(error) => return self.skip_illegal(batch, error).map(|()| Step::GoOn),
             };
             let offset = base.plus(u64::from(record.offset_delta.unsigned_abs()));
             if offset < self.next {
@@ -308,14 +342,24 @@ impl Reading<'_> {
     /// What to do about records that cannot be decoded. Where the batch's CRC holds, these are the
     /// bytes that its producer sent: nobody can ever read them, and whoever stopped here would stop
     /// for ever.
-    fn skip_illegal(&self, batch: &RecordBatch, error: &BatchError) -> Result<(), ReadError> {
+    fn skip_illegal(&mut self, batch: &RecordBatch, error: BatchError) -> Result<(), ReadError> {
         if batch.verify_crc().is_err() {
             return Err(ReadError::Corrupt { at: self.next });
         }
-        warn!(stream = %self.request.stream.name, partition = %self.request.partition,
-            offset = %self.next, ?error,
-            "rest of a batch skipped: its producer wrote no legal records");
+        let first_at = self.next;
+        let illegal =
+            self.illegal.get_or_insert(IllegalBatches { count: 0, first_at, first_error: error });
+        illegal.count += 1;
         Ok(())
+    }
+
+    /// One line for a read, however many such batches it met.
+    fn report_illegal(&self) {
+        if let Some(IllegalBatches { count, first_at, first_error }) = &self.illegal {
+            warn!(stream = %self.request.stream.name, partition = %self.request.partition,
+                offset = %first_at, batches = count, error = ?first_error,
+                "rest of a batch skipped: its producer wrote no legal records");
+        }
     }
 }
 
