@@ -4,6 +4,9 @@
 
 mod support;
 
+use std::io;
+use std::sync::{Arc, Mutex};
+
 use support::{Batch, START, TestLog, batches, partition, request};
 use weir_model::ids::LogEpoch;
 use weir_model::offset::Offset;
@@ -122,4 +125,44 @@ fn deleted_partitions_do_not_return() {
         let root = log.disk.path().join("logs");
         assert_eq!(std::fs::read_dir(root).expect("it is there").count(), 0);
     });
+}
+
+/// What a log tells at the level that users see.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("not poisoned").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn only_an_unclean_start_is_told() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    for (is_clean, expected) in [(true, ""), (false, "records=6")] {
+        let told = Told::default();
+        runtime.block_on(async {
+            let log = TestLog::local().await;
+            log.log.declare(partition(0), config(FlushPolicy::Group));
+            for mark in 0..3 {
+                log.append(batch(mark).append_to(partition(0))).await.expect("accepted");
+            }
+            let writer = told.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::INFO)
+                .with_ansi(false)
+                .with_writer(move || writer.clone());
+            let _guard = tracing::subscriber::set_default(subscriber.finish());
+            log.reopen(is_clean).await;
+        });
+        let told = String::from_utf8(told.0.lock().expect("not poisoned").clone());
+        let told = told.expect("text");
+        assert_eq!(told.is_empty(), expected.is_empty(), "{told}");
+        assert!(told.contains(expected), "{told}");
+    }
 }

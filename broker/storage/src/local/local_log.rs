@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, RwLock};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use weir_model::ids::{LogEpoch, PartitionId, StreamId};
 use weir_model::offset::Offset;
 use weir_model::random::Random;
@@ -89,7 +89,7 @@ impl LocalLog {
         } else {
             recover_all(rows, &shared).await?
         };
-        info!(epoch = epoch.number(), is_clean, partitions = partitions.len(), "log opened");
+        tell_opened(epoch, is_clean, &partitions);
         let threads = start_threads(&shared).map_err(cannot("start a flusher thread"))?;
         Ok(LocalLog {
             data,
@@ -392,6 +392,20 @@ impl Drop for LocalLog {
         }
         self.shared.flushes.clear();
     }
+}
+
+/// A clean start is nothing to tell; after any other somebody may want to know what is there.
+fn tell_opened(epoch: LogEpoch, is_clean: bool, partitions: &HashMap<PartitionId, Arc<Partition>>) {
+    let epoch = epoch.number();
+    if is_clean {
+        debug!(epoch, partitions = partitions.len(), "log opened");
+        return;
+    }
+    let damaged = partitions.values().filter(|p| p.lock().health != Health::Good).count();
+    let marks = partitions.values().map(|partition| partition.progress.watermarks());
+    let records: u64 = marks.map(|marks| marks.log_end.since(marks.log_start)).sum();
+    let partitions = partitions.len();
+    info!(epoch, partitions, damaged, records, "log recovered after an unclean stop");
 }
 
 fn start_threads(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
