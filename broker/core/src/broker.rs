@@ -136,11 +136,9 @@ impl Broker {
             turns: AtomicUsize::new(0),
             housekeeping: tokio::spawn(housekeeping::run(log)),
         };
-        for stream in deleting {
-            let removed = remove_deleted(&broker.registry, &broker.groups, &stream).await;
-            if let Err(error) = removed {
-                let name = &stream.name;
-                warn!(stream = %name, ?error, "deletion not finished, retried at next start");
+        for result in remove_deleted(&broker.registry, &broker.groups, deleting).await {
+            if let Err(error) = result {
+                warn!(?error, "deletion not finished, retried at the next start");
             }
         }
         Ok(Arc::new(broker))
@@ -206,13 +204,27 @@ impl Broker {
         self.registry.create(new).await
     }
 
-    /// Deletes a stream in all dialects. Its name is free when this returns. Once begun it is
-    /// carried out, whether the caller waits or not.
+    /// Deletes a stream in all dialects; see [`Broker::delete_streams`].
     pub async fn delete_stream(&self, id: StreamId) -> Result<(), DeleteStreamError> {
+        let results = self.delete_streams(vec![id]).await;
+        results.into_iter().next().expect("one result for one stream")
+    }
+
+    /// Deletes streams in all dialects, with the same few metadata commits for one as for many; each
+    /// is judged on its own, in the order given. Their names are free when this returns. Once begun
+    /// it is carried out, whether the caller waits or not.
+    pub async fn delete_streams(&self, ids: Vec<StreamId>) -> Vec<Result<(), DeleteStreamError>> {
         let (registry, groups) = (Arc::clone(&self.registry), Arc::clone(&self.groups));
         carried_out(async move {
-            let stream = registry.begin_deletion(id).await?;
-            remove_deleted(&registry, &groups, &stream).await.map_err(DeleteStreamError::Meta)
+            let decided = registry.begin_deletions(&ids).await;
+            let deleting = decided.iter().flatten().cloned().collect();
+            let mut removed = remove_deleted(&registry, &groups, deleting).await.into_iter();
+            let result_of = |decided: Result<Arc<Stream>, DeleteStreamError>| {
+                decided?;
+                let removed = removed.next().expect("one result for each that was decided");
+                removed.map_err(DeleteStreamError::Meta)
+            };
+            decided.into_iter().map(result_of).collect()
         })
         .await
     }
@@ -252,21 +264,33 @@ impl Broker {
     }
 }
 
-/// Removes what hangs on a deleted stream (committed offsets), its records and its row. Where the
-/// offsets cannot be removed the records go all the same, for a full disk may be the reason; the
-/// row stays, and the next start finishes.
+/// Removes what hangs on deleted streams (committed offsets), their records and their rows. Where
+/// offsets cannot be removed the records go all the same, for a full disk may be the reason; the row
+/// stays, and the next start finishes. The results are in the order given.
 async fn remove_deleted(
     registry: &Registry,
     groups: &GroupCoordinator,
-    stream: &Stream,
-) -> Result<(), MetaError> {
-    match groups.stream_deleted(stream).await {
-        Ok(()) => registry.finish_deletion(stream).await,
-        Err(error) => {
-            registry.remove_records(stream).await?;
-            Err(MetaError::Failed(format!("committed offsets not removed: {error:?}")))
+    streams: Vec<Arc<Stream>>,
+) -> Vec<Result<(), MetaError>> {
+    let mut results = Vec::with_capacity(streams.len());
+    let (mut forgotten, mut remembered) = (Vec::new(), Vec::new());
+    for stream in streams {
+        match groups.stream_deleted(&stream).await {
+            Ok(()) => {
+                forgotten.push(stream);
+                results.push(Ok(()));
+            }
+            Err(error) => {
+                remembered.push(stream);
+                let text = format!("committed offsets not removed: {error:?}");
+                results.push(Err(MetaError::Failed(text)));
+            }
         }
     }
+    let finished = registry.finish_deletions(&forgotten).await;
+    let removed = registry.remove_records(&remembered).await;
+    let outcome = finished.and(removed);
+    results.into_iter().map(|result| result.and(outcome.clone())).collect()
 }
 
 /// The row that holds the sealing key.

@@ -21,7 +21,7 @@ use weir_core::{Novelty, Ranges};
 use weir_model::batch::{ProducerStamp, RecordBatch, crc32c_of_batch};
 use weir_model::batch_builder::{BatchBuilder, BatchOptions};
 use weir_model::compression::Codec;
-use weir_model::ids::{LogEpoch, PartitionIndex, ProducerId, StreamName};
+use weir_model::ids::{LogEpoch, PartitionIndex, ProducerId, StreamId, StreamName};
 use weir_model::offset::Offset;
 use weir_model::random::SeededRandom;
 use weir_model::record::RecordToWrite;
@@ -191,6 +191,20 @@ async fn a_deleted_stream_is_gone_for_those_who_still_hold_it() {
     let recreated = bench.stream("orders", Routing::ByPartition, 1).await;
     assert_ne!(recreated.id, stream.id);
     assert_eq!(recreated.partitions()[0].watermarks().log_end, Offset::ZERO);
+}
+
+#[tokio::test]
+async fn each_stream_of_a_deletion_is_judged_on_its_own() {
+    let bench = Bench::new().await;
+    let (a, b) = (
+        bench.stream("a", Routing::ByPartition, 2).await,
+        bench.stream("b", Routing::ByHash, 1).await,
+    );
+    let unknown = StreamId::from_bytes([9; 16]);
+    let results = bench.broker.delete_streams(vec![a.id, unknown, b.id, a.id]).await;
+    let gone = Err(DeleteStreamError::Unknown);
+    assert_eq!(results, [Ok(()), gone.clone(), Ok(()), gone]);
+    assert!(bench.broker.streams().is_empty());
 }
 
 #[tokio::test]

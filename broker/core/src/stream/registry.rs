@@ -8,7 +8,7 @@
 //! Invariant: a stream is in both maps or in neither, and its partitions are declared to the log
 //! and attached before it is in them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -71,7 +71,7 @@ struct Tables {
 
 impl Registry {
     /// Reads all streams from the metadata. Returns the registry and the streams whose deletion a
-    /// crash interrupted; they do not live any more and want [`Registry::finish_deletion`].
+    /// crash interrupted; they do not live any more and want [`Registry::finish_deletions`].
     pub async fn open(
         log: Arc<Log>,
         meta: Arc<dyn MetaStore>,
@@ -175,41 +175,77 @@ impl Registry {
         results
     }
 
-    /// Decides that a stream is deleted: its name is free when this returns, and nothing of it
-    /// comes back. What is left of it goes by [`Registry::finish_deletion`].
-    pub async fn begin_deletion(&self, id: StreamId) -> Result<Arc<Stream>, DeleteStreamError> {
+    /// Decides that streams are deleted, all in one metadata commit: their names are free when this
+    /// returns, and nothing of them comes back. What is left goes by
+    /// [`Registry::finish_deletions`].
+    pub async fn begin_deletions(
+        &self,
+        ids: &[StreamId],
+    ) -> Vec<Result<Arc<Stream>, DeleteStreamError>> {
         let _one_at_a_time = self.changing.lock().await;
-        let stream = self.by_id(id).ok_or(DeleteStreamError::Unknown)?;
-        if stream.name.is_internal() {
-            return Err(DeleteStreamError::Internal);
+        let mut named = HashSet::new();
+        let decide = |id: &StreamId| match self.by_id(*id).filter(|_| named.insert(*id)) {
+            None => Err(DeleteStreamError::Unknown),
+            Some(stream) if stream.name.is_internal() => Err(DeleteStreamError::Internal),
+            Some(stream) => Ok(stream),
+        };
+        let decided: Vec<_> = ids.iter().map(decide).collect();
+        let deleting = |stream: &Arc<Stream>| MetaChange {
+            key: row::key(stream.id),
+            expect: Expect::Anything,
+            value: Some(row::encode(stream, Life::Deleting)),
+        };
+        let changes: Vec<_> = decided.iter().flatten().map(deleting).collect();
+        if let Err(error) = self.commit(changes).await {
+            let failed = DeleteStreamError::Meta(error);
+            return decided.into_iter().map(|result| result.and(Err(failed.clone()))).collect();
         }
-        let value = Some(row::encode(&stream, Life::Deleting));
-        let change = MetaChange { key: row::key(id), expect: Expect::Anything, value };
-        self.meta.commit(vec![change]).await.map_err(DeleteStreamError::Meta)?;
-        stream.mark_deleted();
         let mut tables = self.tables.write();
-        tables.by_name.remove(&stream.name);
-        tables.by_id.remove(&id);
-        Ok(Arc::clone(&stream))
+        for stream in decided.iter().flatten() {
+            stream.mark_deleted();
+            tables.by_name.remove(&stream.name);
+            tables.by_id.remove(&stream.id);
+        }
+        decided
     }
 
-    /// Removes the records of a stream whose deletion was decided, and then its row.
-    pub async fn finish_deletion(&self, stream: &Stream) -> Result<(), MetaError> {
-        self.remove_records(stream).await?;
-        let gone = MetaChange { key: row::key(stream.id), expect: Expect::Anything, value: None };
-        self.meta.commit(vec![gone]).await?;
-        info!(stream = %stream.name, id = %stream.id, "stream deleted");
+    /// Removes the records of streams whose deletion was decided, and then their rows.
+    pub async fn finish_deletions(&self, streams: &[Arc<Stream>]) -> Result<(), MetaError> {
+        self.remove_records(streams).await?;
+        let gone = |stream: &Arc<Stream>| MetaChange {
+            key: row::key(stream.id),
+            expect: Expect::Anything,
+            value: None,
+        };
+        self.commit(streams.iter().map(gone).collect()).await?;
+        for stream in streams {
+            info!(stream = %stream.name, id = %stream.id, "stream deleted");
+        }
         Ok(())
     }
 
-    /// Removes the records only; the row stays, so that the next start finishes the rest.
-    pub async fn remove_records(&self, stream: &Stream) -> Result<(), MetaError> {
-        let ids: Vec<_> = stream.partitions().iter().map(|partition| partition.id).collect();
+    /// Removes the records only; the rows stay, so that the next start finishes the rest.
+    pub async fn remove_records(&self, streams: &[Arc<Stream>]) -> Result<(), MetaError> {
+        let partitions = streams.iter().map(|stream| stream.partitions());
+        let ids: Vec<_> =
+            partitions.flat_map(|list| list.iter().map(|p| p.id).collect::<Vec<_>>()).collect();
         let removed = self.log.delete(&ids).await;
         if let Err(error) = &removed {
-            warn!(stream = %stream.name, ?error, "records not removed, retried at the next start");
+            warn!(
+                streams = streams.len(),
+                ?error,
+                "records not removed, retried at the next start"
+            );
         }
         removed
+    }
+
+    /// Commits, unless there is nothing to commit.
+    async fn commit(&self, changes: Vec<MetaChange>) -> Result<(), MetaError> {
+        match changes.is_empty() {
+            true => Ok(()),
+            false => self.meta.commit(changes).await,
+        }
     }
 
     /// Partitions that count against the limit. Only while no other change is under way.

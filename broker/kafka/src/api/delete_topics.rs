@@ -6,6 +6,9 @@
 //!
 //! Left out: the request's timeout, since the answer is given when the topic is gone.
 
+use std::sync::Arc;
+
+use weir_core::stream::stream::Stream;
 use weir_kafka_protocol::messages::delete_topics::{
     DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
 };
@@ -31,35 +34,38 @@ pub(crate) async fn handle(
     } else {
         request.topic_names.into_iter().map(named).collect()
     };
+    let resolved: Vec<_> = topics.iter().map(|topic| resolve(&context, topic)).collect();
+    let ids = resolved.iter().flatten().map(|(stream, _)| stream.id).collect();
+    let mut deleted = context.broker().delete_streams(ids).await.into_iter();
     let mut responses = Vec::with_capacity(topics.len());
-    for topic in topics {
-        responses.push(delete(&context, topic).await);
+    for (topic, resolved) in topics.into_iter().zip(resolved) {
+        responses.push(match resolved {
+            Err(refusal) => result(&context, topic.name, topic.topic_id, Err(refusal)),
+            Ok((stream, unknown)) => {
+                let deleted = deleted.next().expect("one result for each stream");
+                let outcome = deleted.map_err(|error| delete_refusal(&error, unknown));
+                result(&context, Some(stream.name.to_string()), topic_id(&stream), outcome)
+            }
+        });
     }
     Ok(DeleteTopicsResponse { throttle_time_ms: 0, responses })
 }
 
-async fn delete(context: &RequestContext, topic: DeleteTopicState) -> DeletableTopicResult {
-    let given_id = topic.topic_id;
-    let reference = match (&topic.name, given_id) {
-        (Some(name), Uuid::ZERO) => TopicRef::Name(name),
-        (None, id) if id != Uuid::ZERO => TopicRef::Id(id),
+/// The stream, and the code for the case that it is gone before it can be deleted.
+fn resolve(
+    context: &RequestContext,
+    topic: &DeleteTopicState,
+) -> Result<(Arc<Stream>, ErrorCode), Refusal> {
+    let (reference, unknown) = match (&topic.name, topic.topic_id) {
+        (Some(name), Uuid::ZERO) => (TopicRef::Name(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        (None, id) if id != Uuid::ZERO => (TopicRef::Id(id), ErrorCode::UNKNOWN_TOPIC_ID),
         _ => {
             let text = "Topic name and topic id can not both be given, nor both be missing.";
-            let refusal = Refusal::because(ErrorCode::INVALID_REQUEST, text);
-            return result(context, topic.name, given_id, Err(refusal));
+            return Err(Refusal::because(ErrorCode::INVALID_REQUEST, text));
         }
     };
-    let stream = match reference.resolve(context.broker()) {
-        Ok(stream) => stream,
-        Err(code) => return result(context, topic.name, given_id, Err(Refusal::of(code))),
-    };
-    let unknown = match reference {
-        TopicRef::Name(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-        TopicRef::Id(_) => ErrorCode::UNKNOWN_TOPIC_ID,
-    };
-    let deleted = context.broker().delete_stream(stream.id).await;
-    let outcome = deleted.map_err(|error| delete_refusal(&error, unknown));
-    result(context, Some(stream.name.to_string()), topic_id(&stream), outcome)
+    let stream = reference.resolve(context.broker()).map_err(Refusal::of)?;
+    Ok((stream, unknown))
 }
 
 fn result(

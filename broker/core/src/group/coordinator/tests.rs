@@ -88,10 +88,11 @@ impl Ground {
         self.registry.create(vec![new]).await.remove(0).expect("the name is free")
     }
 
-    async fn delete(&self, groups: &GroupCoordinator, stream: &Stream) {
-        self.registry.begin_deletion(stream.id).await.expect("it lives");
+    async fn delete(&self, groups: &GroupCoordinator, stream: &Arc<Stream>) {
+        let decided = self.registry.begin_deletions(&[stream.id]).await;
+        decided[0].as_ref().expect("it lives");
         groups.stream_deleted(stream).await.expect("the log works");
-        self.registry.finish_deletion(stream).await.expect("memory does not fail");
+        self.registry.finish_deletions(&[Arc::clone(stream)]).await.expect("memory does not fail");
     }
 }
 
@@ -276,7 +277,8 @@ async fn offsets_whose_tombstones_were_never_written_do_not_come_back() {
     let committed = groups.commit_offsets(&group("g"), nobody(), vec![at(&old, 0, 42)]).await;
     assert_eq!(committed, Ok(vec![Ok(())]));
     // A crash between the decision and the tombstones.
-    ground.registry.begin_deletion(old.id).await.expect("it lives");
+    let decided = ground.registry.begin_deletions(&[old.id]).await;
+    decided[0].as_ref().expect("it lives");
     let new = ground.stream("orders").await;
     assert_eq!(fetched(&ground.started(), "g", &new).await, None);
 }
