@@ -21,41 +21,24 @@ const LINE_CHARS_MAX: usize = 100;
 const GENERATED: [&str; 2] = ["proto/kafka/src/messages", "proto/records/src/messages"];
 
 /// Module names that say nothing.
-const EMPTY_NAMES: [&str; 8] = [
-    "utils", "util", "helpers", "helper", "common", "types", "impls", "misc",
-];
+const EMPTY_NAMES: [&str; 8] =
+    ["utils", "util", "helpers", "helper", "common", "types", "impls", "misc"];
 
 /// Which of our crates each crate may use (design.md §2). The boundary is the missing line in a
 /// `Cargo.toml`; this table is what the missing line is checked against.
 const LAYERS: [(&str, &[&str]); 10] = [
     ("weir-model", &[]),
     ("weir-storage", &["weir-model"]),
-    (
-        "weir-core",
-        &["weir-model", "weir-storage", "weir-kafka-records"],
-    ),
-    (
-        "weir-kafka",
-        &["weir-core", "weir-model", "weir-kafka-protocol"],
-    ),
+    ("weir-core", &["weir-model", "weir-storage", "weir-kafka-records"]),
+    ("weir-kafka", &["weir-core", "weir-model", "weir-kafka-protocol"]),
     ("weir-kinesis", &["weir-core", "weir-model"]),
     ("weir-kafka-protocol", &[]),
     ("weir-kafka-records", &["weir-kafka-protocol"]),
     ("weir-codegen", &[]),
-    (
-        "weir-client",
-        &["weir-model", "weir-kafka-protocol", "weir-kafka-records"],
-    ),
+    ("weir-client", &["weir-model", "weir-kafka-protocol", "weir-kafka-records"]),
     (
         "weir",
-        &[
-            "weir-core",
-            "weir-model",
-            "weir-storage",
-            "weir-kafka",
-            "weir-kinesis",
-            "weir-client",
-        ],
+        &["weir-core", "weir-model", "weir-storage", "weir-kafka", "weir-kinesis", "weir-client"],
     ),
 ];
 
@@ -76,10 +59,7 @@ const LICENCES: [&str; 12] = [
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("tests/ lies in the root")
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the root").to_owned()
 }
 
 /// Our own Rust files, with their paths from the root.
@@ -88,11 +68,7 @@ fn sources() -> Vec<(String, String)> {
     for folder in ["broker", "client", "proto", "benches", "tests"] {
         collect(&root().join(folder), &mut found);
     }
-    assert!(
-        found.len() > 50,
-        "only {} files found: is the root right?",
-        found.len()
-    );
+    assert!(found.len() > 50, "only {} files found: is the root right?", found.len());
     found
 }
 
@@ -102,53 +78,31 @@ fn collect(folder: &Path, found: &mut Vec<(String, String)>) {
     };
     for entry in entries {
         let path = entry.expect("a readable folder").path();
-        let relative = path
-            .strip_prefix(root())
-            .expect("below the root")
-            .display()
-            .to_string();
+        let relative = path.strip_prefix(root()).expect("below the root").display().to_string();
         let skipped = GENERATED.contains(&relative.as_str())
-            || path
-                .file_name()
-                .is_some_and(|name| name == "target" || name == ".cache");
+            || path.file_name().is_some_and(|name| name == "target" || name == ".cache");
         if path.is_dir() && !skipped {
             collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push((
-                relative,
-                fs::read_to_string(&path).expect("source is UTF-8"),
-            ));
+            found.push((relative, fs::read_to_string(&path).expect("source is UTF-8")));
         }
     }
 }
 
 /// The lines before the file's own tests.
 fn without_tests(text: &str) -> Vec<&str> {
-    text.lines()
-        .take_while(|line| *line != "#[cfg(test)]")
-        .collect()
+    text.lines().take_while(|line| *line != "#[cfg(test)]").collect()
 }
 
 /// Fails with all findings at once.
 fn report(findings: Vec<String>) {
-    assert!(
-        findings.is_empty(),
-        "{} findings:\n{}",
-        findings.len(),
-        findings.join("\n")
-    );
+    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
 }
 
 #[test]
 fn every_module_says_what_it_is() {
     let silent = |(_, text): &&(String, String)| !text.starts_with("//!");
-    report(
-        sources()
-            .iter()
-            .filter(silent)
-            .map(|(path, _)| path.clone())
-            .collect(),
-    );
+    report(sources().iter().filter(silent).map(|(path, _)| path.clone()).collect());
 }
 
 #[test]
@@ -182,10 +136,7 @@ fn functions_fit_one_screen() {
             let closes =
                 |end: &&str| end.trim_end() == "}" && end.len() - end.trim_start().len() == indent;
             let body = lines.get(number..).unwrap_or_default();
-            let length = body
-                .iter()
-                .position(|end| closes(&end))
-                .map_or(1, |end| end + 1);
+            let length = body.iter().position(|end| closes(end)).map_or(1, |end| end + 1);
             if length > FUNCTION_LINES_MAX {
                 findings.push(format!("{path}:{}: {name} has {length} lines", number + 1));
             }
@@ -212,14 +163,8 @@ fn names_say_something_and_nothing_is_left_to_do() {
     let mut findings = Vec::new();
     let marks = ["TODO", "FIXME", "XXX"];
     for (path, text) in sources() {
-        let stem = Path::new(&path)
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default();
-        let folder = Path::new(&path)
-            .parent()
-            .and_then(Path::file_name)
-            .and_then(|f| f.to_str());
+        let stem = Path::new(&path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let folder = Path::new(&path).parent().and_then(Path::file_name).and_then(|f| f.to_str());
         if EMPTY_NAMES.contains(&stem) || folder.is_some_and(|name| EMPTY_NAMES.contains(&name)) {
             findings.push(format!("{path}: a name that says nothing"));
         }
@@ -256,11 +201,7 @@ fn cargo_metadata() -> Value {
         .current_dir(root())
         .output()
         .expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("cargo prints JSON")
 }
 
@@ -280,13 +221,8 @@ fn crates_use_only_the_layers_below_them() {
         if !package["source"].is_null() {
             continue;
         }
-        let dependencies = package["dependencies"]
-            .as_array()
-            .expect("a list of dependencies");
-        for dependency in dependencies
-            .iter()
-            .filter(|dependency| dependency["kind"].is_null())
-        {
+        let dependencies = package["dependencies"].as_array().expect("a list of dependencies");
+        for dependency in dependencies.iter().filter(|dependency| dependency["kind"].is_null()) {
             let used = text(dependency, "name");
             let is_ours = LAYERS.iter().any(|(layer, _)| *layer == used);
             if is_ours && !allowed.contains(&used) {
@@ -320,28 +256,16 @@ fn dependencies_come_from_the_registry_under_licences_we_accept() {
 fn is_accepted(expression: &str) -> bool {
     expression.split(" AND ").all(|part| {
         let part = part.trim_matches(['(', ')', ' ']);
-        part.split(" OR ")
-            .any(|licence| LICENCES.contains(&licence.trim_matches(['(', ')', ' '])))
+        part.split(" OR ").any(|licence| LICENCES.contains(&licence.trim_matches(['(', ')', ' '])))
     })
 }
 
 #[test]
 fn nothing_committed_names_this_workplace() {
     let output = Command::new("git")
-        .args([
-            "grep",
-            "-nIE",
-            "/work/(main|shared|brief)|/root/",
-            "--",
-            ":!tests/tests/tidy.rs",
-        ])
+        .args(["grep", "-nIE", "/work/(main|shared|brief)|/root/", "--", ":!tests/tests/tidy.rs"])
         .current_dir(root())
         .output()
         .expect("git runs");
-    report(
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .map(str::to_owned)
-            .collect(),
-    );
+    report(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect());
 }

@@ -210,9 +210,9 @@ impl Broker {
         results.into_iter().next().expect("one result for one stream")
     }
 
-    /// Deletes streams in all dialects, with the same few metadata commits for one as for many; each
-    /// is judged on its own, in the order given. Their names are free when this returns. Once begun
-    /// it is carried out, whether the caller waits or not.
+    /// Deletes streams in all dialects, with the same few metadata commits for one as for many;
+    /// each is judged on its own, in the order given. Their names are free when this returns. Once
+    /// begun it is carried out, whether the caller waits or not.
     pub async fn delete_streams(&self, ids: Vec<StreamId>) -> Vec<Result<(), DeleteStreamError>> {
         let (registry, groups) = (Arc::clone(&self.registry), Arc::clone(&self.groups));
         carried_out(async move {
@@ -265,8 +265,8 @@ impl Broker {
 }
 
 /// Removes what hangs on deleted streams (committed offsets), their records and their rows. Where
-/// offsets cannot be removed the records go all the same, for a full disk may be the reason; the row
-/// stays, and the next start finishes. The results are in the order given.
+/// offsets cannot be removed the records go all the same, for a full disk may be the reason; the
+/// row stays, and the next start finishes. The results are in the order given.
 async fn remove_deleted(
     registry: &Registry,
     groups: &GroupCoordinator,

@@ -268,12 +268,12 @@ impl LocalLog {
         self.is_closing.store(true, Ordering::Release);
         self.queue_all_flushes();
         let partitions = self.all_partitions();
-        let mut is_clean = true;
         for partition in &partitions {
-            let health = partition.lock().health;
-            is_clean &= health == Health::Good && self.flush_partition(partition).await.is_ok();
+            // Whether it worked is looked at when nothing is in flight any more.
+            let _flushed = self.flush_partition(partition).await;
         }
         self.stop_threads().await;
+        let is_clean = partitions.iter().all(|partition| partition.lock().is_flushed());
         let failed = |cause: &dyn std::fmt::Display| MetaError::Failed(cause.to_string());
         let closing = partitions.clone();
         let stored = tokio::task::spawn_blocking(move || {
@@ -307,7 +307,7 @@ impl LocalLog {
     fn queue_all_flushes(&self) {
         for partition in &self.all_partitions() {
             let mut state = partition.lock();
-            if state.unflushed > 0 && state.health == Health::Good {
+            if !state.is_flushed() && state.health == Health::Good {
                 state.queue_flush(partition);
             }
         }

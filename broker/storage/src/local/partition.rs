@@ -297,6 +297,12 @@ impl State {
         }
     }
 
+    /// Whether all that was written lasts, names too: a full disk may have refused the first batch
+    /// of a file that was just created, and the next run takes a file that it finds for granted.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.health == Health::Good && self.unflushed == 0 && self.directory_tickets.is_empty()
+    }
+
     pub(crate) fn is_group(&self) -> bool {
         self.config.flush == FlushPolicy::Group
     }
