@@ -136,7 +136,7 @@ fn functions_fit_one_screen() {
             let closes =
                 |end: &&str| end.trim_end() == "}" && end.len() - end.trim_start().len() == indent;
             let body = lines.get(number..).unwrap_or_default();
-            let length = body.iter().position(|end| closes(end)).map_or(1, |end| end + 1);
+            let length = body.iter().position(closes).map_or(1, |end| end + 1);
             if length > FUNCTION_LINES_MAX {
                 findings.push(format!("{path}:{}: {name} has {length} lines", number + 1));
             }
