@@ -447,3 +447,27 @@ fn damaged_derived_files_are_never_believed() {
         }
     });
 }
+
+#[test]
+fn a_file_made_for_a_batch_that_was_refused_lasts_with_the_next_run() {
+    run(async {
+        for seed in 0..10 {
+            let disk = SimDisk::new(seed, 64 << 20);
+            let test_disk = TestDisk::Simulated(disk.clone());
+            let log = TestLog::local_on(test_disk, LocalOptions::default()).await;
+            log.log.declare(partition(0), LogConfig::default());
+            // The file is made, and then has no room for anything.
+            let space = disk.space().expect("up");
+            disk.set_capacity(space.total - space.free);
+            let refused = log.append(batch(0).append_to(partition(0))).await;
+            assert_eq!(refused.err(), Some(SubmitError::DiskFull));
+            disk.set_capacity(64 << 20);
+            let log = log.reopen_on_sim(true).await;
+            log.log.declare(partition(0), LogConfig::default());
+            append(&log, 0..1).await;
+            let log = log.reopen_after(|disk| disk.sim().cut_power()).await;
+            log.log.declare(partition(0), LogConfig::default());
+            assert_eq!(log.count(0).await, 1, "seed {seed}");
+        }
+    });
+}
