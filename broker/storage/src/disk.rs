@@ -147,6 +147,14 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn map(&self, length: u64) -> io::Result<Option<Map>>;
 }
 
+/// Whether the process or the system has no file descriptor left; nothing was done then.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE]
+        .iter()
+        .any(|none_left| error.raw_os_error() == Some(none_left.raw_os_error()))
+}
+
 /// Whether an error says that there is no room, on the disk or in a quota.
 pub fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

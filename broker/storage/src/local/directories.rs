@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, is_out_of_descriptors};
 
 /// One directory and how far its names are synced.
 #[derive(Debug)]
@@ -81,8 +81,10 @@ impl DirectoryTicket {
         }
         let covered = self.directory.created.load(Ordering::Acquire);
         let result = disk.sync_dir(&self.directory.path);
-        *synced = match result {
+        *synced = match &result {
             Ok(()) => Synced::UpTo(covered),
+            // Without a descriptor the directory was not even opened: nothing was tried.
+            Err(cause) if is_out_of_descriptors(cause) => *synced,
             Err(_) => Synced::Failed,
         };
         result
@@ -128,5 +130,67 @@ impl SharedDirectories {
     /// Forgets a directory that is gone.
     pub(crate) fn forget(&self, path: &Path) {
         self.known.lock().remove(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{DirEntry, DiskFile, Lock, OpenMode, Space};
+
+    /// Fails syncs of directories as told, one after the other, and can do nothing else.
+    #[derive(Debug)]
+    struct SyncsOnly(Mutex<Vec<Option<i32>>>);
+
+    impl Disk for SyncsOnly {
+        fn open(&self, _: &Path, _: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn create_dir(&self, _: &Path) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn list(&self, _: &Path) -> io::Result<Vec<DirEntry>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn remove_file(&self, _: &Path) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn remove_dir(&self, _: &Path) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn sync_dir(&self, _: &Path) -> io::Result<()> {
+            match self.0.lock().remove(0) {
+                None => Ok(()),
+                Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            }
+        }
+        fn lock(&self, _: &Path, _: &str) -> io::Result<Lock> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn space(&self) -> io::Result<Space> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    /// Redeems one ticket after the other, while syncs end as told.
+    fn redeem_all(syncs: Vec<Option<i32>>, tickets: usize) -> Vec<bool> {
+        let disk = SyncsOnly(Mutex::new(syncs));
+        let directory = Directory::at(PathBuf::from("logs"));
+        (0..tickets).map(|_| directory.created().redeem(&disk).is_ok()).collect()
+    }
+
+    #[test]
+    fn a_failed_sync_of_a_directory_is_never_tried_again() {
+        let io_error = rustix::io::Errno::IO.raw_os_error();
+        assert_eq!(redeem_all(vec![None, Some(io_error)], 4), [true, false, false, false]);
+    }
+
+    #[test]
+    fn a_sync_that_found_no_descriptor_was_not_tried() {
+        let none_left = rustix::io::Errno::MFILE.raw_os_error();
+        assert_eq!(redeem_all(vec![Some(none_left), None, None], 3), [false, true, true]);
     }
 }
