@@ -1,13 +1,12 @@
 """Figures of a first run: time from exec to the first answers, memory at rest, and 200 topics in
 a row.
 
-    starts   median of N starts on an empty directory: exec to the first Metadata answer and to
-    the first
-             ListStreams answer, each within 50 ms; RssAnon after ten seconds of rest at most 20 MB
+    starts   median of N starts on an empty directory: exec to the first Metadata answer and to the
+             first ListStreams answer, each within 50 ms; RssAnon after ten seconds of rest at most
+             20 MB
     topics   200 topics created and one acks=all record written to each, one after the other, at
-    most
-             200 x (0.3 ms + 4 x the fdatasync that the same disk takes in this run); beside it what
-             the same directories, files and syncs take without weir
+             most 200 x (0.3 ms + 4 x the fdatasync that the same disk takes in this run); beside it
+             what the same directories, files and syncs take without weir
 
 The figures are printed. They decide the result only with `--strict`, as a machine that does other
 work at the same time is slow for no fault of weir's; without it only a wrong answer fails.

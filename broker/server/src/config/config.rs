@@ -1,5 +1,6 @@
 //! What we run with: every setting parsed, defaulted and checked, once.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -144,6 +145,9 @@ fn parse(sources: &[(WrittenIn, RawConfig)]) -> Result<Config, ConfigError> {
     let address = |key, field: fn(&RawConfig) -> Option<&String>, port| {
         settings.parse(key, field, localhost(port), |text| text.parse().map_err(text_of))
     };
+    let topics = settings.parse_list("topic", |raw| raw.topic.as_ref(), parse_stream)?;
+    let streams = settings.parse_list("stream", |raw| raw.stream.as_ref(), parse_stream)?;
+    check_named_once(&topics, &streams)?;
     Ok(Config {
         kafka: address("kafka", |raw| raw.kafka.as_ref(), 9092)?,
         kafka_advertised: settings.parse_list(
@@ -173,8 +177,8 @@ fn parse(sources: &[(WrittenIn, RawConfig)]) -> Result<Config, ConfigError> {
             QuotaPolicy::Aws,
             parse_quotas,
         )?,
-        topics: settings.parse_list("topic", |raw| raw.topic.as_ref(), parse_stream)?,
-        streams: settings.parse_list("stream", |raw| raw.stream.as_ref(), parse_stream)?,
+        topics,
+        streams,
         log_format: settings.parse(
             "log-format",
             |raw| raw.log_format.as_ref(),
@@ -284,6 +288,23 @@ fn parse_log_format(text: &str) -> Result<LogFormat, String> {
 }
 
 /// `NAME` or `NAME:PARTITIONS`.
+/// One name is one stream, whichever dialect made it, so it can be asked for in one way only.
+fn check_named_once(
+    topics: &[InitialStream],
+    streams: &[InitialStream],
+) -> Result<(), ConfigError> {
+    let mut seen = BTreeSet::new();
+    match topics.iter().chain(streams).find(|asked| !seen.insert(&asked.name)) {
+        None => Ok(()),
+        Some(twice) => {
+            let name = &twice.name;
+            Err(ConfigError(format!(
+                "'{name}' is named twice among the topics and streams to make"
+            )))
+        }
+    }
+}
+
 fn parse_stream(text: &str) -> Result<InitialStream, String> {
     let (name, partitions) = match text.split_once(':') {
         Some((name, count)) => (name, count.parse().unwrap_or(0)),
@@ -400,6 +421,21 @@ mod tests {
         ] {
             let config = flags(RawConfig { quotas: text(written), ..RawConfig::default() });
             assert_eq!(config.ok().map(|config| config.quotas), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_stream_to_make_is_named_once() {
+        for (topics, streams, legal) in [
+            (&["a:1", "b"][..], &["c"][..], true),
+            (&["a:1", "a:2"], &[], false),
+            (&["a"], &["a"], false),
+            (&[], &["a", "a"], false),
+        ] {
+            let list = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+            let raw =
+                RawConfig { topic: list(topics), stream: list(streams), ..RawConfig::default() };
+            assert_eq!(flags(raw).is_ok(), legal, "{topics:?} {streams:?}");
         }
     }
 
