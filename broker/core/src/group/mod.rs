@@ -18,6 +18,7 @@
 //!
 //! Read [`state`] first, then [`classic`] for the rebalance protocol, then [`coordinator`].
 
+pub mod assignor;
 pub mod classic;
 pub mod coordinator;
 pub mod error;
