@@ -24,23 +24,29 @@ class Batch(typing.NamedTuple):
     record_count: int
 
 
-def stream_directory(data_dir, topic_id):
-    """The directory of a stream whose Kafka topic id is the base64 text `topic_id`."""
+def partition_directories(data_dir, topic_id):
+    """The directories of the stream whose Kafka topic id is the base64 text `topic_id`, by
+    partition.
+    """
     # librdkafka writes it in the standard alphabet, Kafka in the one for URLs.
     wanted = base64.b64decode(topic_id.translate(str.maketrans("-_", "+/")) + "==").hex()
+    found = {}
     for directory in (data_dir / "logs").iterdir():
-        if directory.name.replace("-", "").lower() == wanted:
-            return directory
-    raise FileNotFoundError(
-        f"no directory for topic id {topic_id} ({wanted}) under {data_dir}/logs"
-    )
+        stream, _, partition = directory.name.rpartition("-")
+        if stream.replace("-", "") == wanted:
+            found[int(partition)] = directory
+    if not found:
+        raise FileNotFoundError(
+            f"no directory for topic id {topic_id} ({wanted}) under {data_dir}/logs"
+        )
+    return dict(sorted(found.items()))
 
 
 def batches(data_dir, topic_id):
     """Every batch of a stream, partition by partition in the order of their offsets."""
-    for partition in sorted(stream_directory(data_dir, topic_id).iterdir()):
-        for segment in sorted(partition.glob("*.log")):
-            yield from batches_of_segment(int(partition.name), segment.read_bytes())
+    for partition, directory in partition_directories(data_dir, topic_id).items():
+        for segment in sorted(directory.glob("*.log")):
+            yield from batches_of_segment(partition, segment.read_bytes())
 
 
 def batches_of_segment(partition, data):

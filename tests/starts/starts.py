@@ -98,8 +98,8 @@ def create_topics_ms(weir):
 
 
 def bare_topics_ms(directory):
-    """What the file system alone takes for the same: per topic the two directories, the file and
-    its four syncs, and one flush of a metadata file. The part of the figure that is not weir."""
+    """What the file system alone takes for the same: per topic the directory, the file and their
+    three syncs, and one flush of a metadata file. The part of the figure that is not weir."""
     with tempfile.TemporaryDirectory(dir=directory) as root:
         logs = os.path.join(root, "logs")
         os.mkdir(logs)
@@ -108,16 +108,14 @@ def bare_topics_ms(directory):
         for number in range(TOPICS):
             os.pwrite(metadata, b"x" * 4096, number * 4096)
             os.fdatasync(metadata)
-            stream = os.path.join(logs, str(number))
-            partition = os.path.join(stream, "0")
-            os.mkdir(stream)
+            partition = os.path.join(logs, str(number))
             os.mkdir(partition)
             log = os.open(os.path.join(partition, "log"), os.O_RDWR | os.O_CREAT)
             os.posix_fallocate(log, 0, 65536)
             os.pwrite(log, b"x" * 90, 0)
             os.fdatasync(log)
             os.close(log)
-            for synced in (partition, stream, logs):
+            for synced in (partition, logs):
                 opened = os.open(synced, os.O_RDONLY)
                 os.fsync(opened)
                 os.close(opened)

@@ -166,7 +166,7 @@ fn segments_are_sealed_while_flushes_keep_waiting() {
                 assert!(local.step_flush(0));
             }
         }
-        let directory = Path::new("logs").join(partition(0).stream.to_string()).join("0");
+        let directory = Path::new("logs").join(format!("{}-0", partition(0).stream));
         let files = log.disk.sim().list(&directory).expect("it is there");
         assert!(files.iter().any(|file| file.name.ends_with(".seal")), "none was sealed");
     });
@@ -299,7 +299,7 @@ fn damage_before_the_durable_position_is_not_cut_off() {
 
 /// Where the partition's files are.
 fn directory(disk: &TestDisk) -> PathBuf {
-    disk.path().join("logs").join(partition(0).stream.to_string()).join("0")
+    disk.path().join("logs").join(format!("{}-0", partition(0).stream))
 }
 
 #[test]

@@ -5,7 +5,6 @@
 //! double from 64 KiB to 16 MiB), so a full disk is an ordinary error before anything was written.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use tracing::warn;
@@ -18,7 +17,6 @@ use crate::config::FlushPolicy;
 use crate::disk::is_disk_full;
 use crate::error::SubmitError;
 use crate::local::directories::Directory;
-use crate::local::layout::{LOGS, stream_directory};
 use crate::local::partition::{FlushPhase, Health, Partition, State};
 use crate::local::row::{EpochStart, Mark};
 use crate::local::segment::Segment;
@@ -185,13 +183,8 @@ impl State {
         let base = self.end.offset;
         let is_first = self.segments.is_empty();
         if is_first {
-            let stream = stream_directory(partition.id.stream);
-            let directories = &shared.directories;
-            let tickets = [
-                directories.create(&**disk, Path::new(LOGS), &stream)?,
-                directories.create(&**disk, &stream, &partition.directory)?,
-            ];
-            self.directory_tickets.extend(tickets);
+            let ticket = shared.logs.create(&**disk, &partition.directory)?;
+            self.directory_tickets.push(ticket);
         }
         let segment = Segment::empty(base, &partition.directory, disk, &shared.open_files);
         segment.create()?;

@@ -28,7 +28,8 @@ const FORMAT: &str = "FORMAT";
 const CLEAN: &str = "CLEAN";
 
 const MAGIC: &[u8; 8] = b"weirdata";
-const VERSION: u32 = 1;
+/// Format 1 was never released: there, each stream had a directory for its partitions' own.
+const VERSION: u32 = 2;
 /// Reserved: small batches of many partitions share a journal. Not written and not read yet.
 const FEATURE_SHARED_JOURNAL: u64 = 1;
 /// The features that this program knows how to read.
@@ -198,6 +199,12 @@ fn parse_format(content: &[u8]) -> Result<u128, OpenError> {
     let features = fields.try_get_u64().map_err(|_| damaged())?;
     let cluster_id = fields.try_get_u128().map_err(|_| damaged())?;
     let unknown = features & !FEATURES_KNOWN;
+    if version < VERSION {
+        return Err(OpenError::Format(format!(
+            "the data directory was written before the first release of weir (format {version}), \
+             which this one cannot read: it reads format {VERSION}"
+        )));
+    }
     if version != VERSION || unknown != 0 {
         return Err(OpenError::Format(format!(
             "the data directory was written by a newer weir (format {version}, unknown features \
@@ -228,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_feature_bit_is_refused_in_a_sentence() {
+    fn formats_that_cannot_be_read_are_refused_in_a_sentence() {
         let root = tempfile::tempdir().expect("a temporary directory");
         open(root.path()).expect("new").format(7).expect("there is room");
         assert_eq!(open(root.path()).expect("ours").cluster_id(), Some(7));
@@ -240,6 +247,12 @@ mod tests {
         std::fs::write(&path, &content).expect("writable");
         let refused = open(root.path()).expect_err("unknown").to_string();
         assert!(refused.contains("newer weir") && refused.contains("0x2"), "{refused}");
+        content[11] = 1;
+        let crc = crc32fast::hash(&content[..36]);
+        content[36..].copy_from_slice(&crc.to_be_bytes());
+        std::fs::write(&path, &content).expect("writable");
+        let refused = open(root.path()).expect_err("too old").to_string();
+        assert!(refused.contains("before the first release"), "{refused}");
         content[3] ^= 1;
         std::fs::write(&path, &content).expect("writable");
         let refused = open(root.path()).expect_err("damaged").to_string();

@@ -4,7 +4,6 @@
 //! name redeems it. A ticket is free when another flush has synced the directory since. A sync that
 //! failed is never tried again: whoever needs the directory from then on gets the failure too.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,6 +47,20 @@ impl Directory {
         })
     }
 
+    /// Creates the directory `path` in this one if it is missing. Either way somebody may have
+    /// created it a moment ago and not synced it yet, so there is a ticket in both cases.
+    pub(crate) fn create(
+        self: &Arc<Directory>,
+        disk: &dyn Disk,
+        path: &Path,
+    ) -> io::Result<DirectoryTicket> {
+        match disk.create_dir(path) {
+            Ok(()) => Ok(self.created()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(self.so_far()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A ticket for a name that was just created here.
     pub(crate) fn created(self: &Arc<Directory>) -> DirectoryTicket {
         let number = self.created.fetch_add(1, Ordering::AcqRel) + 1;
@@ -55,7 +68,7 @@ impl Directory {
     }
 
     /// A ticket for all names created here so far.
-    pub(crate) fn so_far(self: &Arc<Directory>) -> DirectoryTicket {
+    fn so_far(self: &Arc<Directory>) -> DirectoryTicket {
         let number = self.created.load(Ordering::Acquire);
         DirectoryTicket { directory: Arc::clone(self), number }
     }
@@ -88,48 +101,6 @@ impl DirectoryTicket {
             Err(_) => Synced::Failed,
         };
         result
-    }
-}
-
-/// The directories that partitions share: `logs` and those of the streams.
-#[derive(Debug, Default)]
-pub(crate) struct SharedDirectories {
-    known: Mutex<HashMap<PathBuf, Arc<Directory>>>,
-}
-
-impl SharedDirectories {
-    /// The directory at `path`.
-    pub(crate) fn at(&self, path: &Path) -> Arc<Directory> {
-        let mut known = self.known.lock();
-        match known.get(path) {
-            Some(directory) => Arc::clone(directory),
-            None => {
-                let directory = Directory::at(path.to_owned());
-                known.insert(path.to_owned(), Arc::clone(&directory));
-                directory
-            }
-        }
-    }
-
-    /// Creates `path` in `parent` if it is missing. Either way somebody may have created it a
-    /// moment ago and not synced it yet, so there is a ticket in both cases.
-    pub(crate) fn create(
-        &self,
-        disk: &dyn Disk,
-        parent: &Path,
-        path: &Path,
-    ) -> io::Result<DirectoryTicket> {
-        let parent = self.at(parent);
-        match disk.create_dir(path) {
-            Ok(()) => Ok(parent.created()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(parent.so_far()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Forgets a directory that is gone.
-    pub(crate) fn forget(&self, path: &Path) {
-        self.known.lock().remove(path);
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct FlushQueue {
 struct Waiting {
     flushes: VecDeque<Arc<Partition>>,
     /// Names that flushes in flight need. Each flush redeems its own; these let other threads sync
-    /// the directories meanwhile, so that a new partition waits for one journal commit, not four.
+    /// the directories meanwhile, so that a new partition waits for one journal commit, not three.
     names: VecDeque<(Arc<Shared>, DirectoryTicket)>,
     /// Flushes with a time of their own, in no order: as many as partitions with `interval`.
     timed: Vec<(Moment, Weak<Partition>)>,

@@ -1,7 +1,7 @@
 //! Where the files are: names and nothing else.
 //!
 //! ```text
-//! logs/<stream-uuid>/<partition>/<base20>.log         record batches
+//! logs/<stream-uuid>-<partition>/<base20>.log         record batches
 //!                                <base20>.index       sparse: offset -> position
 //!                                <base20>.timeindex   sparse: time -> offset
 //!                                <base20>.snapshot    producers, before the record at that offset
@@ -10,14 +10,15 @@
 //! ```
 //!
 //! Directories are named by ids, never by stream names: no traversal, no trouble with case or
-//! length, and a stream made again under an old name shares nothing with the old one.
+//! length, and a stream made again under an old name shares nothing with the old one. There is none
+//! for a stream: each directory costs a new partition's first flush one more name to make last.
 
 use std::path::{Path, PathBuf};
 
-use weir_model::ids::{PartitionId, PartitionIndex, StreamId};
+use weir_model::ids::{PartitionId, PartitionIndex};
 use weir_model::offset::Offset;
 
-/// The directory that holds every stream's directory.
+/// The directory that holds every partition's directory.
 pub(crate) const LOGS: &str = "logs";
 /// The directory, in a partition's, for what recovery cut off.
 pub(crate) const QUARANTINE: &str = "quarantine";
@@ -52,12 +53,8 @@ impl FileKind {
     }
 }
 
-pub(crate) fn stream_directory(stream: StreamId) -> PathBuf {
-    Path::new(LOGS).join(stream.to_string())
-}
-
 pub(crate) fn partition_directory(id: PartitionId) -> PathBuf {
-    stream_directory(id.stream).join(id.index.to_string())
+    Path::new(LOGS).join(format!("{}-{}", id.stream, id.index))
 }
 
 pub(crate) fn file_name(base: Offset, kind: FileKind) -> String {
@@ -75,15 +72,20 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(Offset, FileKind)> {
     Some((base, kind))
 }
 
-/// Reads a partition's directory name back.
-pub(crate) fn parse_partition(name: &str) -> Option<PartitionIndex> {
-    let index = PartitionIndex::try_from(name.parse::<i64>().ok()?).ok()?;
-    // Only the canonical spelling: "007" and "7" would be two directories of one partition.
-    (index.to_string() == name).then_some(index)
+/// Reads the name of a partition's directory back.
+pub(crate) fn parse_partition(name: &str) -> Option<PartitionId> {
+    let (stream, index) = name.rsplit_once('-')?;
+    let stream = stream.parse().ok()?;
+    let index = PartitionIndex::try_from(index.parse::<i64>().ok()?).ok()?;
+    let id = PartitionId { stream, index };
+    // Only the canonical spelling: "…-007" and "…-7" would be two directories of one partition.
+    partition_directory(id).ends_with(name).then_some(id)
 }
 
 #[cfg(test)]
 mod tests {
+    use weir_model::ids::StreamId;
+
     use super::*;
 
     #[test]
@@ -97,8 +99,23 @@ mod tests {
         {
             assert_eq!(parse_file_name(name), None, "{name}");
         }
-        assert_eq!(parse_partition("7").map(PartitionIndex::as_u32), Some(7));
-        for name in ["07", "-1", "x", ""] {
+    }
+
+    #[test]
+    fn partition_directories_read_back_and_others_do_not() {
+        let stream = StreamId::from_bytes([0xa5; 16]);
+        let id = PartitionId { stream, index: PartitionIndex::try_from(7).expect("in range") };
+        let directory = partition_directory(id);
+        let name = directory.file_name().and_then(|name| name.to_str()).expect("UTF-8");
+        assert_eq!(parse_partition(name), Some(id));
+        for name in [
+            &format!("{stream}-07"),
+            &format!("{stream}--1"),
+            &format!("{}-7", stream.to_string().to_uppercase()),
+            &stream.to_string(),
+            "7",
+            "",
+        ] {
             assert_eq!(parse_partition(name), None, "{name}");
         }
     }

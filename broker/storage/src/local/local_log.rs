@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -23,8 +24,9 @@ use crate::commit::{CommitSet, Receipt, Ticket};
 use crate::config::LogConfig;
 use crate::error::{MetaError, ReadError, SubmitError};
 use crate::local::data_dir::{DataDir, OpenError, cannot};
-use crate::local::directories::SharedDirectories;
+use crate::local::directories::Directory;
 use crate::local::flusher::{FlushQueue, Step, Task};
+use crate::local::layout::LOGS;
 use crate::local::open_files::OpenFiles;
 use crate::local::opening::{
     begin_epoch, identify, list_partitions, make_logs_directory, read_rows, recover_all,
@@ -76,7 +78,7 @@ impl LocalLog {
             clock,
             epoch,
             open_files: OpenFiles::with_limit(options.open_files_max),
-            directories: SharedDirectories::default(),
+            logs: Directory::at(PathBuf::from(LOGS)),
             room: Arc::clone(data.room()),
             flushes: FlushQueue::default(),
             unflushed: Unflushed::default(),

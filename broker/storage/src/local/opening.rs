@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tracing::warn;
-use weir_model::ids::{LogEpoch, PartitionId, StreamId};
+use weir_model::ids::{LogEpoch, PartitionId};
 use weir_model::random::Random;
 
 use crate::disk::EntryKind;
 use crate::error::MetaError;
 use crate::local::data_dir::{DataDir, OpenError, cannot, new_cluster_id};
-use crate::local::layout::{LOGS, parse_partition, partition_directory, stream_directory};
+use crate::local::layout::{LOGS, parse_partition, partition_directory};
 use crate::local::partition::Partition;
 use crate::local::recovery;
 use crate::local::row::{
@@ -119,7 +119,9 @@ pub(super) async fn recover_all(
     rows: BTreeMap<PartitionId, PartitionRow>,
     shared: &Arc<Shared>,
 ) -> Result<Partitions, OpenError> {
-    sync_shared_directories(shared).map_err(cannot("sync the directories of the logs"))?;
+    // Makes names last that the run before may have created without a sync.
+    let synced = shared.disk.sync_dir(Path::new(LOGS));
+    synced.map_err(cannot("sync the directory of the logs"))?;
     let mut found: BTreeMap<PartitionId, Option<PartitionRow>> = BTreeMap::new();
     for id in list_partitions(shared).map_err(cannot("list the logs"))? {
         found.insert(id, None);
@@ -167,28 +169,8 @@ fn recover_one(id: PartitionId, row: Option<PartitionRow>, shared: &Arc<Shared>)
     })
 }
 
-/// Makes names last that the run before may have created without a sync.
-fn sync_shared_directories(shared: &Shared) -> io::Result<()> {
-    shared.disk.sync_dir(Path::new(LOGS))?;
-    for stream in list_streams(shared)? {
-        shared.disk.sync_dir(&stream_directory(stream))?;
-    }
-    Ok(())
-}
-
-fn list_streams(shared: &Shared) -> io::Result<Vec<StreamId>> {
+pub(super) fn list_partitions(shared: &Shared) -> io::Result<Vec<PartitionId>> {
     let entries = shared.disk.list(Path::new(LOGS))?;
     let directories = entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
-    Ok(directories.filter_map(|entry| entry.name.parse().ok()).collect())
-}
-
-pub(super) fn list_partitions(shared: &Shared) -> io::Result<Vec<PartitionId>> {
-    let mut ids = Vec::new();
-    for stream in list_streams(shared)? {
-        for entry in shared.disk.list(&stream_directory(stream))? {
-            let index = parse_partition(&entry.name);
-            ids.extend(index.map(|index| PartitionId { stream, index }));
-        }
-    }
-    Ok(ids)
+    Ok(directories.filter_map(|entry| parse_partition(&entry.name)).collect())
 }

@@ -11,7 +11,7 @@ use weir_model::limits::{UNFLUSHED_BYTES_MAX, UNFLUSHED_BYTES_MAX_PARTITION};
 use weir_model::time::Clock;
 
 use crate::disk::Disk;
-use crate::local::directories::SharedDirectories;
+use crate::local::directories::Directory;
 use crate::local::disk_room::DiskRoom;
 use crate::local::flusher::FlushQueue;
 use crate::local::open_files::OpenFiles;
@@ -77,7 +77,8 @@ pub(crate) struct Shared {
     /// The epoch of this run.
     pub epoch: LogEpoch,
     pub open_files: Arc<OpenFiles>,
-    pub directories: SharedDirectories,
+    /// The directory that holds every partition's.
+    pub logs: Arc<Directory>,
     pub room: Arc<DiskRoom>,
     pub flushes: FlushQueue,
     pub unflushed: Unflushed,
