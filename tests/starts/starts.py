@@ -15,6 +15,7 @@ work at the same time is slow for no fault of weir's; without it only a wrong an
 import argparse
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -86,6 +87,21 @@ def fdatasync_ms(directory):
     return statistics.median(took)
 
 
+def own_block_group(directory):
+    """A directory in which each new one lies apart from all others on ext4 (`chattr +T`).
+
+    ext4 does not give out an inode in the minutes after its file was deleted, and steps over each
+    of them at every creation. Where the tests before this one deleted thousands of files, a mkdir
+    took 1.2 ms instead of 0.02: their cost, not that of what is measured. Other file systems have
+    no such flag and need none.
+    """
+    directory = pathlib.Path(directory) / "starts"
+    directory.mkdir(parents=True, exist_ok=True)
+    if shutil.which("chattr"):
+        subprocess.run(["chattr", "+T", directory], stderr=subprocess.DEVNULL, check=False)
+    return directory
+
+
 def create_topics_ms(weir):
     batch = wire.batch_of_one(b"one record in each topic")
     with wire.connect(weir.kafka) as connection:
@@ -146,7 +162,11 @@ def main():
     )
     options = parser.parse_args()
     within = []
-    with tempfile.TemporaryDirectory(prefix="starts-", dir=options.directory) as scratch:
+    directory = own_block_group(options.directory)
+    with (
+        tempfile.TemporaryDirectory(dir=directory) as scratch,
+        tempfile.TemporaryDirectory(dir=directory) as bare,
+    ):
         root = pathlib.Path(scratch)
         answers = [first_answers(root / f"start-{number}") for number in range(options.starts)]
         for index, what in enumerate(["first Metadata answer", "first ListStreams answer"]):
@@ -164,7 +184,7 @@ def main():
             within.append(
                 report(what, took, "ms", TOPICS * (CREATE_MS_MAX + FLUSHES_PER_TOPIC * flush))
             )
-            print(f"     the file system alone for the same: {bare_topics_ms(root):.1f} ms")
+            print(f"     the file system alone for the same: {bare_topics_ms(bare):.1f} ms")
     sys.exit(1 if options.strict and not all(within) else 0)
 
 
