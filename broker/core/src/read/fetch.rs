@@ -1,19 +1,22 @@
 //! The long-polled read of many partitions: ranges of whole batches, nothing decoded or copied.
 //!
-//! A fetch is answered at once when it has `bytes_min` bytes or any error, and otherwise waits on
-//! the watermarks of all its partitions together; a wake-up re-reads only those that moved.
+//! A fetch is answered at once when it has `bytes_min` bytes, any error, or a reader whose history
+//! is not the log's, and otherwise waits on the watermarks of all its partitions together; a
+//! wake-up re-reads only those that moved.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_model::ids::PartitionIndex;
+use weir_model::ids::LogEpoch;
 use weir_model::offset::Offset;
+use weir_storage::log::EpochEnd;
 use weir_storage::read_plan::{OversizedFirst, Ranges, ReadRequest};
-use weir_storage::watermarks::Waiter;
+use weir_storage::watermarks::{Waiter, Watermarks};
 
 use crate::broker::Broker;
 use crate::error::ReadError;
 use crate::partition::partition::Partition;
+use crate::quota::limits::ShardQuota;
 use crate::stream::stream::Stream;
 
 /// What to fetch.
@@ -34,18 +37,38 @@ pub struct FetchRequest {
 pub struct FetchPartition {
     /// Its stream.
     pub stream: Arc<Stream>,
-    /// Its number.
-    pub partition: PartitionIndex,
+    /// The partition.
+    pub partition: Arc<Partition>,
     /// The first offset wanted.
     pub from: Offset,
     /// Most bytes of this partition.
     pub bytes_max: usize,
     /// The log epoch that the reader believes to be current, if it says (KIP-320).
     pub current_epoch: Option<i32>,
+    /// The log epoch of the last record that the reader has read, if it says (KIP-595).
+    pub last_epoch: Option<i32>,
 }
 
-/// What one partition gives; its watermarks are in the ranges.
-pub type FetchedPartition = Result<Ranges, ReadError>;
+/// What one partition gives.
+#[derive(Clone, Debug, Default)]
+pub struct Fetched {
+    /// The records, and the partition's watermarks.
+    pub ranges: Ranges,
+    /// Set, and no records given, when the log does not hold what the reader has read: it was lost
+    /// with a power cut. The reader goes back to this end and on from there.
+    pub diverged_at: Option<EpochEnd>,
+}
+
+impl Fetched {
+    /// Nothing yet.
+    fn nothing(watermarks: Watermarks, from: Offset) -> Fetched {
+        let ranges = Ranges { watermarks, next_offset: from, ..Ranges::default() };
+        Fetched { ranges, diverged_at: None }
+    }
+}
+
+/// The answer for one partition of a fetch.
+pub type FetchedPartition = Result<Fetched, ReadError>;
 
 impl Broker {
     /// Reads many partitions, waiting for data as the request says. Answers are in the request's
@@ -68,51 +91,46 @@ impl Broker {
 struct Answer<'a> {
     broker: &'a Broker,
     request: &'a FetchRequest,
-    partitions: Vec<Found>,
+    /// One for each partition of the request.
+    results: Vec<FetchedPartition>,
     bytes: usize,
     /// The shortest time until a throttled partition may be read.
     throttle: Option<Duration>,
 }
 
-struct Found {
-    /// None where there is no such partition.
-    partition: Option<Arc<Partition>>,
-    result: FetchedPartition,
-}
-
 impl<'a> Answer<'a> {
     async fn new(broker: &'a Broker, request: &'a FetchRequest) -> Answer<'a> {
-        let find = |wanted: &FetchPartition| Found {
-            partition: wanted.stream.partition(wanted.partition),
-            result: Ok(Ranges::default()),
-        };
-        let partitions = request.partitions.iter().map(find).collect();
-        let mut answer = Answer { broker, request, partitions, bytes: 0, throttle: None };
-        for position in 0..request.partitions.len() {
-            answer.read(position).await;
+        let results = Vec::with_capacity(request.partitions.len());
+        let mut answer = Answer { broker, request, results, bytes: 0, throttle: None };
+        for wanted in &request.partitions {
+            let result = answer.read(wanted, 0).await;
+            answer.bytes += bytes_of(&result);
+            answer.results.push(result);
         }
         answer
     }
 
     fn is_due(&self) -> bool {
-        self.bytes >= self.request.bytes_min
-            || self.partitions.iter().any(|found| found.result.is_err())
+        let cannot_wait = |result: &FetchedPartition| match result {
+            Ok(fetched) => fetched.diverged_at.is_some(),
+            Err(_) => true,
+        };
+        self.bytes >= self.request.bytes_min || self.results.iter().any(cannot_wait)
     }
 
     /// Returns when a partition has more to give, or a throttled one may be read again.
     async fn moved(&self) {
         let waiter = Waiter::new();
-        let mut watches = Vec::with_capacity(self.partitions.len());
-        for (wanted, found) in self.request.partitions.iter().zip(&self.partitions) {
-            let (Some(partition), Ok(ranges)) = (&found.partition, &found.result) else {
-                continue;
-            };
+        let mut watches = Vec::with_capacity(self.results.len());
+        for (wanted, result) in self.request.partitions.iter().zip(&self.results) {
+            let Ok(Fetched { ranges, .. }) = result else { continue };
+            let progress = wanted.partition.progress();
             // A partition whose storage failed gives no more; a deleted one is an error to report.
-            if partition.progress().is_stopped() && !wanted.stream.is_deleted() {
+            if progress.is_stopped() && !wanted.stream.is_deleted() {
                 continue;
             }
             let beyond = ranges.watermarks.high_watermark.max(wanted.from);
-            watches.push(partition.progress().watch(beyond, &waiter));
+            watches.push(progress.watch(beyond, &waiter));
         }
         match self.throttle {
             None => waiter.woken().await,
@@ -127,94 +145,112 @@ impl<'a> Answer<'a> {
 
     /// Reads again what moved since the last look.
     async fn refresh(&mut self) {
-        let throttled = self.throttle.take().is_some();
-        for position in 0..self.request.partitions.len() {
-            if throttled || self.has_moved(position) {
-                self.read(position).await;
-            }
-        }
-    }
-
-    fn has_moved(&self, position: usize) -> bool {
-        let (Some(wanted), Some(found)) =
-            (self.request.partitions.get(position), self.partitions.get(position))
-        else {
-            return false;
-        };
-        match (&found.partition, &found.result) {
-            (Some(partition), Ok(ranges)) => {
-                wanted.stream.is_deleted()
-                    || partition.watermarks().high_watermark > ranges.watermarks.high_watermark
-            }
-            _ => false,
-        }
-    }
-
-    async fn read(&mut self, position: usize) {
-        let (Some(wanted), Some(found)) =
-            (self.request.partitions.get(position), self.partitions.get_mut(position))
-        else {
-            return;
-        };
-        let before = found.result.as_ref().map_or(0, |ranges| ranges.bytes);
-        let others = self.bytes - before;
-        let bytes_max = wanted.bytes_max.min(self.request.bytes_max.saturating_sub(others));
-        // Only the first data of an answer may be oversized, so that the whole stays near its
-        // limit.
-        let oversized_first = match others {
-            0 => OversizedFirst::Return,
-            _ => OversizedFirst::Skip,
-        };
-        found.result = match &found.partition {
-            None => Err(ReadError::UnknownPartition),
-            Some(_) if wanted.stream.is_deleted() => Err(ReadError::UnknownPartition),
-            Some(partition) => {
-                let quota = self.broker.read_wait(&wanted.stream, partition);
-                match quota {
-                    Some(wait) => {
-                        self.throttle = Some(self.throttle.map_or(wait, |best| best.min(wait)));
-                        let watermarks = partition.watermarks();
-                        Ok(Ranges { watermarks, next_offset: wanted.from, ..Ranges::default() })
-                    }
-                    None => {
-                        let request = ReadRequest {
-                            partition: partition.id,
-                            from: wanted.from,
-                            bytes_max,
-                            oversized_first,
-                        };
-                        self.broker.ranges(wanted.current_epoch, request).await
-                    }
+        let is_throttled = self.throttle.take().is_some();
+        for (position, wanted) in self.request.partitions.iter().enumerate() {
+            let Some(result) = self.results.get(position) else { continue };
+            if is_throttled || has_moved(wanted, result) {
+                let before = bytes_of(result);
+                let result = self.read(wanted, before).await;
+                self.bytes = self.bytes - before + bytes_of(&result);
+                if let Some(place) = self.results.get_mut(position) {
+                    *place = result;
                 }
             }
+        }
+    }
+
+    /// Reads one partition, which has given so many bytes of the answer until now.
+    async fn read(&mut self, wanted: &FetchPartition, before: usize) -> FetchedPartition {
+        if wanted.stream.is_deleted() {
+            return Err(ReadError::UnknownPartition);
+        }
+        if let Some(wait) = self.broker.read_wait(&wanted.stream, &wanted.partition) {
+            self.throttle = Some(self.throttle.map_or(wait, |best| best.min(wait)));
+            return Ok(Fetched::nothing(wanted.partition.watermarks(), wanted.from));
+        }
+        let others = self.bytes - before;
+        let request = ReadRequest {
+            partition: wanted.partition.id,
+            from: wanted.from,
+            bytes_max: wanted.bytes_max.min(self.request.bytes_max.saturating_sub(others)),
+            // Only the first data of an answer may be oversized, so that the whole stays near its
+            // limit.
+            oversized_first: match others {
+                0 => OversizedFirst::Return,
+                _ => OversizedFirst::Skip,
+            },
         };
-        self.bytes = others + found.result.as_ref().map_or(0, |ranges| ranges.bytes);
+        self.broker.read_for_fetch(wanted, request).await
     }
 
     /// Charges the read quotas and hands the answer out.
     fn finish(self) -> Vec<FetchedPartition> {
-        let (broker, request) = (self.broker, self.request);
-        let charged =
-            self.partitions.into_iter().zip(&request.partitions).map(|(found, wanted)| {
-                if let (Some(partition), Ok(ranges)) = (&found.partition, &found.result)
-                    && ranges.bytes > 0
-                {
-                    broker.with_quota(&wanted.stream, partition, |q| q.charge_read(ranges.bytes));
-                }
-                found.result
-            });
-        charged.collect()
+        for (wanted, result) in self.request.partitions.iter().zip(&self.results) {
+            let bytes = bytes_of(result);
+            if bytes > 0 {
+                let charge = |quota: &mut ShardQuota| quota.charge_read(bytes);
+                self.broker.with_quota(&wanted.stream, &wanted.partition, charge);
+            }
+        }
+        self.results
+    }
+}
+
+fn bytes_of(result: &FetchedPartition) -> usize {
+    result.as_ref().map_or(0, |fetched| fetched.ranges.bytes)
+}
+
+/// Whether another look at the partition may give more than the last one, which gave `result`.
+fn has_moved(wanted: &FetchPartition, result: &FetchedPartition) -> bool {
+    match result {
+        Ok(Fetched { ranges, .. }) => {
+            let high_watermark = wanted.partition.watermarks().high_watermark;
+            wanted.stream.is_deleted() || high_watermark > ranges.watermarks.high_watermark
+        }
+        Err(_) => false,
     }
 }
 
 impl Broker {
-    async fn ranges(
+    async fn read_for_fetch(
         &self,
-        current_epoch: Option<i32>,
+        wanted: &FetchPartition,
         request: ReadRequest,
-    ) -> Result<Ranges, ReadError> {
-        self.check_epoch(current_epoch)?;
-        Ok(self.log().read(request)?.ranges().await?)
+    ) -> FetchedPartition {
+        self.check_epoch(wanted.current_epoch)?;
+        let watermarks = wanted.partition.watermarks();
+        let nothing = Fetched::nothing(watermarks, wanted.from);
+        if let Some(epoch) = wanted.last_epoch {
+            let diverged_at = self.divergence(wanted, epoch, watermarks)?;
+            if diverged_at.is_some() {
+                return Ok(Fetched { diverged_at, ..nothing });
+            }
+        }
+        // Most partitions of most fetches have nothing new, which is known without asking the log.
+        let Watermarks { high_watermark, log_end, .. } = watermarks;
+        let is_at_end = high_watermark == wanted.from && log_end == wanted.from;
+        if is_at_end && !wanted.partition.progress().is_stopped() {
+            return Ok(nothing);
+        }
+        let ranges = self.log().read(request)?.ranges().await?;
+        Ok(Fetched { ranges, diverged_at: None })
+    }
+
+    /// Where the log parts from the history of a reader whose last record was of `epoch`; none if
+    /// the log holds all that it has read.
+    fn divergence(
+        &self,
+        wanted: &FetchPartition,
+        epoch: i32,
+        Watermarks { log_start, log_end, .. }: Watermarks,
+    ) -> Result<Option<EpochEnd>, ReadError> {
+        let out_of_range = ReadError::OutOfRange { log_start, log_end };
+        let last_read = u32::try_from(epoch).ok().and_then(LogEpoch::new);
+        let last_read = last_read.ok_or_else(|| out_of_range.clone())?;
+        let end = self.written_epoch_end(&wanted.partition, last_read)?;
+        // What was trimmed is out of range for every reader, whatever its history.
+        let end = end.filter(|_| wanted.from >= log_start).ok_or(out_of_range)?;
+        Ok(Some(end).filter(|end| end.epoch < last_read || end.end < wanted.from))
     }
 
     /// Compares the reader's idea of the current log epoch with the broker's (KIP-320).

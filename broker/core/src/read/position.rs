@@ -4,6 +4,7 @@ use weir_model::ids::LogEpoch;
 use weir_model::offset::Offset;
 use weir_model::time::Timestamp;
 use weir_storage::log::{EpochEnd, Lookup};
+use weir_storage::watermarks::Watermarks;
 
 use crate::broker::Broker;
 use crate::error::ReadError;
@@ -78,15 +79,29 @@ impl Broker {
         partition: &Partition,
         epoch: LogEpoch,
     ) -> Result<Option<EpochEnd>, ReadError> {
-        if epoch > self.log().epoch() {
+        let Some(written) = self.written_epoch_end(partition, epoch)? else {
             return Ok(None);
-        }
-        let found = self.log().epoch_end(partition.id, epoch)?;
+        };
         let kept = self.kept_end(partition).await?;
-        Ok(Some(match found {
-            Some(found) => EpochEnd { end: found.end.min(kept), ..found },
+        Ok(Some(EpochEnd { end: written.end.min(kept), ..written }))
+    }
+
+    /// [`Broker::epoch_end`], with records that are not kept yet. The epoch of now counts as having
+    /// written to every partition, as in Kafka, where an epoch begins when a leader takes over.
+    pub(crate) fn written_epoch_end(
+        &self,
+        partition: &Partition,
+        epoch: LogEpoch,
+    ) -> Result<Option<EpochEnd>, ReadError> {
+        let now = self.log().epoch();
+        let Watermarks { log_start, log_end, .. } = partition.watermarks();
+        if epoch >= now {
+            return Ok(Some(EpochEnd { epoch, end: log_end }).filter(|_| epoch == now));
+        }
+        Ok(Some(match self.log().epoch_end(partition.id, epoch)? {
+            Some(found) => EpochEnd { end: found.end.max(log_start), ..found },
             // Nothing that old was written here, or it has been removed since.
-            None => EpochEnd { epoch, end: partition.watermarks().log_start },
+            None => EpochEnd { epoch, end: log_start },
         }))
     }
 
