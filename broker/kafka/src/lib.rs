@@ -31,6 +31,7 @@ mod frame_reader;
 mod group;
 mod listener;
 mod service;
+mod sessions;
 mod support;
 mod topic;
 mod unanswered;

@@ -9,6 +9,7 @@ use weir_core::metrics::{Dialect, RequestMetrics};
 use crate::advertised::Advertised;
 use crate::bootstrap::Bootstraps;
 use crate::dispatch::{SERVED, ServedApi};
+use crate::sessions::FetchSessions;
 
 /// Most connections at one time; one more is closed at once.
 const CONNECTIONS_MAX: usize = 10_000;
@@ -19,6 +20,7 @@ pub struct KafkaService {
     broker: Arc<Broker>,
     advertised: Advertised,
     bootstraps: Bootstraps,
+    fetch_sessions: FetchSessions,
     connections: Arc<Semaphore>,
     /// One for each line of [`SERVED`], in its order.
     metrics: Vec<Arc<RequestMetrics>>,
@@ -35,6 +37,7 @@ impl KafkaService {
             broker,
             advertised,
             bootstraps: Bootstraps::default(),
+            fetch_sessions: FetchSessions::default(),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             metrics,
         })
@@ -50,6 +53,10 @@ impl KafkaService {
 
     pub(crate) fn bootstraps(&self) -> &Bootstraps {
         &self.bootstraps
+    }
+
+    pub(crate) fn fetch_sessions(&self) -> &FetchSessions {
+        &self.fetch_sessions
     }
 
     /// A place for one more connection, or none when [`CONNECTIONS_MAX`] are open.

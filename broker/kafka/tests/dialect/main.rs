@@ -12,5 +12,6 @@ mod golden;
 mod groups;
 mod metadata;
 mod produce;
+mod sessions;
 mod support;
 mod topics;
