@@ -27,6 +27,7 @@ use crate::partition::partition::Partition;
 use crate::quota::limits::{QuotaPolicy, ShardQuota};
 use crate::read::decoded::DecodedBatches;
 use crate::request_budget::RequestBudget;
+use crate::settings::broker_settings::BrokerSettings;
 use crate::stream::registry::{Registry, RegistryOptions};
 use crate::stream::stream::{NewStream, Stream};
 use crate::txn::producer_ids::ProducerIds;
@@ -43,10 +44,8 @@ pub struct BrokerOptions {
     pub cluster_id: String,
     /// AWS's account id, of 12 digits.
     pub account_id: String,
-    /// Whether a topic that a client names and nobody made is made.
-    pub auto_create: AutoCreate,
-    /// Partitions of a topic whose maker did not say.
-    pub default_partitions: u32,
+    /// What was set by Kafka's names; [`Broker::settings`] is what holds.
+    pub settings: BrokerSettings,
     /// Most partitions of all streams together, the broker's own left out.
     pub partitions_max: u32,
     /// The flush policy of streams that do not set one.
@@ -55,15 +54,6 @@ pub struct BrokerOptions {
     pub quotas: QuotaPolicy,
     /// What the consumer groups are told.
     pub groups: GroupOptions,
-}
-
-/// Whether topics are made on first use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AutoCreate {
-    /// They are, with the default number of partitions.
-    On,
-    /// They are not.
-    Off,
 }
 
 /// What a broker is built on.
@@ -84,6 +74,7 @@ pub struct Foundations {
 pub struct Broker {
     foundations: Foundations,
     options: BrokerOptions,
+    settings: Arc<BrokerSettings>,
     registry: Arc<Registry>,
     groups: Arc<GroupCoordinator>,
     producer_ids: ProducerIds,
@@ -110,7 +101,7 @@ impl Broker {
             Arc::clone(&clock),
             Arc::clone(&random),
             RegistryOptions {
-                default_flush: options.default_flush,
+                defaults: options.settings.topic_defaults(options.default_flush),
                 partitions_max: options.partitions_max,
             },
         )
@@ -125,6 +116,7 @@ impl Broker {
         );
         let broker = Broker {
             foundations,
+            settings: Arc::new(options.settings.clone()),
             options,
             registry,
             groups: Arc::new(groups),
@@ -147,6 +139,11 @@ impl Broker {
     /// What the broker was told.
     pub fn options(&self) -> &BrokerOptions {
         &self.options
+    }
+
+    /// The settings that hold now, by their Kafka names: see [`crate::settings`].
+    pub fn settings(&self) -> Arc<BrokerSettings> {
+        Arc::clone(&self.settings)
     }
 
     /// Time.

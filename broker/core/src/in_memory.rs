@@ -11,9 +11,12 @@ use weir_storage::log::Log;
 use weir_storage::memory::MemoryLog;
 use weir_storage::meta::memory::MemoryMeta;
 
-use crate::broker::{AutoCreate, Broker, BrokerOptions, Foundations, PARTITIONS_MAX_DEFAULT};
+use crate::broker::{Broker, BrokerOptions, Foundations, PARTITIONS_MAX_DEFAULT};
 use crate::group::coordinator::GroupOptions;
+use crate::group::state::GroupLimits;
 use crate::quota::limits::QuotaPolicy;
+use crate::settings::broker_settings::BrokerSettings;
+use crate::settings::written::Written;
 
 /// The options of a fresh `weir serve`.
 pub fn default_options() -> BrokerOptions {
@@ -21,13 +24,23 @@ pub fn default_options() -> BrokerOptions {
         node_id: 1,
         cluster_id: "weir-in-memory".to_owned(),
         account_id: "000000000000".to_owned(),
-        auto_create: AutoCreate::On,
-        default_partitions: 1,
+        settings: BrokerSettings::default(),
         partitions_max: PARTITIONS_MAX_DEFAULT,
         default_flush: FlushPolicy::Group,
         quotas: QuotaPolicy::Aws,
         groups: GroupOptions::default(),
     }
+}
+
+/// The same, with some of the broker's settings set, by their Kafka names.
+pub fn options_with(settings: &[(&str, &str)]) -> BrokerOptions {
+    let mut written = Written::default();
+    for (name, value) in settings {
+        written.insert(name, value).expect("a legal setting");
+    }
+    let settings = BrokerSettings::new(written).expect("settings that fit each other");
+    let groups = GroupOptions { limits: GroupLimits::of(&settings), ..GroupOptions::default() };
+    BrokerOptions { settings, groups, ..default_options() }
 }
 
 /// Opens a broker in memory. Must be called inside a tokio runtime.

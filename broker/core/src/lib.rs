@@ -23,6 +23,7 @@ pub mod quota;
 pub mod read;
 pub mod request_budget;
 pub mod routing;
+pub mod settings;
 pub mod stream;
 pub mod txn;
 

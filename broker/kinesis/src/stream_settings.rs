@@ -51,11 +51,13 @@ pub(crate) fn max_record_kib(config: &StreamConfig) -> usize {
 mod tests {
     use super::*;
     use weir_core::FlushPolicy;
+    use weir_core::settings::broker_settings::TopicDefaults;
 
     fn config(settings: &[(&str, &str)]) -> StreamConfig {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let overrides = settings.iter().map(own).collect();
-        StreamConfig::new(overrides, FlushPolicy::Os).expect("legal settings")
+        StreamConfig::new(overrides, &TopicDefaults::of_the_table(FlushPolicy::Os))
+            .expect("legal settings")
     }
 
     #[test]

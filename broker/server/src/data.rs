@@ -8,8 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tempfile::TempDir;
 use weir_core::FlushPolicy;
-use weir_core::broker::{AutoCreate, Broker, BrokerOptions, Foundations, PARTITIONS_MAX_DEFAULT};
+use weir_core::broker::{Broker, BrokerOptions, Foundations, PARTITIONS_MAX_DEFAULT};
 use weir_core::group::coordinator::GroupOptions;
+use weir_core::group::state::GroupLimits;
 use weir_model::random::{Random, SystemRandom};
 use weir_model::time::Clock;
 use weir_storage::disk::SystemDisk;
@@ -94,12 +95,12 @@ pub(crate) async fn open_broker(
         // As Kafka writes its own: 22 characters.
         cluster_id: URL_SAFE_NO_PAD.encode(log.cluster_id().to_be_bytes()),
         account_id: ACCOUNT_ID.to_owned(),
-        auto_create: AutoCreate::On,
-        default_partitions: 1,
+        settings: config.settings.clone(),
         partitions_max: PARTITIONS_MAX_DEFAULT,
         default_flush: config.flush,
         quotas: config.quotas,
         groups: GroupOptions {
+            limits: GroupLimits::of(&config.settings),
             // What need not outlive the broker need not be flushed either.
             flush: match config.data {
                 DataLocation::Directory(_) => FlushPolicy::Group,

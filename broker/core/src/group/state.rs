@@ -29,6 +29,7 @@ use crate::group::error::{CommitError, GroupError, JoinRefused};
 use crate::group::identity::{Claim, MemberId};
 use crate::group::offsets::{CommittedOffset, OFFSET_METADATA_BYTES_MAX, Offsets, PartitionName};
 use crate::group::records::{GroupImage, GroupRecord};
+use crate::settings::broker_settings::BrokerSettings;
 
 /// The bounds that all groups of a broker share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +46,21 @@ pub struct GroupLimits {
 }
 
 impl Default for GroupLimits {
-    /// Kafka's bounds, except that a group of one starts without Kafka's three seconds of waiting.
+    /// What holds when nobody set anything.
     fn default() -> GroupLimits {
+        GroupLimits::of(&BrokerSettings::default())
+    }
+}
+
+impl GroupLimits {
+    /// What the broker's settings say.
+    pub fn of(settings: &BrokerSettings) -> GroupLimits {
+        let groups = &settings.groups;
         GroupLimits {
-            members_max: 1_000,
-            session_timeout_min: Duration::from_secs(6),
-            session_timeout_max: Duration::from_secs(30 * 60),
-            initial_rebalance_delay: Duration::ZERO,
+            members_max: groups.members_max,
+            session_timeout_min: groups.session_timeout_min,
+            session_timeout_max: groups.session_timeout_max,
+            initial_rebalance_delay: groups.initial_rebalance_delay,
         }
     }
 }

@@ -7,6 +7,8 @@ use weir_model::batch::TimestampType;
 use weir_storage::config::{FlushPolicy, LogConfig, TrimBy};
 
 use crate::error::ConfigError;
+use crate::settings::broker_settings::TopicDefaults;
+use crate::settings::setting::words_of;
 use crate::stream::config_table::setting;
 use crate::stream::stream::Routing;
 
@@ -38,44 +40,50 @@ pub struct StreamConfig {
 
 impl StreamConfig {
     /// Checks overrides and computes what follows from them.
-    pub fn new(overrides: Overrides, default_flush: FlushPolicy) -> Result<Self, ConfigError> {
+    pub fn new(overrides: Overrides, defaults: &TopicDefaults) -> Result<Self, ConfigError> {
         for (name, value) in &overrides {
             match setting(name) {
                 None => return Err(ConfigError::Unknown { name: name.clone() }),
                 Some(setting) => setting.check(value)?,
             }
         }
-        let flush = flush_policy(&overrides, default_flush);
-        let retention_ms = retention(&overrides, "retention.ms");
-        let unsigned = |name| whole(&overrides, name).unsigned_abs();
+        Ok(StreamConfig::of(overrides, defaults))
+    }
+
+    /// What follows from overrides that were checked when they were written. What has become
+    /// illegal since then is read as well as it can be, so that old data directories open.
+    pub(super) fn of(overrides: Overrides, defaults: &TopicDefaults) -> StreamConfig {
+        let values = Values { overrides: &overrides, defaults };
+        let (text, whole) = (|name| values.text(name), |name| values.whole(name));
+        let flush = values.flush_policy();
+        let retention_ms = values.retention("retention.ms");
+        let unsigned = |name| whole(name).unsigned_abs();
         let log = LogConfig {
             flush,
             segment_bytes: unsigned("segment.bytes"),
             segment_ms: unsigned("segment.ms"),
             retention_ms,
-            retention_bytes: retention(&overrides, "retention.bytes"),
-            trim_by: match text(&overrides, "weir.trim") {
+            retention_bytes: values.retention("retention.bytes"),
+            trim_by: match text("weir.trim") {
                 "record" => TrimBy::Record,
                 _ => TrimBy::Segment,
             },
-            index_interval_bytes: u32::try_from(whole(&overrides, "index.interval.bytes"))
-                .unwrap_or(u32::MAX),
+            index_interval_bytes: u32::try_from(whole("index.interval.bytes")).unwrap_or(u32::MAX),
         };
-        Ok(StreamConfig {
+        StreamConfig {
             flush,
-            message_bytes_max: usize::try_from(whole(&overrides, "max.message.bytes"))
-                .unwrap_or(usize::MAX),
-            timestamp_type: match text(&overrides, "message.timestamp.type") {
+            message_bytes_max: usize::try_from(whole("max.message.bytes")).unwrap_or(usize::MAX),
+            timestamp_type: match text("message.timestamp.type") {
                 "LogAppendTime" => TimestampType::LogAppendTime,
                 _ => TimestampType::CreateTime,
             },
-            timestamp_before_ms_max: whole(&overrides, "message.timestamp.before.max.ms"),
-            timestamp_after_ms_max: whole(&overrides, "message.timestamp.after.max.ms"),
+            timestamp_before_ms_max: whole("message.timestamp.before.max.ms"),
+            timestamp_after_ms_max: whole("message.timestamp.after.max.ms"),
             retention_ms,
             log,
-            quota_factor: text(&overrides, "weir.quota.factor").parse().ok(),
+            quota_factor: text("weir.quota.factor").parse().ok(),
             overrides,
-        })
+        }
     }
 }
 
@@ -96,42 +104,57 @@ pub fn first_overrides(routing: Routing, mut written: Overrides) -> Overrides {
     written
 }
 
-/// `weir.flush` if it is set, else what Kafka's two settings ask for, else the server's default.
-fn flush_policy(overrides: &Overrides, default: FlushPolicy) -> FlushPolicy {
-    match text(overrides, "weir.flush") {
-        "group" => return FlushPolicy::Group,
-        "interval" => return FlushPolicy::INTERVAL,
-        "os" => return FlushPolicy::Os,
-        _ => {}
-    }
-    if whole(overrides, "flush.messages") == 1 {
-        return FlushPolicy::Group;
-    }
-    if overrides.contains_key("flush.ms") {
-        let delay = Duration::from_millis(whole(overrides, "flush.ms").unsigned_abs());
-        return match FlushPolicy::INTERVAL {
-            FlushPolicy::Interval { bytes, .. } => FlushPolicy::Interval { delay, bytes },
-            other => other,
-        };
-    }
-    default
+/// What holds for a stream: what was set on it, else the broker's defaults, else the table's.
+struct Values<'a> {
+    overrides: &'a Overrides,
+    defaults: &'a TopicDefaults,
 }
 
-/// How much of a log age or size leaves; none: all. Where the policy is `compact` alone the newest
-/// record of each key is to stay, and since compaction is not built, all do.
-fn retention(overrides: &Overrides, name: &str) -> Option<u64> {
-    let deletes = text(overrides, "cleanup.policy").split(',').any(|part| part.trim() == "delete");
-    if deletes { u64::try_from(whole(overrides, name)).ok() } else { None }
-}
+impl<'a> Values<'a> {
+    /// The value that somebody wrote, on the stream or for the broker.
+    fn written(&self, name: &str) -> Option<&'a str> {
+        let own = self.overrides.get(name).or_else(|| self.defaults.values.get(name));
+        own.map(|value| value.trim())
+    }
 
-/// The value that holds for a listed setting.
-fn text<'a>(overrides: &'a Overrides, name: &str) -> &'a str {
-    let default = setting(name).expect("the setting is listed in config_table").default;
-    overrides.get(name).map_or(default, String::as_str)
-}
+    /// The value that holds for a listed setting; empty where it has none.
+    fn text(&self, name: &str) -> &'a str {
+        let setting = setting(name).expect("the setting is listed in config_table");
+        self.written(name).or(setting.default).unwrap_or_default()
+    }
 
-fn whole(overrides: &Overrides, name: &str) -> i64 {
-    text(overrides, name).parse().expect("the table's check let only whole numbers in")
+    fn whole(&self, name: &str) -> i64 {
+        self.text(name).parse().expect("the table's check let only whole numbers in")
+    }
+
+    /// `weir.flush` if it is set, else what Kafka's two settings ask for, else the server's
+    /// default.
+    fn flush_policy(&self) -> FlushPolicy {
+        match self.text("weir.flush") {
+            "group" => return FlushPolicy::Group,
+            "interval" => return FlushPolicy::INTERVAL,
+            "os" => return FlushPolicy::Os,
+            _ => {}
+        }
+        if self.whole("flush.messages") == 1 {
+            return FlushPolicy::Group;
+        }
+        if self.written("flush.ms").is_some() {
+            let delay = Duration::from_millis(self.whole("flush.ms").unsigned_abs());
+            return match FlushPolicy::INTERVAL {
+                FlushPolicy::Interval { bytes, .. } => FlushPolicy::Interval { delay, bytes },
+                other => other,
+            };
+        }
+        self.defaults.flush
+    }
+
+    /// How much of a log age or size leaves; none: all. Where the policy is `compact` alone the
+    /// newest record of each key is to stay, and since compaction is not built, all do.
+    fn retention(&self, name: &str) -> Option<u64> {
+        let deletes = words_of(self.text("cleanup.policy")).any(|policy| policy == "delete");
+        if deletes { u64::try_from(self.whole(name)).ok() } else { None }
+    }
 }
 
 #[cfg(test)]
@@ -140,7 +163,10 @@ mod tests {
 
     fn config(settings: &[(&str, &str)]) -> Result<StreamConfig, ConfigError> {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        StreamConfig::new(settings.iter().map(own).collect(), FlushPolicy::Os)
+        StreamConfig::new(
+            settings.iter().map(own).collect(),
+            &TopicDefaults::of_the_table(FlushPolicy::Os),
+        )
     }
 
     #[test]
@@ -181,7 +207,8 @@ mod tests {
     fn streams_made_by_kinesis_keep_a_day_and_are_dated_by_the_broker() {
         let config = |routing, written| {
             let overrides = first_overrides(routing, written);
-            StreamConfig::new(overrides, FlushPolicy::Group).expect("legal")
+            StreamConfig::new(overrides, &TopicDefaults::of_the_table(FlushPolicy::Group))
+                .expect("legal")
         };
         let made_by_kinesis = config(Routing::ByHash, Overrides::new());
         assert_eq!(made_by_kinesis.retention_ms, Some(86_400_000));

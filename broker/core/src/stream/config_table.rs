@@ -2,173 +2,152 @@
 //!
 //! Everything that knows a setting reads this table: checking what a client sends, describing what
 //! holds, and the support document. A setting marked [`Effect::Stored`] is kept and reported but
-//! changes nothing yet; a name that is not listed is refused.
+//! changes nothing; a name that is not listed is refused. The settings of the broker that give a
+//! topic's default stand beside it.
+//!
+//! [`Effect::Stored`]: crate::settings::setting::Effect::Stored
 
-use crate::error::ConfigError;
+use crate::settings::setting::{Kind, Setting, Synonym};
 
-/// What a setting's value looks like.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
-    /// A whole number in these bounds.
-    Whole {
-        /// Smallest legal value.
-        min: i64,
-        /// Largest legal value.
-        max: i64,
-    },
-    /// A number in these bounds.
-    Fraction {
-        /// Smallest legal value.
-        min: f64,
-        /// Largest legal value.
-        max: f64,
-    },
-    /// `true` or `false`.
-    Switch,
-    /// One of these words.
-    OneOf(&'static [&'static str]),
-    /// A comma-separated list of these words.
-    ListOf(&'static [&'static str]),
-    /// Any text.
-    Text,
-}
-
-/// Whether a setting changes what the broker does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It does.
-    Acts,
-    /// It is kept and reported only.
-    Stored,
-}
-
-/// One setting.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// Kafka's name for it.
-    pub name: &'static str,
-    /// What its value looks like.
-    pub kind: Kind,
-    /// What holds where nobody set it.
-    pub default: &'static str,
-    /// Whether it acts.
-    pub effect: Effect,
-}
-
-const fn acts(name: &'static str, kind: Kind, default: &'static str) -> Setting {
-    Setting { name, kind, default, effect: Effect::Acts }
-}
-
-const fn stored(name: &'static str, kind: Kind, default: &'static str) -> Setting {
-    Setting { name, kind, default, effect: Effect::Stored }
-}
-
-const fn whole(min: i64) -> Kind {
-    Kind::Whole { min, max: i64::MAX }
-}
-
-const fn int(min: i64) -> Kind {
-    Kind::Whole { min, max: i32::MAX as i64 }
-}
-
-const RATIO: Kind = Kind::Fraction { min: 0.0, max: 1.0 };
+const DAY_MS: &str = "86400000";
+const WEEK_MS: &str = "604800000";
 const NEVER: &str = "9223372036854775807";
+const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
+const DATES: &[&str] = &["CreateTime", "LogAppendTime"];
+const DECOMPRESSED_BYTES_MAX: i32 = 2_147_483_639;
+
+const HOUR_MS: i64 = 3_600_000;
+const MINUTE_MS: i64 = 60_000;
+
+/// The broker's setting in the same unit.
+const fn same(name: &'static str) -> Synonym {
+    Synonym { name, factor: 1 }
+}
+
+const fn hours(name: &'static str) -> Synonym {
+    Synonym { name, factor: HOUR_MS }
+}
+
+const fn minutes(name: &'static str) -> Synonym {
+    Synonym { name, factor: MINUTE_MS }
+}
 
 /// Every setting, ordered by name. Kafka's come first, weir's own after them.
-pub const SETTINGS: &[Setting] = &[
-    acts("cleanup.policy", Kind::ListOf(&["compact", "delete"]), "delete"),
-    stored("compression.gzip.level", Kind::Whole { min: -1, max: 9 }, "-1"),
-    stored("compression.lz4.level", Kind::Whole { min: 1, max: 17 }, "9"),
-    stored(
-        "compression.type",
-        Kind::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
-        "producer",
-    ),
-    stored("compression.zstd.level", Kind::Whole { min: -131_072, max: 22 }, "3"),
-    stored("delete.retention.ms", whole(0), "86400000"),
-    stored("file.delete.delay.ms", whole(0), "60000"),
-    acts("flush.messages", whole(1), NEVER),
-    acts("flush.ms", whole(0), NEVER),
-    stored("follower.replication.throttled.replicas", Kind::Text, ""),
-    acts("index.interval.bytes", int(0), "4096"),
-    stored("leader.replication.throttled.replicas", Kind::Text, ""),
-    stored("local.retention.bytes", whole(-2), "-2"),
-    stored("local.retention.ms", whole(-2), "-2"),
-    stored("max.compaction.lag.ms", whole(1), NEVER),
-    acts("max.message.bytes", int(0), "1048588"),
-    acts("message.timestamp.after.max.ms", whole(0), "3600000"),
-    acts("message.timestamp.before.max.ms", whole(0), NEVER),
-    acts("message.timestamp.type", Kind::OneOf(&["CreateTime", "LogAppendTime"]), "CreateTime"),
-    stored("min.cleanable.dirty.ratio", RATIO, "0.5"),
-    stored("min.compaction.lag.ms", whole(0), "0"),
-    stored("min.insync.replicas", int(1), "1"),
-    stored("preallocate", Kind::Switch, "false"),
-    stored("remote.log.copy.disable", Kind::Switch, "false"),
-    stored("remote.log.delete.on.disable", Kind::Switch, "false"),
-    stored("remote.storage.enable", Kind::Switch, "false"),
-    acts("retention.bytes", whole(-1), "-1"),
-    acts("retention.ms", whole(-1), "604800000"),
-    acts("segment.bytes", int(1 << 14), "1073741824"),
-    stored("segment.index.bytes", int(4), "10485760"),
-    stored("segment.jitter.ms", whole(0), "0"),
-    acts("segment.ms", whole(1), "604800000"),
-    stored("unclean.leader.election.enable", Kind::Switch, "false"),
-    acts("weir.flush", Kind::OneOf(&["default", "group", "interval", "os"]), "default"),
-    acts("weir.quota.factor", Kind::Fraction { min: 0.0, max: 1e9 }, "default"),
-    stored("weir.stream.mode", Kind::OneOf(&["PROVISIONED", "ON_DEMAND"]), "PROVISIONED"),
-    acts("weir.trim", Kind::OneOf(&["segment", "record"]), "segment"),
-];
+pub const TOPIC_SETTINGS: &[Setting] = {
+    use Setting as S;
+    &[
+        S::acts("cleanup.policy", Kind::ListOf(&["compact", "delete"]), "delete")
+            .defaults_to(&[same("log.cleanup.policy")]),
+        S::acts("compression.gzip.level", Kind::GzipLevel, "-1")
+            .defaults_to(&[same("compression.gzip.level")]),
+        S::acts("compression.lz4.level", Kind::Int { min: 1, max: 17 }, "9")
+            .defaults_to(&[same("compression.lz4.level")]),
+        S::acts("compression.type", Kind::OneOf(CODECS), "producer")
+            .defaults_to(&[same("compression.type")]),
+        S::acts("compression.zstd.level", Kind::Int { min: -131_072, max: 22 }, "3")
+            .defaults_to(&[same("compression.zstd.level")]),
+        S::stored("delete.retention.ms", Kind::long(0), DAY_MS)
+            .defaults_to(&[same("log.cleaner.delete.retention.ms")]),
+        S::stored("file.delete.delay.ms", Kind::long(0), "60000")
+            .defaults_to(&[same("log.segment.delete.delay.ms")]),
+        S::acts("flush.messages", Kind::long(1), NEVER)
+            .defaults_to(&[same("log.flush.interval.messages")]),
+        S::acts("flush.ms", Kind::long(0), NEVER)
+            .defaults_to(&[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")]),
+        S::stored("follower.replication.throttled.replicas", Kind::ThrottledReplicas, ""),
+        S::acts("index.interval.bytes", Kind::int(0), "4096")
+            .defaults_to(&[same("log.index.interval.bytes")]),
+        S::stored("leader.replication.throttled.replicas", Kind::ThrottledReplicas, ""),
+        S::stored("local.retention.bytes", Kind::long(-2), "-2")
+            .defaults_to(&[same("log.local.retention.bytes")]),
+        S::stored("local.retention.ms", Kind::long(-2), "-2")
+            .defaults_to(&[same("log.local.retention.ms")]),
+        S::stored("max.compaction.lag.ms", Kind::long(1), NEVER)
+            .defaults_to(&[same("log.cleaner.max.compaction.lag.ms")]),
+        S::stored(
+            "max.decompressed.message.bytes",
+            Kind::Int { min: 1, max: DECOMPRESSED_BYTES_MAX },
+            "2147483639",
+        )
+        .defaults_to(&[same("max.decompressed.message.bytes")]),
+        S::acts("max.message.bytes", Kind::int(0), "1048588")
+            .defaults_to(&[same("message.max.bytes")]),
+        S::acts("message.timestamp.after.max.ms", Kind::long(0), "3600000")
+            .defaults_to(&[same("log.message.timestamp.after.max.ms")]),
+        S::acts("message.timestamp.before.max.ms", Kind::long(0), NEVER)
+            .defaults_to(&[same("log.message.timestamp.before.max.ms")]),
+        S::acts("message.timestamp.type", Kind::OneOf(DATES), "CreateTime")
+            .defaults_to(&[same("log.message.timestamp.type")]),
+        S::stored("min.cleanable.dirty.ratio", Kind::RATIO, "0.5")
+            .defaults_to(&[same("log.cleaner.min.cleanable.ratio")]),
+        S::stored("min.compaction.lag.ms", Kind::long(0), "0")
+            .defaults_to(&[same("log.cleaner.min.compaction.lag.ms")]),
+        S::acts("min.insync.replicas", Kind::int(1), "1")
+            .defaults_to(&[same("min.insync.replicas")]),
+        S::stored("preallocate", Kind::Switch, "false").defaults_to(&[same("log.preallocate")]),
+        S::stored("remote.log.copy.disable", Kind::Switch, "false"),
+        S::stored("remote.log.delete.on.disable", Kind::Switch, "false"),
+        S::stored("remote.storage.enable", Kind::Switch, "false"),
+        S::acts("retention.bytes", Kind::long(i64::MIN), "-1")
+            .defaults_to(&[same("log.retention.bytes")]),
+        S::acts("retention.ms", Kind::long(-1), WEEK_MS).defaults_to(&[
+            same("log.retention.ms"),
+            minutes("log.retention.minutes"),
+            hours("log.retention.hours"),
+        ]),
+        S::acts("segment.bytes", Kind::int(1 << 20), "1073741824")
+            .defaults_to(&[same("log.segment.bytes")]),
+        S::stored("segment.index.bytes", Kind::int(4), "10485760")
+            .defaults_to(&[same("log.index.size.max.bytes")]),
+        S::stored("segment.jitter.ms", Kind::long(0), "0")
+            .defaults_to(&[same("log.roll.jitter.ms"), hours("log.roll.jitter.hours")]),
+        S::acts("segment.ms", Kind::long(1), WEEK_MS)
+            .defaults_to(&[same("log.roll.ms"), hours("log.roll.hours")]),
+        S::stored("unclean.leader.election.enable", Kind::Switch, "false")
+            .defaults_to(&[same("unclean.leader.election.enable")]),
+        S::acts("weir.flush", Kind::OneOf(&["default", "group", "interval", "os"]), "default"),
+        S::acts("weir.quota.factor", Kind::Double { min: 0.0, max: 1e9 }, "").unset(),
+        S::stored("weir.stream.mode", Kind::OneOf(&["PROVISIONED", "ON_DEMAND"]), "PROVISIONED"),
+        S::acts("weir.trim", Kind::OneOf(&["segment", "record"]), "segment"),
+    ]
+};
 
 /// The setting with this name.
 pub fn setting(name: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.name == name)
-}
-
-impl Setting {
-    /// Whether a client may set this value.
-    pub fn check(&self, value: &str) -> Result<(), ConfigError> {
-        let refuse = |why: String| {
-            let (name, value) = (self.name.to_owned(), value.to_owned());
-            Err(ConfigError::Invalid { name, value, why })
-        };
-        match self.kind {
-            Kind::Whole { min, max } => match value.parse::<i64>() {
-                Err(_) => refuse("Not a number of type LONG".to_owned()),
-                Ok(number) if number < min => refuse(format!("Value must be at least {min}")),
-                Ok(number) if number > max => refuse(format!("Value must be no more than {max}")),
-                Ok(_) => Ok(()),
-            },
-            Kind::Fraction { min, max } => match value.parse::<f64>() {
-                Err(_) => refuse("Not a number of type DOUBLE".to_owned()),
-                Ok(number) if number >= min && number <= max => Ok(()),
-                Ok(_) => refuse(format!("Value must be between {min} and {max}")),
-            },
-            Kind::Switch if matches!(value, "true" | "false") => Ok(()),
-            Kind::Switch => refuse("Expected value to be either true or false".to_owned()),
-            Kind::OneOf(words) if words.contains(&value) => Ok(()),
-            Kind::OneOf(words) => refuse(format!("String must be one of: {}", words.join(", "))),
-            Kind::ListOf(words) => {
-                match value.split(',').map(str::trim).find(|word| !words.contains(word)) {
-                    None => Ok(()),
-                    Some(_) => refuse(format!("String must be one of: {}", words.join(", "))),
-                }
-            }
-            Kind::Text => Ok(()),
-        }
-    }
+    TOPIC_SETTINGS.iter().find(|setting| setting.name == name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::table::broker_setting;
 
     #[test]
     fn the_table_is_ordered_and_its_own_defaults_are_legal() {
-        for (before, after) in SETTINGS.iter().zip(SETTINGS.iter().skip(1)) {
+        for (before, after) in TOPIC_SETTINGS.iter().zip(TOPIC_SETTINGS.iter().skip(1)) {
             assert!(before.name < after.name, "{} stands before {}", before.name, after.name);
         }
-        for setting in SETTINGS.iter().filter(|setting| setting.default != "default") {
-            assert_eq!(setting.check(setting.default), Ok(()), "{}", setting.name);
+        for setting in TOPIC_SETTINGS {
+            let default = setting.default.map(|default| setting.check(default));
+            assert!(matches!(default, None | Some(Ok(()))), "{}: {default:?}", setting.name);
+        }
+    }
+
+    #[test]
+    fn synonyms_name_settings_of_the_broker_with_the_same_default() {
+        for setting in TOPIC_SETTINGS {
+            let mut defaults = setting.synonyms.iter().filter_map(|synonym| {
+                let broker = broker_setting(synonym.name).expect("a setting of the broker");
+                assert_eq!(broker.effect, setting.effect, "{}", setting.name);
+                broker.default.map(|default| synonym.convert(default))
+            });
+            assert_eq!(
+                defaults.next().as_deref(),
+                match setting.synonyms {
+                    [] => None,
+                    _ => setting.default,
+                }
+            );
         }
     }
 

@@ -19,7 +19,6 @@ use weir_model::ids::{PartitionId, PartitionIndex, StreamId, StreamName};
 use weir_model::limits::STREAM_PARTITIONS_MAX;
 use weir_model::random::Random;
 use weir_model::time::{Clock, Timestamp};
-use weir_storage::config::FlushPolicy;
 use weir_storage::error::MetaError;
 use weir_storage::log::Log;
 use weir_storage::meta::{Expect, MetaChange, MetaStore};
@@ -27,15 +26,16 @@ use weir_storage::meta::{Expect, MetaChange, MetaStore};
 use crate::carried_out::carried_out;
 use crate::error::{CreateStreamError, DeleteStreamError};
 use crate::partition::partition::Partition;
+use crate::settings::broker_settings::TopicDefaults;
 use crate::stream::config::{StreamConfig, first_overrides};
 use crate::stream::row::{self, Life};
 use crate::stream::stream::{Intent, NewStream, Stream};
 
 /// What the registry is told when it starts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RegistryOptions {
-    /// The flush policy of streams that do not set one.
-    pub default_flush: FlushPolicy,
+    /// What streams run with where nobody set it on them.
+    pub defaults: TopicDefaults,
     /// Most partitions of all streams together, the broker's own left out.
     pub partitions_max: u32,
 }
@@ -91,7 +91,7 @@ impl Registry {
         };
         let mut deleting = Vec::new();
         for (key, value) in rows {
-            let (stream, life) = row::decode(&key, &value.value, options.default_flush)
+            let (stream, life) = row::decode(&key, &value.value, &registry.options.defaults)
                 .map_err(|why| MetaError::Failed(format!("damaged stream row: {why}")))?;
             let stream = Arc::new(stream);
             registry.declare(&stream)?;
@@ -277,7 +277,7 @@ impl Registry {
             return Err(CreateStreamError::PartitionCount { max });
         }
         let overrides = first_overrides(new.routing, new.overrides.clone());
-        let config = StreamConfig::new(overrides, self.options.default_flush)
+        let config = StreamConfig::new(overrides, &self.options.defaults)
             .map_err(CreateStreamError::Config)?;
         let id = StreamId::random(&*self.random);
         let now = self.clock.now();

@@ -18,9 +18,9 @@ use weir_model::hash_key::{HashKey, HashKeyRange};
 use weir_model::ids::{PartitionId, PartitionIndex, StreamId, StreamName};
 use weir_model::offset::Offset;
 use weir_model::time::Timestamp;
-use weir_storage::config::FlushPolicy;
 
 use crate::partition::partition::{ClosedAt, Partition};
+use crate::settings::broker_settings::TopicDefaults;
 use crate::stream::config::{Overrides, StreamConfig};
 use crate::stream::stream::{Intent, NewStream, Routing, Stream};
 
@@ -116,14 +116,13 @@ fn encode_partition(partition: &Partition) -> PartitionRow {
 pub(super) fn decode(
     key: &[u8],
     value: &[u8],
-    default_flush: FlushPolicy,
+    defaults: &TopicDefaults,
 ) -> Result<(Stream, Life), String> {
     let id = key.get(1..).and_then(|id| <[u8; 16]>::try_from(id).ok());
     let id = StreamId::from_bytes(id.ok_or("its key does not hold a stream id")?);
     let row: StreamRow = serde_json::from_slice(value).map_err(|error| error.to_string())?;
     let name = StreamName::new(&row.name).map_err(|error| format!("name: {error:?}"))?;
-    let config = StreamConfig::new(row.settings, default_flush)
-        .map_err(|error| format!("settings: {error:?}"))?;
+    let config = StreamConfig::of(row.settings, defaults);
     let mut partitions = Vec::with_capacity(row.partitions.len());
     for (index, partition) in row.partitions.iter().enumerate() {
         let index = PartitionIndex::try_from(index).map_err(|error| format!("{error:?}"))?;
@@ -165,6 +164,7 @@ fn decode_partition(id: PartitionId, row: &PartitionRow) -> Result<Partition, St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_storage::config::FlushPolicy;
 
     /// A row as the first release wrote it. It must be read for ever.
     const FIRST_RELEASE: &str = r#"{"name":"orders","routing":"by_hash","created_ms":1700000000000,
@@ -174,11 +174,15 @@ mod tests {
         {"hash_keys":["0","340282366920938463463374607431768211455"],"created_ms":1700000001000,
          "parents":[0]}]}"#;
 
+    fn defaults() -> TopicDefaults {
+        TopicDefaults::of_the_table(FlushPolicy::Group)
+    }
+
     #[test]
     fn a_row_of_the_first_release_is_read_and_written_back_the_same() {
         let id = StreamId::from_bytes([7; 16]);
         let (stream, life) =
-            decode(&key(id), FIRST_RELEASE.as_bytes(), FlushPolicy::Group).expect("a legal row");
+            decode(&key(id), FIRST_RELEASE.as_bytes(), &defaults()).expect("a legal row");
         assert_eq!((stream.id, life), (id, Life::Lives));
         assert_eq!(stream.config().retention_ms, Some(86_400_000));
         let partitions = stream.partitions();
@@ -186,7 +190,7 @@ mod tests {
         assert_eq!(partitions[1].parents[0], Some(PartitionIndex::ZERO));
 
         let written = encode(&stream, Life::Deleting);
-        let (again, life) = decode(&key(id), &written, FlushPolicy::Group).expect("a legal row");
+        let (again, life) = decode(&key(id), &written, &defaults()).expect("a legal row");
         assert_eq!((again.name.as_str(), life), ("orders", Life::Deleting));
         assert_eq!(again.partitions()[1].hash_keys, HashKeyRange::ALL);
     }
@@ -199,7 +203,7 @@ mod tests {
             (&[STREAM_KEY; 17], &FIRST_RELEASE.replace("\"99\"", "\"-1\"")),
             (&[STREAM_KEY; 17], &FIRST_RELEASE.replace("orders", "or/ders")),
         ] {
-            assert!(decode(key, value.as_bytes(), FlushPolicy::Group).is_err(), "{value}");
+            assert!(decode(key, value.as_bytes(), &defaults()).is_err(), "{value}");
         }
     }
 }

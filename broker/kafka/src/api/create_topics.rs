@@ -15,7 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use weir_core::stream::config_table::SETTINGS;
+use weir_core::settings::broker_settings::{ReplicationFactors, TopicSettings};
+use weir_core::stream::config_table::TOPIC_SETTINGS;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_kafka_protocol::ErrorCode;
 use weir_kafka_protocol::messages::create_topics::{
@@ -96,20 +97,25 @@ fn new_stream(
     intent: Intent,
 ) -> Result<NewStream, Refusal> {
     let name = StreamName::new(&topic.name).map_err(|error| name_refusal(&topic.name, error))?;
-    let options = context.broker().options();
+    let settings = context.broker().settings().topics;
     let partitions = if topic.assignments.is_empty() {
-        check_replication_factor(topic.replication_factor)?;
-        partition_count(topic.num_partitions, options.default_partitions)?
+        check_replication_factor(topic.replication_factor, settings)?;
+        partition_count(topic.num_partitions, settings.partitions)?
     } else {
-        assigned_partitions(&topic, options.node_id)?
+        assigned_partitions(&topic, context.broker().options().node_id)?
     };
     let overrides = overrides(topic.configs)?;
     Ok(NewStream { name, routing: Routing::ByPartition, partitions, overrides, intent })
 }
 
-fn check_replication_factor(factor: i16) -> Result<(), Refusal> {
+fn check_replication_factor(wanted: i16, settings: TopicSettings) -> Result<(), Refusal> {
+    let factor = match wanted {
+        -1 => i64::from(settings.replication_factor),
+        _ => i64::from(wanted),
+    };
     match factor {
-        -1 | 1 => Ok(()),
+        1 => Ok(()),
+        2.. if settings.replication_factors == ReplicationFactors::Any => Ok(()),
         2.. => Err(Refusal::because(
             ErrorCode::INVALID_REPLICATION_FACTOR,
             format!(
@@ -196,17 +202,17 @@ fn created(name: String, stream: &Arc<Stream>, intent: Intent) -> CreatableTopic
 
 fn configs(stream: &Stream) -> Vec<CreatableTopicConfigs> {
     let config = stream.config();
-    let describe = |name: &str, default: &str| {
+    let describe = |name: &str, default: Option<&str>| {
         let own = config.overrides.get(name);
         CreatableTopicConfigs {
             name: name.to_owned(),
-            value: Some(own.map_or(default, String::as_str).to_owned()),
+            value: own.map(String::as_str).or(default).map(str::to_owned),
             read_only: false,
             config_source: if own.is_some() { SOURCE_TOPIC } else { SOURCE_DEFAULT },
             is_sensitive: false,
         }
     };
-    SETTINGS.iter().map(|setting| describe(setting.name, setting.default)).collect()
+    TOPIC_SETTINGS.iter().map(|setting| describe(setting.name, setting.default)).collect()
 }
 
 fn refused(context: &RequestContext, name: String, refusal: Refusal) -> CreatableTopicResult {

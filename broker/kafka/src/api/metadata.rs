@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::{debug, warn};
-use weir_core::broker::AutoCreate;
 use weir_core::error::CreateStreamError;
+use weir_core::settings::broker_settings::AutoCreate;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_kafka_protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
@@ -104,8 +104,9 @@ async fn look_up(
     may_create: bool,
 ) -> Vec<MetadataResponseTopic> {
     let broker = context.broker();
+    let settings = broker.settings().topics;
     let mut missing = BTreeMap::new();
-    if may_create && broker.options().auto_create == AutoCreate::On {
+    if may_create && settings.auto_create == AutoCreate::On {
         for name in asked.iter().filter_map(|topic| topic.name.as_deref()) {
             if let Ok(legal) = StreamName::new(name)
                 && broker.stream(name).is_none()
@@ -115,7 +116,7 @@ async fn look_up(
         }
     }
     // More than that are answered as unknown, as in Kafka when it does not make them.
-    let new_partitions = missing.len() as u64 * u64::from(broker.options().default_partitions);
+    let new_partitions = missing.len() as u64 * u64::from(settings.partitions);
     if new_partitions > PARTITIONS_PER_REQUEST_MAX {
         let (peer, topics) = (context.connection.ends.peer, missing.len());
         warn!(%peer, topics, "not creating so many topics for one request");
@@ -160,7 +161,7 @@ async fn create_missing(
     let new_stream = |name: &StreamName| NewStream {
         name: name.clone(),
         routing: Routing::ByPartition,
-        partitions: context.broker().options().default_partitions,
+        partitions: context.broker().settings().topics.partitions,
         overrides: BTreeMap::new(),
         intent: Intent::Make,
     };

@@ -1,6 +1,5 @@
 //! Metadata: brokers and topics.
 
-use weir_core::broker::{AutoCreate, BrokerOptions};
 use weir_core::in_memory;
 use weir_kafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use weir_kafka_protocol::{ErrorCode, Uuid};
@@ -49,12 +48,10 @@ async fn every_version_describes_the_broker_and_its_topics() {
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_topic_is_made_only_if_broker_and_client_agree() {
-    for (auto_create, client_allows, made) in [
-        (AutoCreate::On, true, true),
-        (AutoCreate::On, false, false),
-        (AutoCreate::Off, true, false),
-    ] {
-        let options = BrokerOptions { auto_create, ..in_memory::default_options() };
+    for (auto_create, client_allows, made) in
+        [("true", true, true), ("true", false, false), ("false", true, false)]
+    {
+        let options = in_memory::options_with(&[("auto.create.topics.enable", auto_create)]);
         let server = Server::with(options).await;
         let mut client = server.client();
         let request = MetadataRequest {

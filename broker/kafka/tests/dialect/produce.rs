@@ -1,7 +1,6 @@
 //! Produce, InitProducerId and the way into the log.
 
 use bytes::Bytes;
-use weir_core::broker::BrokerOptions;
 use weir_core::in_memory;
 use weir_kafka_protocol::ErrorCode;
 use weir_kafka_protocol::messages::init_producer_id::InitProducerIdRequest;
@@ -201,8 +200,7 @@ async fn a_transactional_producer_fails_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_is_made_on_first_use_and_ready_in_the_same_answer() {
-    let options = BrokerOptions { default_partitions: 3, ..in_memory::default_options() };
-    let server = Server::with(options).await;
+    let server = Server::with(in_memory::options_with(&[("num.partitions", "3")])).await;
     let mut client = server.client();
     let request = MetadataRequest {
         topics: Some(vec![crate::metadata::by_name("orders")]),

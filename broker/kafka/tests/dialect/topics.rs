@@ -1,5 +1,6 @@
 //! CreateTopics and DeleteTopics.
 
+use weir_core::in_memory;
 use weir_kafka_protocol::messages::create_topics::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreatableTopicResult,
     CreateTopicsRequest,
@@ -146,6 +147,37 @@ async fn counts_and_assignments_are_refused_in_kafkas_words() {
         ),
     ])
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_replication_factor_is_taken_where_the_setting_says_so_and_1_is_reported() {
+    for (settings, wanted, taken) in [
+        (&[][..], 3, false),
+        (&[("weir.replication.factor.any", "true")], 3, true),
+        (&[("weir.replication.factor.any", "true")], 0, false),
+        (&[("default.replication.factor", "3")], -1, false),
+        (&[("default.replication.factor", "3"), ("weir.replication.factor.any", "true")], -1, true),
+    ] {
+        let server = Server::with(in_memory::options_with(settings)).await;
+        let mut client = server.client();
+        let result = create(&mut client, vec![counted(1, wanted)]).await.remove(0);
+        let refused = ErrorCode::INVALID_REPLICATION_FACTOR;
+        let code = if taken { ErrorCode::NONE } else { refused };
+        assert_eq!(ErrorCode(result.error_code), code, "{settings:?} {wanted}");
+        assert_eq!(result.replication_factor, if taken { 1 } else { -1 });
+        client.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_starts_with_the_defaults_that_the_broker_was_given() {
+    let settings = [("log.retention.hours", "1"), ("message.max.bytes", "1000")];
+    let server = Server::with(in_memory::options_with(&settings)).await;
+    let mut client = server.client();
+    client.create_topic("orders", 1, &[("max.message.bytes", "2000")]).await;
+    let config = server.broker.stream("orders").expect("made").config();
+    assert_eq!((config.retention_ms, config.message_bytes_max), (Some(3_600_000), 2_000));
+    client.close().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use weir_core::FlushPolicy;
 use weir_core::quota::limits::QuotaPolicy;
+use weir_core::settings::broker_settings::BrokerSettings;
+use weir_core::settings::written::{Written, broker_name_of};
 use weir_kafka::AdvertisedRule;
 use weir_model::ids::{InvalidStreamName, STREAM_NAME_LENGTH_MAX, StreamName};
 use weir_model::limits::STREAM_PARTITIONS_MAX;
@@ -35,6 +37,8 @@ pub struct Config {
     pub flush: FlushPolicy,
     /// The stance on shard quotas.
     pub quotas: QuotaPolicy,
+    /// The broker's settings that have Kafka's names.
+    pub settings: BrokerSettings,
     /// Topics that are made at start.
     pub topics: Vec<InitialStream>,
     /// Kinesis streams that are made at start.
@@ -177,6 +181,7 @@ fn parse(sources: &[(WrittenIn, RawConfig)]) -> Result<Config, ConfigError> {
             QuotaPolicy::Aws,
             parse_quotas,
         )?,
+        settings: settings.broker_settings()?,
         topics,
         streams,
         log_format: settings.parse(
@@ -229,6 +234,30 @@ impl<'a> Settings<'a> {
             .collect()
     }
 
+    /// The broker's settings by their Kafka names. Unlike lists they add up: what one source leaves
+    /// out another may set.
+    fn broker_settings(&self) -> Result<BrokerSettings, ConfigError> {
+        let mut written = Written::default();
+        for (place, raw) in self.sources {
+            let mut named = BTreeSet::new();
+            for text in raw.set.iter().flatten() {
+                let refused = |why: &str| invalid(place, "set", text, why);
+                let (name, value) =
+                    text.split_once('=').ok_or_else(|| refused("not NAME=VALUE"))?;
+                let (name, value) = (name.trim(), value.trim());
+                if !named.insert(name) {
+                    return Err(refused("the name is set twice"));
+                }
+                let mut checked = Written::default();
+                checked.insert(name, value).map_err(|error| refused(&why_refused(&error)))?;
+                if written.get(name).is_none() {
+                    written.insert(name, value).expect("it was checked");
+                }
+            }
+        }
+        BrokerSettings::new(written).map_err(ConfigError)
+    }
+
     /// `ephemeral` and `data-dir` are two answers to one question: the stronger source wins, and
     /// one source may not give both.
     fn is_ephemeral(&self) -> Result<bool, ConfigError> {
@@ -252,6 +281,17 @@ impl<'a> Settings<'a> {
 
 fn invalid(place: &WrittenIn, key: &str, text: &str, why: &str) -> ConfigError {
     ConfigError(format!("{} is `{text}`: {why}", place.name_of(key)))
+}
+
+/// Why a broker setting is refused, after its name and value.
+fn why_refused(error: &weir_core::error::ConfigError) -> String {
+    match error {
+        weir_core::error::ConfigError::Invalid { why, .. } => why.clone(),
+        weir_core::error::ConfigError::Unknown { name } => match broker_name_of(name) {
+            Some(broker) => format!("{name} is a setting of topics, its default is {broker}"),
+            None => "weir has no such setting".to_owned(),
+        },
+    }
 }
 
 fn text_of(error: impl fmt::Display) -> String {
@@ -381,6 +421,48 @@ mod tests {
         ] {
             let error = read.expect_err("no such policy").to_string();
             assert_eq!(error, format!("{start}not group, interval or os"));
+        }
+    }
+
+    #[test]
+    fn broker_settings_add_up_and_each_comes_from_the_strongest_source() {
+        let raw = |texts: &[&str]| RawConfig {
+            set: Some(texts.iter().map(|text| (*text).to_owned()).collect()),
+            ..RawConfig::default()
+        };
+        let config = sources(
+            raw(&["num.partitions=3"]),
+            raw(&["num.partitions=4", "group.max.size=7"]),
+            raw(&["group.max.size=8", "auto.create.topics.enable = false"]),
+        );
+        let settings = config.expect("legal").settings;
+        let partitions = (settings.topics.partitions, settings.groups.members_max);
+        assert_eq!(partitions, (3, 7));
+        assert_eq!(settings.written.get("auto.create.topics.enable"), Some("false"));
+    }
+
+    #[test]
+    fn broker_settings_that_cannot_be_are_refused_in_a_sentence() {
+        let group_max = "group.consumer.session.timeout.ms of 6000 is outside its minimum and \
+                         maximum";
+        for (texts, expected) in [
+            (&["num.partitions"][..], "--set is `num.partitions`: not NAME=VALUE"),
+            (&["num.partition=1"], "--set is `num.partition=1`: weir has no such setting"),
+            (&["num.partitions=0"], "--set is `num.partitions=0`: Value must be at least 1"),
+            (
+                &["retention.ms=1"],
+                "--set is `retention.ms=1`: retention.ms is a setting of topics, its default is \
+                 log.retention.ms",
+            ),
+            (
+                &["quota.window.num=1", "quota.window.num=2"],
+                "--set is `quota.window.num=2`: the name is set twice",
+            ),
+            (&["group.consumer.session.timeout.ms=6000"], group_max),
+        ] {
+            let set = Some(texts.iter().map(|text| (*text).to_owned()).collect());
+            let error = flags(RawConfig { set, ..RawConfig::default() }).expect_err("refused");
+            assert_eq!(error.to_string(), expected);
         }
     }
 

@@ -1,11 +1,12 @@
 //! What was written: by flags, in the environment, in the file. Nothing is interpreted yet.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// The settings as one source wrote them; absent ones are left to the next source.
 ///
@@ -50,6 +51,11 @@ pub struct RawConfig {
     #[arg(long, value_name = "NAME[:SHARDS]")]
     pub stream: Option<Vec<String>>,
 
+    /// A broker setting by its Kafka name, such as `num.partitions=3`; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    #[serde(deserialize_with = "assignments")]
+    pub set: Option<Vec<String>>,
+
     /// Temporary data, gone at exit, with the `os` flush policy
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[arg(value_name = "BOOL")]
@@ -63,6 +69,45 @@ pub struct RawConfig {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
+}
+
+/// `A=1,B=x,y,C=2` as three assignments: what has no `=` goes on with the list before it.
+fn split_assignments(text: &str) -> Vec<String> {
+    let mut assignments: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        match assignments.last_mut() {
+            Some(last) if !part.contains('=') => {
+                last.push(',');
+                last.push_str(part);
+            }
+            _ => assignments.push(part.trim().to_owned()),
+        }
+    }
+    assignments
+}
+
+/// Reads the file's table of settings as the flag would have them.
+fn assignments<'de, D: Deserializer<'de>>(table: D) -> Result<Option<Vec<String>>, D::Error> {
+    let table = BTreeMap::<String, FileValue>::deserialize(table)?;
+    let assignment = |(name, value)| match value {
+        FileValue::Text(text) => format!("{name}={text}"),
+        FileValue::Whole(number) => format!("{name}={number}"),
+        FileValue::Fraction(number) => format!("{name}={number}"),
+        FileValue::Switch(switch) => format!("{name}={switch}"),
+        FileValue::List(words) => format!("{name}={}", words.join(",")),
+    };
+    Ok(Some(table.into_iter().map(assignment).collect()))
+}
+
+/// A setting's value in the file: quoted or not.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FileValue {
+    Text(String),
+    Whole(i64),
+    Fraction(f64),
+    Switch(bool),
+    List(Vec<String>),
 }
 
 /// Where a setting was written.
@@ -138,6 +183,7 @@ impl RawConfig {
             quotas: text("quotas")?,
             topic: list("topic")?,
             stream: list("stream")?,
+            set: text("set")?.map(|text| split_assignments(&text)),
             ephemeral,
             log_format: text("log-format")?,
             config: set("config").map(PathBuf::from),
@@ -172,6 +218,7 @@ mod tests {
             ("WEIR_KAFKA", "localhost:19092"),
             ("WEIR_DATA_DIR", "/data"),
             ("WEIR_TOPIC", "a:3, b"),
+            ("WEIR_SET", "num.partitions=3, group.consumer.assignors=range,uniform"),
             ("WEIR_EPHEMERAL", "1"),
             ("WEIR_HTTP", ""),
             ("WEIR_SERVICE_HOST", "10.0.0.1"),
@@ -180,6 +227,10 @@ mod tests {
             kafka: Some("localhost:19092".to_owned()),
             data_dir: Some(PathBuf::from("/data")),
             topic: Some(vec!["a:3".to_owned(), "b".to_owned()]),
+            set: Some(vec![
+                "num.partitions=3".to_owned(),
+                "group.consumer.assignors=range,uniform".to_owned(),
+            ]),
             ephemeral: Some(true),
             ..RawConfig::default()
         };
@@ -191,11 +242,16 @@ mod tests {
     #[test]
     fn the_file_has_the_flags_names_and_no_others() {
         let path = Path::new("weir.toml");
-        let text = "kafka = \"off\"\ndata-dir = \"/data\"\ntopic = [\"a:3\"]\nephemeral = false\n";
+        let text = "kafka = \"off\"\ndata-dir = \"/data\"\ntopic = [\"a:3\"]\nephemeral = false\n\
+                    [set]\n\"num.partitions\" = 3\n\"auto.create.topics.enable\" = \"false\"\n";
         let expected = RawConfig {
             kafka: Some("off".to_owned()),
             data_dir: Some(PathBuf::from("/data")),
             topic: Some(vec!["a:3".to_owned()]),
+            set: Some(vec![
+                "auto.create.topics.enable=false".to_owned(),
+                "num.partitions=3".to_owned(),
+            ]),
             ephemeral: Some(false),
             ..RawConfig::default()
         };

@@ -14,6 +14,7 @@ use weir_storage::meta::memory::MemoryMeta;
 use super::*;
 use crate::group::classic::{Client, JoinedMember, Protocol};
 use crate::group::identity::MemberId;
+use crate::settings::broker_settings::TopicDefaults;
 use crate::stream::registry::RegistryOptions;
 
 const SESSION: Duration = Duration::from_secs(10);
@@ -56,7 +57,10 @@ impl Ground {
             Arc::new(MemoryMeta::default()),
             Arc::clone(&clock),
             Arc::new(SeededRandom::new(1)),
-            RegistryOptions { default_flush: FlushPolicy::Group, partitions_max: 100 },
+            RegistryOptions {
+                defaults: TopicDefaults::of_the_table(FlushPolicy::Group),
+                partitions_max: 100,
+            },
         )
         .await
         .expect("memory does not fail");
