@@ -185,12 +185,13 @@ impl Log {
         }
     }
 
-    /// Moves the log start forward, durably, to `before` or the high watermark if that is lower;
-    /// returns the log start. Records below it are gone for readers at once.
-    pub async fn trim(&self, partition: PartitionId, before: Offset) -> Result<Offset, ReadError> {
+    /// Moves log starts forward, durably, each to its offset or to the high watermark if that is
+    /// lower, with one metadata commit for all; returns the log starts, in the order given. Records
+    /// below them are gone for readers at once.
+    pub async fn trim(&self, cuts: &[(PartitionId, Offset)]) -> Vec<Result<Offset, ReadError>> {
         match self {
-            Log::Local(log) => log.trim(partition, before).await,
-            Log::Memory(log) => log.trim(partition, before),
+            Log::Local(log) => log.trim(cuts).await,
+            Log::Memory(log) => log.trim(cuts),
         }
     }
 

@@ -121,8 +121,9 @@ impl MemoryLog {
         })
     }
 
-    pub(crate) fn trim(&self, partition: PartitionId, before: Offset) -> Result<Offset, ReadError> {
-        self.with(partition, |partition| partition.trim(before))
+    pub(crate) fn trim(&self, cuts: &[(PartitionId, Offset)]) -> Vec<Result<Offset, ReadError>> {
+        let trim = |(id, before): &(PartitionId, Offset)| self.with(*id, |p| p.trim(*before));
+        cuts.iter().map(trim).collect()
     }
 
     pub(crate) fn size(&self, partition: PartitionId) -> Result<LogSize, ReadError> {

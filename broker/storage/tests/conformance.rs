@@ -114,7 +114,7 @@ fn offsets_outside_the_log_are_out_of_range() {
         for mark in 0..10 {
             log.append(batch(mark).append_to(partition(0))).await.expect("accepted");
         }
-        log.log.trim(partition(0), Offset::new(7)).await.expect("trimmed");
+        log.trim(0, 7).await.expect("trimmed");
         let (log_start, log_end) = (Offset::new(7), Offset::new(20));
         let out = ReadError::OutOfRange { log_start, log_end };
         for (from, expected) in [(6, Err(&out)), (7, Ok(7)), (20, Ok(0)), (21, Err(&out))] {
@@ -255,7 +255,7 @@ fn trimming_moves_the_log_start_and_never_back() {
         }
         let whole = log.log.size(partition(0)).expect("declared");
         for (before, expected) in [(9, 9), (3, 9), (30, 30), (1_000, 40), (0, 40)] {
-            let log_start = log.log.trim(partition(0), Offset::new(before)).await;
+            let log_start = log.trim(0, before).await;
             assert_eq!(log_start, Ok(Offset::new(expected)), "trim to {before}");
         }
         let marks = log.log.progress(partition(0)).expect("declared").watermarks();
@@ -264,6 +264,23 @@ fn trimming_moves_the_log_start_and_never_back() {
         let placed = log.append(batch(99).append_to(partition(0))).await.expect("accepted");
         assert_eq!(placed.base_offset, Offset::new(40));
         assert_eq!(placed.log_start, Offset::new(40));
+    });
+}
+
+#[test]
+fn many_partitions_are_trimmed_in_one_call_and_each_has_its_own_result() {
+    on_every_arm(async |log| {
+        for (index, mark) in [(0, 0), (0, 1), (1, 2)] {
+            log.append(batch(mark).append_to(partition(index))).await.expect("accepted");
+        }
+        let cuts = [(1, 1), (99, 1), (0, 3), (0, 2)];
+        let cuts = cuts.map(|(index, before)| (partition(index), Offset::new(before)));
+        let results = log.log.trim(&cuts).await;
+        let starts: Vec<_> = results.iter().map(|r| r.as_ref().ok().copied()).collect();
+        // Of two cuts of one partition the further one holds.
+        let three = Some(Offset::new(3));
+        assert_eq!(starts, [Some(Offset::new(1)), None, three, three]);
+        assert_eq!(results[1], Err(ReadError::UnknownPartition));
     });
 }
 

@@ -98,7 +98,7 @@ async fn run(mut log: TestLog, flush: FlushPolicy, actions: &[Action]) {
             }
             Action::Trim { share } => {
                 let before = model.offset_at(share);
-                let trimmed = log.log.trim(partition(0), Offset::new(before)).await;
+                let trimmed = log.trim(0, before).await;
                 model.log_start = before.clamp(model.log_start, model.end());
                 assert_eq!(trimmed, Ok(Offset::new(model.log_start)));
             }

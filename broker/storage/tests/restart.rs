@@ -102,7 +102,7 @@ fn the_epoch_rises_at_unclean_starts_only() {
 fn the_log_start_stays_and_trimmed_files_are_gone() {
     for_every_stop(async |log, flush, is_clean| {
         append(&log, 0..20).await;
-        log.log.trim(partition(0), Offset::new(25)).await.expect("trimmed");
+        log.trim(0, 25).await.expect("trimmed");
         let size = log.log.size(partition(0)).expect("declared");
         let log = log.reopen(is_clean).await;
         log.log.declare(partition(0), config(flush));

@@ -9,6 +9,7 @@
 //! | `Segment` | a segment goes when its newest record is too old; the growing one is rolled |
 //! | `Record` | the log start moves to the first record that is young enough |
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,18 +46,49 @@ const CHECKPOINT_BYTES: u64 = 64 << 20;
 
 impl LocalLog {
     /// See [`Log::trim`](crate::log::Log::trim).
-    pub(crate) async fn trim(&self, id: PartitionId, before: Offset) -> Result<Offset, ReadError> {
-        let partition = self.partition(id)?;
-        drop(partition.lock_open()?);
-        let flushed = self.flush_partition(&partition).await;
-        flushed.map_err(|_| ReadError::Io("the partition is stopped".to_owned()))?;
-        let moved = self.move_log_starts(vec![(Arc::clone(&partition), before)]).await;
-        moved.map_err(|cause| match cause {
+    pub(crate) async fn trim(
+        &self,
+        cuts: &[(PartitionId, Offset)],
+    ) -> Vec<Result<Offset, ReadError>> {
+        let mut results: Vec<_> = cuts.iter().map(|(id, _)| self.begin_trim(*id)).collect();
+        // One move for each partition, the furthest: a later one that is shorter would move its log
+        // start back. In order, so that a simulated run can be repeated.
+        let mut furthest = BTreeMap::new();
+        for (result, (id, before)) in results.iter_mut().zip(cuts) {
+            let Ok(partition) = result else { continue };
+            match self.flush_partition(partition).await {
+                Ok(()) => {
+                    let first = (Arc::clone(partition), *before);
+                    let (_, cut) = furthest.entry(*id).or_insert(first);
+                    *cut = (*cut).max(*before);
+                }
+                Err(_) => *result = Err(ReadError::Io("the partition is stopped".to_owned())),
+            }
+        }
+        let moved = self.move_log_starts(furthest.into_values().collect()).await;
+        let moved = moved.map_err(|cause| match cause {
             MetaError::Failed(text) => ReadError::Io(text),
             MetaError::DiskFull => ReadError::Io("disk full".to_owned()),
             MetaError::Conflict => ReadError::Io("metadata conflict".to_owned()),
-        })?;
-        Ok(partition.progress.watermarks().log_start)
+        });
+        let log_start = |result: Result<Arc<Partition>, ReadError>| {
+            let partition = result?;
+            moved.clone()?;
+            Ok(partition.progress.watermarks().log_start)
+        };
+        results.into_iter().map(log_start).collect()
+    }
+
+    /// Finds a partition to trim and asks for its flush, so that many partitions wait for theirs
+    /// together.
+    fn begin_trim(&self, id: PartitionId) -> Result<Arc<Partition>, ReadError> {
+        let partition = self.partition(id)?;
+        let mut state = partition.lock_open()?;
+        if state.health == Health::Good && state.unflushed > 0 {
+            state.queue_flush(&partition);
+        }
+        drop(state);
+        Ok(partition)
     }
 
     /// See [`Log::housekeep`](crate::log::Log::housekeep).

@@ -422,16 +422,31 @@ impl History {
     }
 
     async fn trim(&mut self, log: &Log, index: usize) {
-        let model = &self.partitions[index];
-        let before = model.log_start + self.below(model.end() - model.log_start + 1);
-        let trimmed = log.trim(model.id, Offset::new(before)).await;
-        let model = &mut self.partitions[index];
-        match trimmed {
-            Ok(log_start) => {
-                model.log_start = log_start.number();
-                model.log_start_max = model.log_start;
+        // Now and then two partitions with one commit.
+        let mut indexes = vec![index];
+        let other = self.pick();
+        if other != index && self.chance(30) {
+            indexes.push(other);
+        }
+        let mut cuts = Vec::with_capacity(indexes.len());
+        for index in &indexes {
+            let (log_start, end) = {
+                let model = &self.partitions[*index];
+                (model.log_start, model.end())
+            };
+            let before = log_start + self.below(end - log_start + 1);
+            cuts.push((self.partitions[*index].id, Offset::new(before)));
+        }
+        let trimmed = log.trim(&cuts).await;
+        for ((index, (_, before)), result) in indexes.into_iter().zip(cuts).zip(trimmed) {
+            let model = &mut self.partitions[index];
+            match result {
+                Ok(log_start) => {
+                    model.log_start = log_start.number();
+                    model.log_start_max = model.log_start;
+                }
+                Err(_) => model.log_start_max = model.log_start_max.max(before.number()),
             }
-            Err(_) => model.log_start_max = model.log_start_max.max(before),
         }
     }
 

@@ -17,6 +17,7 @@ use weir_model::record::RecordToWrite;
 use weir_model::time::{Clock, ManualClock, Timestamp};
 use weir_storage::commit::{Append, CommitSet, Outcome, Stamp};
 use weir_storage::disk::{Disk, SystemDisk};
+use weir_storage::error::ReadError;
 use weir_storage::local::{DataDir, LocalLog, LocalOptions, OpenError, Reserve};
 use weir_storage::log::Log;
 use weir_storage::memory::MemoryLog;
@@ -175,6 +176,12 @@ impl TestLog {
     /// Appends one batch and waits until it is kept.
     pub(crate) async fn append(&self, append: Append) -> Outcome {
         settle(&self.log, append).await
+    }
+
+    /// Moves the log start of one partition.
+    pub(crate) async fn trim(&self, index: i32, before: u64) -> Result<Offset, ReadError> {
+        let cuts = [(partition(index), Offset::new(before))];
+        self.log.trim(&cuts).await.pop().expect("one result for one cut")
     }
 
     /// Whole batches from an offset on, and the offset to go on from.
