@@ -70,6 +70,24 @@ pub enum DeleteStreamError {
     Meta(MetaError),
 }
 
+/// Why records were not deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeleteRecordsError {
+    /// The stream is gone.
+    UnknownPartition,
+    /// The stream holds the broker's own state.
+    Internal,
+    /// The stream keeps the newest record of each key, and gives up no other.
+    CompactedOnly,
+    /// The offset is above what readers see.
+    OutOfRange {
+        /// The highest offset that would do.
+        high_watermark: Offset,
+    },
+    /// The new log start could not be made to last.
+    Storage(ReadError),
+}
+
 /// Why a record or batch was not appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppendError {

@@ -123,6 +123,12 @@ pub(crate) static SERVED: &[ServedApi] = {
             delete_topics::GAPS,
         ),
         ServedApi::new(
+            ApiKey::DeleteRecords,
+            (0, 2),
+            |exchange| exchange.in_turn(delete_records::handle),
+            delete_records::GAPS,
+        ),
+        ServedApi::new(
             ApiKey::InitProducerId,
             (0, 5),
             |exchange| exchange.in_turn(init_producer_id::handle),

@@ -5,7 +5,9 @@
 //! from the code (`ErrorCode::is_retriable`), so a code says first of all what the client can do.
 
 use weir_core::MetaError;
-use weir_core::error::{AppendError, ConfigError, CreateStreamError, DeleteStreamError, ReadError};
+use weir_core::error::{
+    AppendError, ConfigError, CreateStreamError, DeleteRecordsError, DeleteStreamError, ReadError,
+};
 use weir_core::group::error::{CommitError, GroupError};
 use weir_kafka_protocol::ErrorCode;
 use weir_model::batch::BatchError;
@@ -184,6 +186,17 @@ pub(crate) fn delete_refusal(error: &DeleteStreamError, unknown: ErrorCode) -> R
             "the topic holds the broker's own state",
         ),
         DeleteStreamError::Meta(error) => meta_refusal(error),
+    }
+}
+
+/// Records that were not deleted.
+pub(crate) fn delete_records_code(error: &DeleteRecordsError) -> ErrorCode {
+    match error {
+        DeleteRecordsError::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        DeleteRecordsError::Internal => ErrorCode::INVALID_TOPIC_EXCEPTION,
+        DeleteRecordsError::CompactedOnly => ErrorCode::POLICY_VIOLATION,
+        DeleteRecordsError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+        DeleteRecordsError::Storage(error) => read_code(error),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Partitions (Kinesis: shards): their hash-key range, lineage and quota, and the way in.
 
 pub mod append;
+pub mod delete_records;
 #[expect(clippy::module_inception, reason = "one noun is one file, and the noun is partition")]
 pub mod partition;

@@ -30,6 +30,8 @@ pub struct StreamConfig {
     pub timestamp_before_ms_max: i64,
     /// A record may be dated this long after now, in ms.
     pub timestamp_after_ms_max: i64,
+    /// Whether records may go before others take their place: `cleanup.policy` has `delete`.
+    pub deletes: bool,
     /// Records older than this go, in ms; none: never.
     pub retention_ms: Option<u64>,
     /// What its logs are told.
@@ -79,6 +81,7 @@ impl StreamConfig {
             },
             timestamp_before_ms_max: whole("message.timestamp.before.max.ms"),
             timestamp_after_ms_max: whole("message.timestamp.after.max.ms"),
+            deletes: values.deletes(),
             retention_ms,
             log,
             quota_factor: text("weir.quota.factor").parse().ok(),
@@ -149,11 +152,14 @@ impl<'a> Values<'a> {
         self.defaults.flush
     }
 
+    fn deletes(&self) -> bool {
+        words_of(self.text("cleanup.policy")).any(|policy| policy == "delete")
+    }
+
     /// How much of a log age or size leaves; none: all. Where the policy is `compact` alone the
     /// newest record of each key is to stay, and since compaction is not built, all do.
     fn retention(&self, name: &str) -> Option<u64> {
-        let deletes = words_of(self.text("cleanup.policy")).any(|policy| policy == "delete");
-        if deletes { u64::try_from(self.whole(name)).ok() } else { None }
+        if self.deletes() { u64::try_from(self.whole(name)).ok() } else { None }
     }
 }
 

@@ -6,6 +6,7 @@
 mod client;
 mod connection;
 mod damage;
+mod delete_records;
 mod epochs;
 mod fetch;
 mod golden;
