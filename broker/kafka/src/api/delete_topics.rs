@@ -2,10 +2,12 @@
 //!
 //! - Each topic has a result of its own; the name is free again when the answer arrives.
 //! - 6+: by name or by id; both at once is INVALID_REQUEST. An unknown id is UNKNOWN_TOPIC_ID.
+//! - A topic that is named twice, in whichever way, is INVALID_REQUEST, once, and stays.
 //! - Topics that hold the broker's own state are TOPIC_DELETION_DISABLED.
 //!
 //! Left out: the request's timeout, since the answer is given when the topic is gone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_core::stream::stream::Stream;
@@ -34,38 +36,93 @@ pub(crate) async fn handle(
     } else {
         request.topic_names.into_iter().map(named).collect()
     };
-    let resolved: Vec<_> = topics.iter().map(|topic| resolve(&context, topic)).collect();
-    let ids = resolved.iter().flatten().map(|(stream, _)| stream.id).collect();
-    let mut deleted = context.broker().delete_streams(ids).await.into_iter();
     let mut responses = Vec::with_capacity(topics.len());
-    for (topic, resolved) in topics.into_iter().zip(resolved) {
-        responses.push(match resolved {
-            Err(refusal) => result(&context, topic.name, topic.topic_id, Err(refusal)),
-            Ok((stream, unknown)) => {
-                let deleted = deleted.next().expect("one result for each stream");
-                let outcome = deleted.map_err(|error| delete_refusal(&error, unknown));
-                result(&context, Some(stream.name.to_string()), topic_id(&stream), outcome)
+    let mut wanted = Wanted::default();
+    for (topic, times) in counted(topics) {
+        match resolve(&context, &topic, times) {
+            Ok((stream, unknown)) => wanted.add(stream, unknown),
+            Err(refusal) => {
+                responses.push(result(&context, topic.name, topic.topic_id, Err(refusal)));
             }
-        });
+        }
+    }
+    let ids = wanted.once.values().map(|(stream, _)| stream.id).collect();
+    let deleted = context.broker().delete_streams(ids).await;
+    let outcomes = wanted.once.into_values().zip(deleted).map(|((stream, unknown), deleted)| {
+        (stream, deleted.map_err(|error| delete_refusal(&error, unknown)))
+    });
+    let twice = wanted.twice.into_values().map(|stream| {
+        let text = "The provided topic name maps to an ID that was already supplied.";
+        (stream, Err(Refusal::because(ErrorCode::INVALID_REQUEST, text)))
+    });
+    for (stream, outcome) in outcomes.chain(twice) {
+        responses.push(result(&context, Some(stream.name.to_string()), topic_id(&stream), outcome));
     }
     Ok(DeleteTopicsResponse { throttle_time_ms: 0, responses })
+}
+
+/// The topics as they are named, each with how many times it is.
+fn counted(topics: Vec<DeleteTopicState>) -> Vec<(DeleteTopicState, usize)> {
+    let mut times: BTreeMap<(Option<String>, Uuid), usize> = BTreeMap::new();
+    for topic in topics {
+        *times.entry((topic.name, topic.topic_id)).or_default() += 1;
+    }
+    let state = |((name, topic_id), times)| (DeleteTopicState { name, topic_id }, times);
+    times.into_iter().map(state).collect()
+}
+
+/// Streams that are there, by id, each with the code for the case that it is gone before it can be
+/// deleted. `twice` are those that are named by name and by id.
+#[derive(Default)]
+struct Wanted {
+    once: BTreeMap<Uuid, (Arc<Stream>, ErrorCode)>,
+    twice: BTreeMap<Uuid, Arc<Stream>>,
+}
+
+impl Wanted {
+    fn add(&mut self, stream: Arc<Stream>, unknown: ErrorCode) {
+        let id = topic_id(&stream);
+        if self.once.remove(&id).is_some() {
+            self.twice.insert(id, stream);
+        } else {
+            self.once.insert(id, (stream, unknown));
+        }
+    }
 }
 
 /// The stream, and the code for the case that it is gone before it can be deleted.
 fn resolve(
     context: &RequestContext,
     topic: &DeleteTopicState,
+    times: usize,
 ) -> Result<(Arc<Stream>, ErrorCode), Refusal> {
-    let (reference, unknown) = match (&topic.name, topic.topic_id) {
-        (Some(name), Uuid::ZERO) => (TopicRef::Name(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-        (None, id) if id != Uuid::ZERO => (TopicRef::Id(id), ErrorCode::UNKNOWN_TOPIC_ID),
-        _ => {
-            let text = "Topic name and topic id can not both be given, nor both be missing.";
-            return Err(Refusal::because(ErrorCode::INVALID_REQUEST, text));
+    let invalid = |text: &str| Refusal::because(ErrorCode::INVALID_REQUEST, text);
+    let (reference, unknown, twice) = match (&topic.name, topic.topic_id) {
+        (Some(name), Uuid::ZERO) => {
+            let unknown = Refusal::because(
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                "This server does not host this topic-partition.",
+            );
+            (TopicRef::Name(name), unknown, "Duplicate topic name.")
+        }
+        (None, Uuid::ZERO) => return Err(invalid("Neither topic name nor id were specified.")),
+        (None, id) => {
+            let unknown = Refusal::because(
+                ErrorCode::UNKNOWN_TOPIC_ID,
+                "This server does not host this topic ID.",
+            );
+            (TopicRef::Id(id), unknown, "Duplicate topic id.")
+        }
+        (Some(_), _) => {
+            return Err(invalid("You may not specify both topic name and topic id."));
         }
     };
-    let stream = reference.resolve(context.broker()).map_err(Refusal::of)?;
-    Ok((stream, unknown))
+    if times > 1 {
+        return Err(invalid(twice));
+    }
+    let code = unknown.code;
+    let stream = reference.resolve(context.broker()).map_err(|_| unknown)?;
+    Ok((stream, code))
 }
 
 fn result(

@@ -239,6 +239,31 @@ async fn validating_makes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_topic_that_is_named_twice_is_not_deleted() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    let topic_id = client.create_topic("orders", 1, &[]).await;
+    let by_name = || DeleteTopicState { name: Some("orders".to_owned()), ..Default::default() };
+    let by_id = || DeleteTopicState { name: None, topic_id };
+    for (topics, message) in [
+        (vec![by_name(), by_name()], "Duplicate topic name."),
+        (vec![by_id(), by_id(), by_id()], "Duplicate topic id."),
+        (
+            vec![by_id(), by_name()],
+            "The provided topic name maps to an ID that was already supplied.",
+        ),
+    ] {
+        let request = DeleteTopicsRequest { topics, ..Default::default() };
+        let responses = client.call(6, &request).await.responses;
+        let [result] = responses.as_slice() else { panic!("{message}: {responses:?}") };
+        assert_eq!(ErrorCode(result.error_code), ErrorCode::INVALID_REQUEST, "{message}");
+        assert_eq!(result.error_message.as_deref(), Some(message));
+    }
+    assert!(server.broker.stream("orders").is_some());
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_topic_is_deleted_by_its_id_and_only_by_one_of_both() {
     let server = Server::start().await;
     let mut client = server.client();
