@@ -29,6 +29,7 @@ mod errors;
 mod exchange;
 mod frame_reader;
 mod group;
+mod leader_epoch;
 mod listener;
 mod service;
 mod sessions;

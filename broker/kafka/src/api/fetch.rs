@@ -38,6 +38,7 @@ use weir_model::offset::Offset;
 use crate::close::CloseReason;
 use crate::errors::read_code;
 use crate::exchange::{Answer, Exchange, PendingAnswer, RequestContext, Started};
+use crate::leader_epoch::said_epoch;
 use crate::sessions::{
     FetchedTopic, NO_SESSION, OpenSession, SessionWish, Subject, TrackedPartition, Turn,
 };
@@ -216,15 +217,13 @@ fn wanted_of(stream: &Arc<Stream>, wanted: &WantedPartition) -> Result<FetchPart
         .and_then(|index| stream.partition(index))
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let from = Offset::try_from(wanted.fetch_offset).map_err(|_| ErrorCode::OFFSET_OUT_OF_RANGE)?;
-    // -1: the consumer does not say.
-    let said = |epoch: i32| Some(epoch).filter(|epoch| *epoch >= 0);
     Ok(FetchPartition {
         stream: Arc::clone(stream),
         partition,
         from,
         bytes_max: bounded(wanted.partition_max_bytes),
-        current_epoch: said(wanted.current_leader_epoch),
-        last_epoch: said(wanted.last_fetched_epoch),
+        current_epoch: said_epoch(wanted.current_leader_epoch),
+        last_epoch: Some(wanted.last_fetched_epoch).filter(|epoch| *epoch >= 0),
     })
 }
 

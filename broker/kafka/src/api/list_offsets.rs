@@ -10,10 +10,11 @@
 //! | -5, -6 | latest tiered, earliest waiting for upload: always -1 | 9, 11 |
 //!
 //! Anything else, or in an earlier version, is UNSUPPORTED_VERSION. A partition named twice is
-//! INVALID_REQUEST. The isolation level changes nothing, since there are no transactions.
+//! INVALID_REQUEST, once. The isolation level changes nothing, since there are no transactions; one
+//! that is neither of the two is INVALID_REQUEST.
 //! 4+: the current leader epoch is checked (KIP-320).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use weir_core::read::position::{FoundOffset, StartAt};
 use weir_kafka_protocol::ErrorCode;
@@ -27,10 +28,13 @@ use weir_model::time::Timestamp;
 use crate::close::CloseReason;
 use crate::errors::read_code;
 use crate::exchange::RequestContext;
+use crate::leader_epoch::said_epoch;
 use crate::topic::TopicRef;
 
 pub(crate) const GAPS: &[&str] = &["the request's timeout (10+) is not used"];
 
+/// The isolation levels are 0, read uncommitted, and 1, read committed.
+const ISOLATION_LEVELS: std::ops::RangeInclusive<i8> = 0..=1;
 /// First version that answers with a leader epoch.
 const LEADER_EPOCH_FROM: i16 = 4;
 
@@ -47,12 +51,17 @@ pub(crate) async fn handle(
     request: ListOffsetsRequest,
 ) -> Result<ListOffsetsResponse, CloseReason> {
     let mut topics = Vec::with_capacity(request.topics.len());
-    let mut seen = HashSet::new();
+    let times = times_named(&request);
+    let mut answered = HashSet::new();
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
-            let is_first = seen.insert((topic.name.as_str(), wanted.partition_index));
-            let found = if is_first {
+            let named = (topic.name.as_str(), wanted.partition_index);
+            if !answered.insert(named) {
+                continue;
+            }
+            let is_legal = ISOLATION_LEVELS.contains(&request.isolation_level);
+            let found = if is_legal && times.get(&named) == Some(&1) {
                 find(&context, &topic.name, wanted).await
             } else {
                 Err(ErrorCode::INVALID_REQUEST)
@@ -62,6 +71,17 @@ pub(crate) async fn handle(
         topics.push(ListOffsetsTopicResponse { name: topic.name.clone(), partitions });
     }
     Ok(ListOffsetsResponse { throttle_time_ms: 0, topics })
+}
+
+/// How many times the request names each partition.
+fn times_named(request: &ListOffsetsRequest) -> HashMap<(&str, i32), u32> {
+    let mut times = HashMap::new();
+    for topic in &request.topics {
+        for wanted in &topic.partitions {
+            *times.entry((topic.name.as_str(), wanted.partition_index)).or_default() += 1;
+        }
+    }
+    times
 }
 
 async fn find(
@@ -76,8 +96,9 @@ async fn find(
         .ok()
         .and_then(|index| stream.partition(index))
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    let readers_epoch = Some(wanted.current_leader_epoch).filter(|epoch| *epoch >= 0);
-    broker.check_epoch(readers_epoch).map_err(|error| read_code(&error))?;
+    broker
+        .check_epoch(said_epoch(wanted.current_leader_epoch))
+        .map_err(|error| read_code(&error))?;
     match question {
         Question::NoSuchTier => Ok(None),
         Question::Start(at) => {

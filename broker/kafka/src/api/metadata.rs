@@ -6,12 +6,12 @@
 //!   the request (4+) allow it; all of one request in one commit. It is ready in the same answer.
 //! - The broker's address depends on who asks; see `advertised`.
 //! - 7+: the leader epoch is the log epoch. 10+: topic ids; asking by id from 12 on, before that it
-//!   is INVALID_REQUEST.
+//!   is INVALID_REQUEST. A request that has one id is read by ids alone, as in Kafka.
 //! - Authorised operations, where asked for, are all of them, since there are no ACLs.
 //!
 //! Left out: racks and offline replicas (there is one node), REBOOTSTRAP_REQUIRED (13+).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use tracing::{debug, warn};
@@ -55,7 +55,9 @@ pub(crate) async fn handle(
     let asks_for_all = |topics: &Vec<_>| context.version == 0 && topics.is_empty();
     let mut topics = match request.topics.filter(|topics| !asks_for_all(topics)) {
         None => context.broker().streams().iter().map(|found| describe(&context, found)).collect(),
-        Some(topics) => look_up(&context, topics, request.allow_auto_topic_creation).await,
+        Some(topics) => {
+            look_up(&context, each_once(topics), request.allow_auto_topic_creation).await
+        }
     };
     for topic in &mut topics {
         topic.topic_authorized_operations = topic_operations;
@@ -95,6 +97,19 @@ fn advertised_address(context: &RequestContext) -> HostPort {
         );
     }
     address
+}
+
+/// The topics asked for, without what repeats one; names are nothing beside ids.
+fn each_once(mut topics: Vec<MetadataRequestTopic>) -> Vec<MetadataRequestTopic> {
+    if topics.iter().any(|topic| topic.topic_id != Uuid::ZERO) {
+        topics.retain(|topic| topic.topic_id != Uuid::ZERO);
+        for topic in &mut topics {
+            topic.name = None;
+        }
+    }
+    let mut seen = HashSet::with_capacity(topics.len());
+    topics.retain(|topic| seen.insert((topic.name.clone(), topic.topic_id)));
+    topics
 }
 
 /// The topics asked for, made where they are missing and may be made.

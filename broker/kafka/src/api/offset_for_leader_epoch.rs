@@ -19,6 +19,7 @@ use weir_model::ids::{LogEpoch, PartitionIndex};
 use crate::close::CloseReason;
 use crate::errors::read_code;
 use crate::exchange::RequestContext;
+use crate::leader_epoch::said_epoch;
 use crate::topic::TopicRef;
 
 pub(crate) const GAPS: &[&str] = &[];
@@ -62,7 +63,7 @@ async fn find(
         .ok()
         .and_then(|index| stream.partition(index))
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    let readers_epoch = Some(asked.current_leader_epoch).filter(|epoch| *epoch >= 0);
+    let readers_epoch = said_epoch(asked.current_leader_epoch);
     broker.check_epoch(readers_epoch).map_err(|error| read_code(&error))?;
     let epoch = u32::try_from(asked.leader_epoch).ok().and_then(LogEpoch::new);
     let Some(epoch) = epoch else { return Ok(NONE) };

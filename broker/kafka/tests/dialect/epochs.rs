@@ -42,6 +42,7 @@ async fn an_epoch_ends_where_its_last_record_was_kept() {
             ("orders", asked(0, -1, -1), (-1, -1, ErrorCode::NONE)),
             ("orders", asked(0, -1, i32::MAX), (-1, -1, ErrorCode::NONE)),
             ("orders", asked(0, 1, 0), (-1, -1, ErrorCode::UNKNOWN_LEADER_EPOCH)),
+            ("orders", asked(0, -2, 0), (-1, -1, ErrorCode::FENCED_LEADER_EPOCH)),
             ("orders", asked(1, -1, 0), (-1, -1, unknown)),
             ("orders", asked(-1, -1, 0), (-1, -1, unknown)),
             ("nothing", asked(0, -1, 0), (-1, -1, unknown)),

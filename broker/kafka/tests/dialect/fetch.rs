@@ -259,6 +259,7 @@ async fn list_offsets_refuses_what_it_cannot_find() {
     let server = Server::start().await;
     let mut client = server.client();
     client.create_topic("orders", 1, &[]).await;
+    client.create_topic("bills", 1, &[]).await;
     let ask = |partition_index, current_leader_epoch| ListOffsetsPartition {
         partition_index,
         current_leader_epoch,
@@ -268,17 +269,21 @@ async fn list_offsets_refuses_what_it_cannot_find() {
         name: "orders".to_owned(),
         partitions: vec![ask(0, -1), ask(0, -1), ask(1, -1), ask(-1, -1)],
     };
+    let epochs = ListOffsetsTopic { name: "bills".to_owned(), partitions: vec![ask(0, -2)] };
     let stale = ListOffsetsTopic { name: "nothing".to_owned(), partitions: vec![ask(0, -1)] };
-    let request =
-        ListOffsetsRequest { replica_id: -1, topics: vec![topic, stale], ..Default::default() };
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![topic, epochs, stale],
+        ..Default::default()
+    };
     let response = client.call(4, &request).await;
     let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
     let codes: Vec<_> = partitions.map(|partition| ErrorCode(partition.error_code)).collect();
     let expected = [
-        ErrorCode::NONE,
         ErrorCode::INVALID_REQUEST,
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ErrorCode::FENCED_LEADER_EPOCH,
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
     ];
     assert_eq!(codes, expected);
