@@ -17,9 +17,10 @@ use weir_storage::config::FlushPolicy;
 use weir_storage::error::MetaError;
 use weir_storage::log::Log;
 use weir_storage::meta::{Expect, MetaChange, MetaStore};
+use weir_storage::producer_state::ActiveProducer;
 
 use crate::carried_out::carried_out;
-use crate::error::{CreateStreamError, DeleteStreamError};
+use crate::error::{CreateStreamError, DeleteStreamError, ReadError};
 use crate::group::coordinator::{GroupCoordinator, GroupOptions};
 use crate::housekeeping;
 use crate::metrics::Metrics;
@@ -44,6 +45,8 @@ pub struct BrokerOptions {
     pub cluster_id: String,
     /// AWS's account id, of 12 digits.
     pub account_id: String,
+    /// The directory of the logs, as tools show it.
+    pub log_directory: String,
     /// What was set by Kafka's names; [`Broker::settings`] is what holds.
     pub settings: BrokerSettings,
     /// Most partitions of all streams together, the broker's own left out.
@@ -229,6 +232,14 @@ impl Broker {
     /// The consumer groups.
     pub fn groups(&self) -> &GroupCoordinator {
         &self.groups
+    }
+
+    /// The idempotent producers that a partition remembers, ordered by id.
+    pub fn active_producers(
+        &self,
+        partition: &Partition,
+    ) -> Result<Vec<ActiveProducer>, ReadError> {
+        Ok(self.log().active_producers(partition.id)?)
     }
 
     /// A number for a new idempotent producer.

@@ -24,6 +24,7 @@ pub fn default_options() -> BrokerOptions {
         node_id: 1,
         cluster_id: "weir-in-memory".to_owned(),
         account_id: "000000000000".to_owned(),
+        log_directory: "in-memory".to_owned(),
         settings: BrokerSettings::default(),
         partitions_max: PARTITIONS_MAX_DEFAULT,
         default_flush: FlushPolicy::Group,

@@ -140,6 +140,18 @@ pub(crate) static SERVED: &[ServedApi] = {
             |exchange| exchange.in_turn(offset_for_leader_epoch::handle),
             offset_for_leader_epoch::GAPS,
         ),
+        ServedApi::new(
+            ApiKey::DescribeLogDirs,
+            (1, 4),
+            |exchange| exchange.in_turn(describe_log_dirs::handle),
+            describe_log_dirs::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::DescribeProducers,
+            (0, 0),
+            |exchange| exchange.in_turn(describe_producers::handle),
+            describe_producers::GAPS,
+        ),
     ]
 };
 

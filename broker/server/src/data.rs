@@ -95,6 +95,7 @@ pub(crate) async fn open_broker(
         // As Kafka writes its own: 22 characters.
         cluster_id: URL_SAFE_NO_PAD.encode(log.cluster_id().to_be_bytes()),
         account_id: ACCOUNT_ID.to_owned(),
+        log_directory: shown_path(&path),
         settings: config.settings.clone(),
         partitions_max: PARTITIONS_MAX_DEFAULT,
         default_flush: config.flush,
@@ -116,6 +117,12 @@ pub(crate) async fn open_broker(
         log.retain_streams(&live).await.map_err(StartError::Meta)?;
     }
     Ok(broker)
+}
+
+/// The directory of the logs as a tool elsewhere can find it, if it can be found.
+fn shown_path(data: &Path) -> String {
+    let whole = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+    whole.join("logs").display().to_string()
 }
 
 /// The part that blocks: files are opened, locked and reserved.

@@ -11,9 +11,11 @@ use weir_model::time::Timestamp;
 
 use crate::commit::{CommitSet, Ticket};
 use crate::config::LogConfig;
+use crate::disk::Space;
 use crate::error::{MetaError, ReadError, SubmitError};
 use crate::local::LocalLog;
 use crate::memory::MemoryLog;
+use crate::producer_state::ActiveProducer;
 use crate::read_plan::{ReadPlan, ReadRequest};
 use crate::watermarks::Progress;
 
@@ -208,6 +210,27 @@ impl Log {
         match self {
             Log::Local(log) => log.size(partition),
             Log::Memory(log) => log.size(partition),
+        }
+    }
+
+    /// The idempotent producers that the partition remembers, ordered by id.
+    pub fn active_producers(
+        &self,
+        partition: PartitionId,
+    ) -> Result<Vec<ActiveProducer>, ReadError> {
+        let mut producers = match self {
+            Log::Local(log) => log.active_producers(partition)?,
+            Log::Memory(log) => log.active_producers(partition)?,
+        };
+        producers.sort_unstable_by_key(|producer| producer.id);
+        Ok(producers)
+    }
+
+    /// Room on the file system that holds the log; none where there is none. May block.
+    pub fn space(&self) -> Option<Space> {
+        match self {
+            Log::Local(log) => log.shared.disk.space().ok(),
+            Log::Memory(_) => None,
         }
     }
 

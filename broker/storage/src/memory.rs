@@ -22,7 +22,7 @@ use crate::commit::{Append, CommitSet, Novelty, Outcome, Placed, Receipt, Stamp,
 use crate::config::LogConfig;
 use crate::error::{ReadError, SubmitError};
 use crate::log::{EpochEnd, FoundRecord, LogSize, Lookup};
-use crate::producer_state::{ProducerStates, Verdict};
+use crate::producer_state::{ActiveProducer, ProducerStates, Verdict};
 use crate::read_plan::{Extent, OversizedFirst, Ranges, ReadRequest};
 use crate::watermarks::{Progress, Watermarks};
 
@@ -124,6 +124,13 @@ impl MemoryLog {
     pub(crate) fn trim(&self, cuts: &[(PartitionId, Offset)]) -> Vec<Result<Offset, ReadError>> {
         let trim = |(id, before): &(PartitionId, Offset)| self.with(*id, |p| p.trim(*before));
         cuts.iter().map(trim).collect()
+    }
+
+    pub(crate) fn active_producers(
+        &self,
+        partition: PartitionId,
+    ) -> Result<Vec<ActiveProducer>, ReadError> {
+        self.with(partition, |partition| partition.producers.active().collect())
     }
 
     pub(crate) fn size(&self, partition: PartitionId) -> Result<LogSize, ReadError> {

@@ -62,6 +62,19 @@ pub struct ProducerEntry {
     pub batches: VecDeque<RememberedBatch>,
 }
 
+/// A producer as descriptions show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub id: ProducerId,
+    /// Epoch of its last batch.
+    pub epoch: i16,
+    /// Sequence of the last record of its last batch.
+    pub last_sequence: i32,
+    /// When it appended last; after an unclean stop, when that was replayed.
+    pub last_append: Timestamp,
+}
+
 /// What to do with a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -145,6 +158,15 @@ impl ProducerStates {
     /// The producers, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &ProducerEntry)> {
         self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// The producers as descriptions show them, in no order.
+    pub(crate) fn active(&self) -> impl Iterator<Item = ActiveProducer> {
+        self.iter().filter_map(|(id, entry)| {
+            let last = entry.batches.back()?;
+            let (last_sequence, last_append) = (last.last_sequence, last.seen_at);
+            Some(ActiveProducer { id, epoch: entry.epoch, last_sequence, last_append })
+        })
     }
 
     /// Puts back a producer from a snapshot.

@@ -7,6 +7,7 @@ mod client;
 mod connection;
 mod damage;
 mod delete_records;
+mod describe_logs;
 mod epochs;
 mod fetch;
 mod golden;

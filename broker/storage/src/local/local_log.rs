@@ -37,6 +37,7 @@ use crate::local::row::{PartitionRow, partition_key};
 use crate::local::shared::{Excess, Flushing, LocalOptions, Shared, Unflushed};
 use crate::log::{EpochEnd, FoundRecord, LogSize, LogStats, Lookup};
 use crate::meta::{Expect, MetaChange, MetaStore};
+use crate::producer_state::ActiveProducer;
 use crate::read_plan::{ReadPlan, ReadRequest};
 use crate::watermarks::Progress;
 
@@ -193,6 +194,15 @@ impl LocalLog {
 
     pub(crate) fn size(&self, id: PartitionId) -> Result<LogSize, ReadError> {
         self.partition(id)?.size()
+    }
+
+    pub(crate) fn active_producers(
+        &self,
+        id: PartitionId,
+    ) -> Result<Vec<ActiveProducer>, ReadError> {
+        let partition = self.partition(id)?;
+        let state = partition.lock_open()?;
+        Ok(state.producers.active().collect())
     }
 
     pub(crate) fn stats(&self) -> LogStats {
