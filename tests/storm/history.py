@@ -8,7 +8,7 @@ which is one clock for all processes of a machine, and `event`:
     assigned revoked lost              its client's callbacks: `partitions` came or went, in
                                        `generation` (in KIP-848 groups: at that member epoch)
     committed                          the broker accepted `offsets`; the request was sent after
-                                       `began`; `generation` 0 where it changed meanwhile
+                                       `began`; `generation` 0 where it is not known
     refused                            a commit was refused, or its outcome is not known (`detail`)
     observed                           OffsetFetch, sent after `began`, answered these `offsets`
     ended                              each partition's end, when nothing is written any more

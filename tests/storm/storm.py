@@ -178,6 +178,7 @@ def storm(mode, options, seed, bootstrap, weir, history, root):
 
         # Starting a JVM is no part of the storm.
         wait_for("a Java member", START_TIMEOUT_S, lambda: has_java_member(history), check)
+        go.say("storm")
         weather = Weather(options, chance, weir, java)
         end = time.monotonic() + options.seconds
         while time.monotonic() < end:
@@ -267,6 +268,8 @@ def run_mode(mode, options, seed, root):
                 kept.writelines(json.dumps(event) + "\n" for event in history.in_order())
         events = history.in_order()
         falsehoods = judge(mode, events)
+        if weir:
+            weir.kill()  # How it stops is for other tests.
     return {"mode": mode, "seed": seed} | seen | {"falsehoods_found": falsehoods}
 
 

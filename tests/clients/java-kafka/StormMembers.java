@@ -82,6 +82,7 @@ public final class StormMembers {
         final Map<String, Object> settings;
         final Random random;
         final int number;
+        final boolean isKip848;
         int life;
         String member;
         KafkaConsumer<byte[], byte[]> consumer;
@@ -93,6 +94,7 @@ public final class StormMembers {
         Place(String[] arguments, int number) {
             topic = arguments[1];
             this.number = number;
+            isKip848 = arguments[3].equals("consumer");
             random = new Random(Long.parseLong(arguments[5]) * 1000 + number);
             settings = new HashMap<>(protocol(arguments[3]));
             settings.put("bootstrap.servers", arguments[0]);
@@ -201,11 +203,13 @@ public final class StormMembers {
                 event = "refused";
                 more = ",\"detail\":" + json(refused.getClass().getSimpleName());
             }
-            // In which generation it was sent is known if it did not change meanwhile.
+            // In which epoch it was sent is known if that did not change meanwhile. A classic
+            // consumer may have joined a new generation that it shows only in the next callback.
+            boolean isKnown = isKip848 && generation == generation();
             say(
                 member,
                 event,
-                generation == generation() ? generation : 0,
+                isKnown ? generation : 0,
                 ",\"began\":" + began + more
             );
         }

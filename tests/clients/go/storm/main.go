@@ -2,8 +2,9 @@
 // join, leave, pause and die at random, and a witness that writes records and asks the broker what
 // it has. Each thing that happens is a line of JSON on standard output.
 //
-// On standard input comes "quiet", which ends the storm: the paused go on, no more joins or leaves,
-// no more records; then "conclude", to say how things stand; then "stop".
+// All members join at once. Then come, on standard input, "storm"; "quiet", which ends the storm: the
+// paused go on, no more joins or leaves, no more records; "conclude", to say how things stand; and
+// "stop".
 package main
 
 import (
@@ -61,8 +62,10 @@ func run(setup Setup) error {
 	observing, blind := context.WithCancel(ctx)
 	defer blind()
 	storm := newStorm(setup, events)
+	if err := storm.begin(); err != nil {
+		return err
+	}
 	over := make(chan error, 1)
-	go func() { over <- storm.run(storming) }()
 	produced := make(chan struct{})
 	go func() {
 		witness.produce(storming, rand.New(rand.NewSource(setup.seed)))
@@ -73,6 +76,8 @@ func run(setup Setup) error {
 	commands := bufio.NewScanner(os.Stdin)
 	for commands.Scan() {
 		switch commands.Text() {
+		case "storm":
+			go func() { over <- storm.run(storming) }()
 		case "quiet":
 			calm()
 			if err := <-over; err != nil {

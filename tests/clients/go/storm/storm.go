@@ -40,13 +40,18 @@ func newStorm(setup Setup, events *Events) *Storm {
 	}
 }
 
-// run begins with everyone, and ends with everyone awake.
-func (s *Storm) run(ctx context.Context) error {
+// begin lets everyone join.
+func (s *Storm) begin() error {
 	for number := range s.members {
 		if err := s.join(number); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// run moves them until the context ends, and leaves everyone awake.
+func (s *Storm) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if err := s.act(s.random.Intn(len(s.members))); err != nil {
 			return err
