@@ -301,7 +301,8 @@ def _topics(cluster):
         "Topics": [{"TopicId": bytes(16), "Name": TOPIC}], "AllowAutoTopicCreation": False,
     }, None, {
         "a bad name": {"Topics": [{"Name": "bad/name"}], "AllowAutoTopicCreation": False},
-    })  # fmt: skip
+        # Empty asks for all topics in version 0.
+    }, good=("Topics empty",))  # fmt: skip
     yield Row("DescribeTopicPartitions", (0,), {
         "Topics": [{"Name": TOPIC}], "ResponsePartitionLimit": 100,
         "Cursor": {"TopicName": TOPIC, "PartitionIndex": 1},

@@ -45,12 +45,12 @@ async fn the_log_start_moves_to_the_offset_and_never_back() {
             (vec![(0, 5)], vec![(-1, Code::OFFSET_OUT_OF_RANGE)]),
             (vec![(0, -2)], vec![(-1, Code::OFFSET_OUT_OF_RANGE)]),
             (
-                vec![(1, -1), (2, 0), (-1, 0), (0, 3)],
+                vec![(1, -1), (2, 0), (-1, 0), (0, 9), (0, 3)],
                 vec![
-                    (0, Code::NONE),
-                    (-1, Code::UNKNOWN_TOPIC_OR_PARTITION),
                     (-1, Code::UNKNOWN_TOPIC_OR_PARTITION),
                     (3, Code::NONE),
+                    (0, Code::NONE),
+                    (-1, Code::UNKNOWN_TOPIC_OR_PARTITION),
                 ],
             ),
         ] {
