@@ -86,10 +86,14 @@ fn parse(
     expires_at: Option<Timestamp>,
 ) -> Result<OffsetToCommit, ErrorCode> {
     let epoch = partition.committed_leader_epoch;
+    // Before the group is asked, as in Kafka: it answers for the partitions that are there.
+    let index = PartitionIndex::try_from(partition.partition_index)
+        .ok()
+        .filter(|index| stream.partition(*index).is_some())
+        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     Ok(OffsetToCommit {
         stream,
-        partition: PartitionIndex::try_from(partition.partition_index)
-            .map_err(|_| ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?,
+        partition: index,
         offset: Offset::try_from(partition.committed_offset)
             .map_err(|_| ErrorCode::INVALID_REQUEST)?,
         leader_epoch: (epoch >= 0).then_some(epoch),
