@@ -15,6 +15,11 @@
 //! last applied record; an answer leaves only after the log is kept that far.
 //!
 //! Locks: the table of groups, then one group, then the internal log. None across an await.
+//!
+//! Members' requests are here; `offsets.rs` has what groups commit, `load.rs` the start.
+
+mod load;
+mod offsets;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,28 +28,25 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
-use weir_model::ids::{PartitionIndex, StreamName};
+use tracing::info;
 use weir_model::offset::Offset;
 use weir_model::random::Random;
-use weir_model::record::Record;
-use weir_model::time::{Clock, Moment, Timestamp};
+use weir_model::time::{Clock, Moment};
 use weir_storage::config::FlushPolicy;
 use weir_storage::log::Log;
 
-use crate::error::CreateStreamError;
 use crate::group::classic::{Join, Joined, Leaving, Sync, Synced};
-use crate::group::error::{CommitError, GroupError, JoinRefused};
+use crate::group::error::{GroupError, JoinRefused};
 use crate::group::identity::{Claim, GroupId};
 use crate::group::internal_log::{InternalLog, Submitted};
-use crate::group::offsets::{CommittedOffset, PartitionName};
 use crate::group::records::{self, GroupRecord};
 use crate::group::state::{
-    Commit, Effects, Event, Group, GroupLimits, NotWritten, Now, Reply, RequestId, Then,
+    Effects, Event, Group, GroupLimits, NotWritten, Now, Reply, RequestId, Then,
 };
 use crate::group::timers::Timers;
 use crate::stream::registry::Registry;
-use crate::stream::stream::{Intent, NewStream, Routing, Stream};
+
+pub use self::offsets::OffsetToCommit;
 
 /// The stream that holds the groups' state, in Kafka's own record formats.
 pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
@@ -68,23 +70,6 @@ impl Default for GroupOptions {
             flush: FlushPolicy::Group,
         }
     }
-}
-
-/// An offset to be kept for one partition.
-#[derive(Clone, Debug)]
-pub struct OffsetToCommit {
-    /// The stream.
-    pub stream: Arc<Stream>,
-    /// Its partition.
-    pub partition: PartitionIndex,
-    /// The next record to read.
-    pub offset: Offset,
-    /// The log epoch of the last record that was read, if the client says so.
-    pub leader_epoch: Option<i32>,
-    /// Text to keep beside it.
-    pub metadata: Arc<str>,
-    /// When it may be forgotten, if the client asks for a time of its own.
-    pub expires_at: Option<Timestamp>,
 }
 
 /// All groups of the broker.
@@ -240,120 +225,6 @@ impl GroupCoordinator {
         }
     }
 
-    /// Keeps offsets; the results are in the order given. Without a generation in the claim the
-    /// group may be new. More than [`records::COMMIT_BYTES_MAX`] at once are too large.
-    pub async fn commit_offsets(
-        &self,
-        group: &GroupId,
-        claim: Claim,
-        offsets: Vec<OffsetToCommit>,
-    ) -> Result<Vec<Result<(), CommitError>>, GroupError> {
-        let if_absent = match claim.generation {
-            None => IfAbsent::Make,
-            Some(_) => IfAbsent::Leave,
-        };
-        let bytes_of = |offset: &OffsetToCommit| {
-            records::offset_record_bytes(group, &offset.stream.name, &offset.metadata)
-        };
-        if offsets.iter().map(bytes_of).sum::<usize>() > records::COMMIT_BYTES_MAX {
-            return Err(GroupError::TooLarge);
-        }
-        self.ready().await?.log.wait_for_room().await;
-        let committed_at = self.shared.clock.now();
-        let mut exists = Vec::with_capacity(offsets.len());
-        // Under the group's lock, because a deletion marks the stream first and then asks each
-        // group for tombstones: a commit is seen by it or sees it.
-        let event = |request| {
-            let mut kept = Vec::with_capacity(offsets.len());
-            for offset in offsets {
-                let lives = !offset.stream.is_deleted();
-                exists.push(lives && offset.stream.partition(offset.partition).is_some());
-                if exists.last() == Some(&true) {
-                    kept.push(committed(offset, committed_at));
-                }
-            }
-            Event::Commit(request, Commit { claim, offsets: kept })
-        };
-        let results = match self.ask(group, if_absent, event).await? {
-            Some(Reply::Commit(result)) => result?,
-            None => return Err(GroupError::GroupNotFound),
-            Some(other) => unreachable!("a commit was answered by {other:?}"),
-        };
-        let mut results = results.into_iter();
-        let result_of = |exists: bool| {
-            let next = exists.then(|| results.next().expect("each offset handed on has a result"));
-            next.unwrap_or(Err(CommitError::UnknownPartition))
-        };
-        Ok(exists.into_iter().map(result_of).collect())
-    }
-
-    /// What a group has committed for these partitions, in the order given.
-    pub async fn fetch_offsets(
-        &self,
-        group: &GroupId,
-        wanted: &[(Arc<Stream>, PartitionIndex)],
-    ) -> Result<Vec<Option<CommittedOffset>>, GroupError> {
-        let found = self.read(group, |group| {
-            let find = |(stream, partition): &(Arc<Stream>, PartitionIndex)| {
-                let committed = group.offsets().get(&stream.name, *partition)?;
-                belongs_to(committed, stream).then(|| committed.clone())
-            };
-            wanted.iter().map(find).collect()
-        });
-        Ok(found.await?.unwrap_or_else(|| vec![None; wanted.len()]))
-    }
-
-    /// Everything that a group has committed, by stream name and partition.
-    pub async fn fetch_all_offsets(
-        &self,
-        group: &GroupId,
-    ) -> Result<Vec<(Arc<Stream>, PartitionIndex, CommittedOffset)>, GroupError> {
-        let found = self.read(group, |group| {
-            let all = group.offsets().iter();
-            let owned = all.map(|(stream, partition, committed)| {
-                (stream.clone(), partition, committed.clone())
-            });
-            owned.collect::<Vec<_>>()
-        });
-        let mut living = Vec::new();
-        for (name, partition, committed) in found.await?.unwrap_or_default() {
-            match self.shared.registry.by_name(name.as_str()) {
-                Some(stream) if belongs_to(&committed, &stream) => {
-                    living.push((stream, partition, committed));
-                }
-                _ => {}
-            }
-        }
-        Ok(living)
-    }
-
-    /// Forgets all offsets of a stream that is being deleted: returns when their tombstones are
-    /// kept. The stream must be marked as deleted before; its name may be in use again.
-    pub async fn stream_deleted(&self, stream: &Stream) -> Result<(), GroupError> {
-        if self.shared.registry.by_name(CONSUMER_OFFSETS).is_none() {
-            // No group has ever been here; making the log now would wait for the deletion itself.
-            return Ok(());
-        }
-        self.ready().await?;
-        let groups: Vec<GroupId> = self.shared.groups.read().keys().cloned().collect();
-        let mut first_error = Ok(());
-        for group in groups {
-            let event = |request| Event::ForgetStream(request, stream.name.clone(), stream.id);
-            let result = match self.ask(&group, IfAbsent::Leave, event).await {
-                Ok(Some(Reply::Forgotten(result))) => result,
-                Ok(None) => Ok(()),
-                Ok(Some(other)) => unreachable!("a deletion was answered by {other:?}"),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = result {
-                let (group, stream) = (group.as_str(), &stream.name);
-                warn!(group, %stream, ?error, "offsets of a deleted stream not removed");
-                first_error = first_error.and(Err(error));
-            }
-        }
-        first_error
-    }
-
     /// Answers everyone who waits and takes no more requests.
     pub fn shut_down(&self) {
         self.shared.is_stopping.store(true, Ordering::SeqCst);
@@ -451,81 +322,6 @@ impl Drop for GroupCoordinator {
 impl Shared {
     fn now(&self) -> Now {
         Now { moment: self.clock.moment(), date: self.clock.now() }
-    }
-
-    /// Finds the groups' log, or makes it when the first group of all comes.
-    async fn open_log(&self) -> Result<InternalLog, GroupError> {
-        let stream = match self.registry.by_name(CONSUMER_OFFSETS) {
-            Some(stream) => stream,
-            None => self.make_log().await?,
-        };
-        let partition = stream.partition(PartitionIndex::ZERO).ok_or(GroupError::NotAvailable)?;
-        InternalLog::new(Arc::clone(&self.log), partition.id).map_err(|error| {
-            error!(?error, "the log of the consumer groups cannot be opened");
-            GroupError::NotAvailable
-        })
-    }
-
-    async fn make_log(&self) -> Result<Arc<Stream>, GroupError> {
-        // What compaction keeps must not be removed by age or size, whatever the defaults are.
-        let overrides = [
-            ("cleanup.policy", "compact"),
-            ("retention.ms", "-1"),
-            ("retention.bytes", "-1"),
-            ("weir.flush", self.options.flush.name()),
-        ];
-        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        let new = NewStream {
-            name: StreamName::new(CONSUMER_OFFSETS).expect("the name is legal"),
-            routing: Routing::ByPartition,
-            partitions: 1,
-            overrides: overrides.into_iter().map(own).collect(),
-            intent: Intent::Make,
-        };
-        match self.registry.create_internal(new).await {
-            Ok(stream) => Ok(stream),
-            Err(CreateStreamError::AlreadyExists) => {
-                self.registry.by_name(CONSUMER_OFFSETS).ok_or(GroupError::NotAvailable)
-            }
-            Err(error) => {
-                error!(?error, "the log of the consumer groups cannot be made");
-                Err(GroupError::NotAvailable)
-            }
-        }
-    }
-
-    /// Rebuilds all groups from the log.
-    async fn read_groups(
-        &self,
-        log: &InternalLog,
-    ) -> Result<HashMap<GroupId, Arc<Slot>>, GroupError> {
-        let mut groups: HashMap<GroupId, Group> = HashMap::new();
-        let read = log.read_all(|record| {
-            if let Some((id, change)) = readable(record) {
-                let group = groups.entry(id).or_insert_with(|| Group::new(self.options.limits));
-                group.replay(change);
-            }
-        });
-        let kept_to = read.await.map_err(|error| {
-            error!(?error, "the log of the consumer groups cannot be read");
-            GroupError::NotAvailable
-        })?;
-        let mut slots = HashMap::with_capacity(groups.len());
-        for (id, mut group) in groups {
-            // Offsets of a stream that a crash kept from being forgotten.
-            group.retain_offsets(|name, committed| {
-                let stream = self.registry.by_name(name.as_str());
-                stream.is_some_and(|stream| belongs_to(committed, &stream))
-            });
-            let effects = group.step(Event::Loaded, self.now());
-            if group.is_vacant() {
-                continue;
-            }
-            let slot = Slot::new(id.clone(), group, kept_to);
-            self.schedule(&slot, &mut slot.state.lock(), effects.wake_by);
-            slots.insert(id, slot);
-        }
-        Ok(slots)
     }
 
     /// Finds a group, or makes it, and does something under its lock.
@@ -653,34 +449,6 @@ async fn wake_groups(shared: Arc<Shared>, ready: Arc<Ready>) {
         shared.step(&ready, &slot, &mut state, Event::TimePassed);
         shared.unlock(&slot, state);
     }
-}
-
-fn readable(record: &Record) -> Option<(GroupId, GroupRecord)> {
-    let Some(key) = &record.key else {
-        warn!("a record without a key in the log of the consumer groups is skipped");
-        return None;
-    };
-    records::decode(key, record.value.as_ref()).unwrap_or_else(|error| {
-        warn!(why = error.0, "a record in the log of the consumer groups is skipped");
-        None
-    })
-}
-
-/// Whether an offset was committed for this stream, not for one that had its name before.
-fn belongs_to(committed: &CommittedOffset, stream: &Stream) -> bool {
-    committed.stream.is_none_or(|id| id == stream.id)
-}
-
-fn committed(offset: OffsetToCommit, committed_at: Timestamp) -> (PartitionName, CommittedOffset) {
-    let committed = CommittedOffset {
-        stream: Some(offset.stream.id),
-        offset: offset.offset,
-        leader_epoch: offset.leader_epoch,
-        metadata: offset.metadata,
-        committed_at,
-        expires_at: offset.expires_at,
-    };
-    ((offset.stream.name.clone(), offset.partition), committed)
 }
 
 #[cfg(test)]

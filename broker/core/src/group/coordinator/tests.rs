@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_model::batch_builder::{BatchBuilder, BatchOptions};
+use weir_model::ids::{PartitionIndex, StreamName};
 use weir_model::random::SeededRandom;
 use weir_model::record::RecordToWrite;
+use weir_model::time::Timestamp;
 use weir_storage::commit::{Append, CommitSet, Stamp};
 use weir_storage::memory::MemoryLog;
 use weir_storage::meta::memory::MemoryMeta;
 
 use super::*;
 use crate::group::classic::{Client, JoinedMember, Protocol};
+use crate::group::error::CommitError;
 use crate::group::identity::MemberId;
 use crate::settings::broker_settings::TopicDefaults;
 use crate::stream::registry::RegistryOptions;
+use crate::stream::stream::{Intent, NewStream, Routing, Stream};
 
 const SESSION: Duration = Duration::from_secs(10);
 
