@@ -18,6 +18,6 @@ pub mod record;
 pub use weir_kafka_protocol::{DecodeError, DecodeErrorKind, EncodeError, Uuid};
 
 pub use record::{
-    RecordKey, decode_key, decode_versioned, decode_versioned_prefix, encode_key, encode_versioned,
-    record_type,
+    RecordKey, decode_first_version, decode_key, decode_versioned, decode_versioned_prefix,
+    encode_key, encode_versioned, record_type,
 };

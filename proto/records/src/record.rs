@@ -59,6 +59,13 @@ pub fn decode_versioned_prefix<M: Message>(value: Bytes) -> Result<M, DecodeErro
     M::decode(&mut reader, version)
 }
 
+/// Reads only what version 0 has: every version of consumer-protocol metadata begins with it.
+pub fn decode_first_version<M: Message>(value: Bytes) -> Result<M, DecodeError> {
+    let mut reader = Reader::new(value);
+    reader.i16()?;
+    M::decode(&mut reader, 0)
+}
+
 /// Writes a value, or consumer-protocol metadata, behind its version.
 pub fn encode_versioned<M: Message>(message: &M, version: i16) -> Result<Bytes, EncodeError> {
     encode_behind(version, version, message)

@@ -32,6 +32,7 @@ mod member;
 #[cfg(test)]
 mod properties;
 mod rebalance;
+mod subscription;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -44,12 +45,15 @@ use bytes::Bytes;
 use weir_model::time::{Moment, Timestamp};
 
 use self::member::Member;
+use crate::group::administer::RetainedFrom;
+use crate::group::description::{ClassicDescription, DescribedMember, GroupState};
 use crate::group::error::GroupError;
 use crate::group::identity::{Claim, InstanceId, MemberId};
-use crate::group::records::{GroupImage, MemberImage};
-use crate::group::state::{GroupLimits, Reply, Step, refuse_join};
+use crate::group::records::{GroupImage, GroupRecord, MemberImage};
+use crate::group::state::{GroupLimits, Reply, Step, Then, refuse_join};
 
 pub use self::join::Replacement;
+pub use self::subscription::{CONSUMER_PROTOCOL_TYPE, Subscriptions};
 pub use self::sync::Assignments;
 
 /// Largest metadata that a member may bring for one protocol, in bytes.
@@ -215,6 +219,8 @@ pub struct Classic {
     pending: BTreeMap<MemberId, Moment>,
     /// The log knows of this group's members, so a restart will find it.
     logged: bool,
+    /// How many records about them it has been given.
+    images: u64,
 }
 
 impl Classic {
@@ -231,6 +237,7 @@ impl Classic {
             statics: BTreeMap::new(),
             pending: BTreeMap::new(),
             logged: false,
+            images: 0,
         }
     }
 
@@ -259,8 +266,85 @@ impl Classic {
         self.members.keys()
     }
 
+    /// The protocol type of the members that there are or were.
+    pub fn protocol_type(&self) -> Option<Arc<str>> {
+        self.protocol_type.clone()
+    }
+
+    /// Where the group stands, as it is told to tools.
+    pub fn state(&self) -> GroupState {
+        match self.phase {
+            Phase::Empty => GroupState::Empty,
+            Phase::Preparing { .. } => GroupState::PreparingRebalance,
+            Phase::Completing { .. } => GroupState::CompletingRebalance,
+            Phase::Stable { .. } => GroupState::Stable,
+        }
+    }
+
     pub(crate) fn is_vacant(&self) -> bool {
-        self.phase == Phase::Empty && self.pending.is_empty() && !self.logged
+        self.is_deserted() && !self.logged
+    }
+
+    /// Whether nobody is a member or about to become one.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.phase == Phase::Empty && self.pending.is_empty()
+    }
+
+    /// Metadata and assignments of a rebalance that is not over mean nothing yet, so as in Kafka
+    /// they are shown of a stable group only.
+    pub(crate) fn describe(&self) -> ClassicDescription {
+        let is_stable = matches!(self.phase, Phase::Stable { .. });
+        let protocol = self.protocol.clone().filter(|_| is_stable);
+        let members = self.members.iter().map(|(id, member)| DescribedMember {
+            member: id.clone(),
+            instance: member.instance.clone(),
+            client: member.client.clone(),
+            metadata: member.metadata(protocol.as_ref()),
+            assignment: if is_stable { member.assignment.clone() } else { Bytes::new() },
+        });
+        ClassicDescription {
+            state: self.state(),
+            protocol_type: self.protocol_type.clone(),
+            members: members.collect(),
+            protocol,
+        }
+    }
+
+    pub(crate) fn offsets_retained_from(&self) -> RetainedFrom {
+        match self.phase {
+            // Offsets that members never had anything to do with.
+            _ if self.protocol_type.is_none() => RetainedFrom::Commit,
+            // Records of Kafka before 2.1 do not say when the group became empty.
+            Phase::Empty if self.phase_since == Timestamp::NONE => RetainedFrom::Commit,
+            Phase::Empty => RetainedFrom::Since(self.phase_since),
+            Phase::Stable { .. } if self.is_consumer_group() => RetainedFrom::Commit,
+            Phase::Preparing { .. } | Phase::Completing { .. } | Phase::Stable { .. } => {
+                RetainedFrom::Never
+            }
+        }
+    }
+
+    /// Forgets everything about an empty group. Returns how many records the log has been given, if
+    /// it needs a tombstone; [`Classic::deleted`] brings the number back.
+    pub(crate) fn delete(&mut self) -> Option<u64> {
+        assert_eq!(self.phase, Phase::Empty, "members would go without being told");
+        let (logged, images) = (self.logged, self.images);
+        *self = Classic { logged, images, ..Classic::new(self.limits) };
+        logged.then_some(images)
+    }
+
+    /// The tombstone is logged: unless members came since, the log knows nothing any more.
+    pub(crate) fn deleted(&mut self, images: u64) {
+        if self.images == images {
+            self.logged = false;
+        }
+    }
+
+    /// Has the log told of the members as they are in `image`.
+    fn log(&mut self, image: GroupImage, then: Then, step: &mut Step) {
+        self.logged = true;
+        self.images += 1;
+        step.write(vec![GroupRecord::Members(Some(image))], then);
     }
 
     pub(crate) fn heartbeat(&mut self, claim: &Claim, step: &mut Step) -> Result<(), GroupError> {

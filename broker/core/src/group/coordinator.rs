@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Nothing happens before the first request about a group: then the log is read (and made, if this
-//! is the first group ever) and the two tasks start. Until the groups are loaded, requests wait.
+//! is the first group ever) and the tasks start. Until the groups are loaded, requests wait.
 //!
 //! Invariants: a group's records are submitted under its lock, so the log has them in the order of
 //! its steps; [`Event::Written`] comes back in that order. `kept_to` of a group is one past its
@@ -16,14 +16,17 @@
 //!
 //! Locks: the table of groups, then one group, then the internal log. None across an await.
 //!
-//! Members' requests are here; `offsets.rs` has what groups commit, `load.rs` the start.
+//! Members' requests are here; `offsets.rs` has what groups commit, `administer.rs` what is done to
+//! groups from outside, `load.rs` the start.
 
+mod administer;
 mod load;
 mod offsets;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{OnceCell, mpsc, oneshot};
@@ -58,6 +61,9 @@ pub struct GroupOptions {
     pub limits: GroupLimits,
     /// Most groups that the broker keeps.
     pub groups_max: usize,
+    /// How often offsets are looked at that may have expired
+    /// (`offsets.retention.check.interval.ms`).
+    pub offsets_check_interval: Duration,
     /// How the groups' log is flushed: `group`, but for a broker whose data need not last.
     pub flush: FlushPolicy,
 }
@@ -67,6 +73,7 @@ impl Default for GroupOptions {
         GroupOptions {
             limits: GroupLimits::default(),
             groups_max: 100_000,
+            offsets_check_interval: Duration::from_mins(10),
             flush: FlushPolicy::Group,
         }
     }
@@ -76,7 +83,7 @@ impl Default for GroupOptions {
 #[derive(Debug)]
 pub struct GroupCoordinator {
     shared: Arc<Shared>,
-    /// The two tasks, once they run.
+    /// The tasks, once they run.
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -306,6 +313,7 @@ impl GroupCoordinator {
         *self.tasks.lock() = vec![
             tokio::spawn(apply_writes(Arc::clone(&self.shared), Arc::clone(&ready), pending)),
             tokio::spawn(wake_groups(Arc::clone(&self.shared), Arc::clone(&ready))),
+            tokio::spawn(administer::expire_offsets(Arc::clone(&self.shared), Arc::clone(&ready))),
         ];
         Ok(ready)
     }

@@ -25,6 +25,8 @@ pub enum GroupError {
     GroupFull,
     /// No such group, and the request cannot make one.
     GroupNotFound,
+    /// The group has members, so it cannot be deleted.
+    NonEmptyGroup,
     /// The broker keeps as many groups as it may.
     TooManyGroups,
     /// What the member says, or what the leader assigns, is larger than the broker keeps.
@@ -53,4 +55,11 @@ pub enum CommitError {
     ///
     /// [`OFFSET_METADATA_BYTES_MAX`]: crate::group::offsets::OFFSET_METADATA_BYTES_MAX
     MetadataTooLarge,
+}
+
+/// Why one partition's offset was not deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteOffsetError {
+    /// A member is subscribed to the stream, or may be.
+    Subscribed,
 }

@@ -16,11 +16,14 @@
 //! and assignments whenever the leader has handed assignments in. Joins in progress and heartbeats
 //! live in memory; after a restart the clients bring them again.
 //!
-//! Read [`state`] first, then [`classic`] for the rebalance protocol, then [`coordinator`].
+//! Read [`state`] first, then [`classic`] for the rebalance protocol and [`administer`] for what is
+//! done to groups from outside, then [`coordinator`].
 
+pub mod administer;
 pub mod assignor;
 pub mod classic;
 pub mod coordinator;
+pub mod description;
 pub mod error;
 pub mod identity;
 pub mod internal_log;

@@ -7,7 +7,7 @@
 //! Invariant: the table holds what the log holds. Commits on their way to the log are only counted
 //! ([`Offsets::submitted`]), so that a deletion can cover them with tombstones written after them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weir_model::ids::{PartitionIndex, StreamId, StreamName};
@@ -69,6 +69,23 @@ impl Offsets {
     /// Whether nothing is committed and nothing is about to be.
     pub fn is_empty(&self) -> bool {
         self.by_stream.is_empty() && self.submitted.is_empty()
+    }
+
+    /// Every partition that has an offset, or will have once the log has answered.
+    pub(crate) fn partitions(&self) -> Vec<PartitionName> {
+        let committed = self.iter().map(|(stream, partition, _)| (stream.clone(), partition));
+        let all: BTreeSet<_> = committed.chain(self.submitted.keys().cloned()).collect();
+        all.into_iter().collect()
+    }
+
+    /// Whether the partition has an offset, or will have once the log has answered.
+    pub(crate) fn knows(&self, partition: &PartitionName) -> bool {
+        self.get(&partition.0, partition.1).is_some() || self.is_submitted(partition)
+    }
+
+    /// Whether a commit of this partition is in the log's hands.
+    pub(crate) fn is_submitted(&self, partition: &PartitionName) -> bool {
+        self.submitted.contains_key(partition)
     }
 
     /// Takes what the log holds for a partition; none for a tombstone.

@@ -22,10 +22,11 @@ use std::time::Duration;
 use weir_model::ids::{StreamId, StreamName};
 use weir_model::time::{Moment, Timestamp};
 
+use crate::group::administer::Removal;
 use crate::group::classic::{
     Assignments, Classic, Join, Joined, Leaving, Replacement, Sync, Synced,
 };
-use crate::group::error::{CommitError, GroupError, JoinRefused};
+use crate::group::error::{CommitError, DeleteOffsetError, GroupError, JoinRefused};
 use crate::group::identity::{Claim, MemberId};
 use crate::group::offsets::{CommittedOffset, OFFSET_METADATA_BYTES_MAX, Offsets, PartitionName};
 use crate::group::records::{GroupImage, GroupRecord};
@@ -43,6 +44,8 @@ pub struct GroupLimits {
     /// How long an empty group waits for more members before its first generation
     /// (`group.initial.rebalance.delay.ms`). Zero: a first poll has its records at once.
     pub initial_rebalance_delay: Duration,
+    /// How long offsets outlive their group's last member (`offsets.retention.minutes`).
+    pub offsets_retention: Duration,
 }
 
 impl Default for GroupLimits {
@@ -61,6 +64,7 @@ impl GroupLimits {
             session_timeout_min: groups.session_timeout_min,
             session_timeout_max: groups.session_timeout_max,
             initial_rebalance_delay: groups.initial_rebalance_delay,
+            offsets_retention: settings.offsets.retention,
         }
     }
 }
@@ -93,6 +97,12 @@ pub enum Event {
     Commit(RequestId, Commit),
     /// A stream is being deleted, and its offsets with it.
     ForgetStream(RequestId, StreamName, StreamId),
+    /// An administrator deletes the group.
+    Delete(RequestId),
+    /// An administrator deletes offsets.
+    DeleteOffsets(RequestId, Vec<PartitionName>),
+    /// It is time to look at the retention of offsets.
+    Expire,
     /// The log has answered an earlier [`Write`].
     Written(Then, Result<(), NotWritten>),
     /// Time went by; deadlines may have passed.
@@ -140,6 +150,10 @@ pub enum Reply {
     Commit(Result<Vec<Result<(), CommitError>>, GroupError>),
     /// To [`Event::ForgetStream`].
     Forgotten(Result<(), GroupError>),
+    /// To [`Event::Delete`].
+    Deleted(Result<(), GroupError>),
+    /// To [`Event::DeleteOffsets`], in the order of the request.
+    OffsetsDeleted(Result<Vec<Result<(), DeleteOffsetError>>, GroupError>),
 }
 
 /// Records to be logged together, and what they are for.
@@ -178,6 +192,8 @@ pub enum Then {
         /// What the table loses.
         partitions: Vec<PartitionName>,
     },
+    /// Tombstones for offsets, and maybe for the group.
+    Remove(Removal),
 }
 
 /// A step in the making: when it happens, and what it has led to so far.
@@ -212,14 +228,18 @@ impl Step {
 /// A group: who its members are and how far it has read.
 #[derive(Debug)]
 pub struct Group {
-    classic: Classic,
-    offsets: Offsets,
+    pub(super) limits: GroupLimits,
+    pub(super) classic: Classic,
+    pub(super) offsets: Offsets,
+    /// It had offsets. When they are gone tools still list it until retention is looked at.
+    pub(super) lingers: bool,
 }
 
 impl Group {
     /// A group that nobody has joined and that has no offsets.
     pub fn new(limits: GroupLimits) -> Group {
-        Group { classic: Classic::new(limits), offsets: Offsets::default() }
+        let (classic, offsets) = (Classic::new(limits), Offsets::default());
+        Group { limits, classic, offsets, lingers: false }
     }
 
     /// Takes one event and says what is to be done about it.
@@ -238,6 +258,11 @@ impl Group {
             }
             Event::Commit(request, commit) => self.commit(request, commit, &mut step),
             Event::ForgetStream(request, name, id) => self.forget(request, &name, id, &mut step),
+            Event::Delete(request) => self.delete(request, &mut step),
+            Event::DeleteOffsets(request, wanted) => {
+                self.delete_offsets(request, wanted, &mut step)
+            }
+            Event::Expire => self.expire(&mut step),
             Event::Written(then, outcome) => self.written(then, outcome, &mut step),
             Event::TimePassed => self.classic.time_passed(&mut step),
             Event::Loaded => self.classic.loaded(&mut step),
@@ -275,7 +300,7 @@ impl Group {
 
     /// Whether nothing would be lost with the group: no member, no offset, no trace in the log.
     pub fn is_vacant(&self) -> bool {
-        self.classic.is_vacant() && self.offsets.is_empty()
+        self.classic.is_vacant() && self.offsets.is_empty() && !self.lingers
     }
 
     fn commit(&mut self, request: RequestId, commit: Commit, step: &mut Step) {
@@ -327,6 +352,7 @@ impl Group {
                 for (partition, committed) in offsets {
                     self.offsets.answered(&partition);
                     if outcome.is_ok() {
+                        self.lingers = true;
                         self.offsets.apply(partition, Some(committed));
                     }
                 }
@@ -334,6 +360,7 @@ impl Group {
                     outcome.map(|()| results).map_err(|NotWritten| GroupError::NotAvailable);
                 step.reply(request, Reply::Commit(reply));
             }
+            Then::Remove(removal) => self.removed(removal, outcome, step),
             Then::Forget { request, stream, partitions } => {
                 if outcome.is_ok() {
                     for partition in partitions {

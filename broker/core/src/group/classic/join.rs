@@ -9,7 +9,6 @@ use crate::group::classic::{
 };
 use crate::group::error::GroupError;
 use crate::group::identity::{InstanceId, MemberId, TEXT_BYTES_MAX};
-use crate::group::records::GroupRecord;
 use crate::group::state::{NotWritten, Reply, RequestId, Step, Then, refuse_join};
 
 /// A static member that came back under a new id while the group was stable.
@@ -169,9 +168,8 @@ impl Classic {
                     },
                     skip_assignment: is_leader && knows_skip_assignment,
                 };
-                self.logged = true;
-                let image = GroupRecord::Members(Some(self.image(step.now.date)));
-                step.write(vec![image], Then::Replace(replacement));
+                let image = self.image(step.now.date);
+                self.log(image, Then::Replace(replacement), step);
             }
             Phase::Stable { .. } => self.prepare_rebalance(step),
             Phase::Empty => unreachable!("an empty group has no static member"),

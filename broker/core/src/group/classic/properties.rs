@@ -20,6 +20,9 @@ enum Act {
     Leave { client: usize },
     Commit { client: usize, offset: u64 },
     Forget,
+    Delete,
+    DeleteOffset { partition: usize },
+    Expire,
     Write { works: bool },
     Wait { seconds: u64 },
 }
@@ -40,6 +43,9 @@ fn act() -> impl Strategy<Value = Act> {
         1 => client.clone().prop_map(|client| Act::Leave { client }),
         2 => (client, 0u64..100).prop_map(|(client, offset)| Act::Commit { client, offset }),
         1 => Just(Act::Forget),
+        1 => Just(Act::Delete),
+        1 => (0..CLIENTS).prop_map(|partition| Act::DeleteOffset { partition }),
+        1 => Just(Act::Expire),
         5 => prop_oneof![9 => Just(true), 1 => Just(false)].prop_map(|works| Act::Write { works }),
         3 => (0u64..15).prop_map(|seconds| Act::Wait { seconds }),
     ]
@@ -103,6 +109,11 @@ impl World {
                 let (name, _) = partition(0);
                 self.ask(None, |request| Event::ForgetStream(request, name, stream_id(1)));
             }
+            Act::Delete => self.may_delete(|world| world.ask(None, Event::Delete)),
+            Act::DeleteOffset { partition: index } => {
+                self.ask(None, |request| Event::DeleteOffsets(request, vec![partition(index)]));
+            }
+            Act::Expire => self.may_delete(|world| world.bench.step(Event::Expire)),
             Act::Write { works } => self.write(works),
             Act::Wait { seconds } => self.bench.advance(Duration::from_secs(seconds)),
         }
@@ -135,6 +146,16 @@ impl World {
         self.asked.insert(request, client);
     }
 
+    /// A deleted group begins anew; only then do generations.
+    fn may_delete(&mut self, act: impl FnOnce(&mut World)) {
+        let was_empty = self.bench.group.classic().phase() == Phase::Empty;
+        act(self);
+        if was_empty && self.bench.group.classic().generation() == 0 {
+            self.generation = 0;
+            self.leaders.clear();
+        }
+    }
+
     fn write(&mut self, works: bool) {
         let Some(write) = self.bench.unwritten.front() else { return };
         if write.records.iter().any(|record| matches!(record, GroupRecord::Members(_))) {
@@ -165,6 +186,7 @@ impl World {
                 },
                 Reply::Sync(_) | Reply::Heartbeat(_) | Reply::Leave(_) => {}
                 Reply::Commit(_) | Reply::Forgotten(_) => {}
+                Reply::Deleted(_) | Reply::OffsetsDeleted(_) => {}
             }
         }
     }

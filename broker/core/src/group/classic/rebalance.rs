@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use crate::group::classic::{Classic, Company, Phase};
 use crate::group::error::GroupError;
-use crate::group::records::GroupRecord;
 use crate::group::state::{Reply, Step, Then};
 
 /// Clients may ask for a rebalance timeout of zero; looking again for silent static members all
@@ -107,9 +106,8 @@ impl Classic {
         self.generation = self.generation.saturating_add(1);
         (self.protocol, self.leader) = (None, None);
         self.enter(Phase::Empty, step);
-        self.logged = true;
-        let image = GroupRecord::Members(Some(self.image(step.now.date)));
-        step.write(vec![image], Then::Emptied);
+        let image = self.image(step.now.date);
+        self.log(image, Then::Emptied, step);
     }
 
     fn answer_joins(&mut self, step: &mut Step) {

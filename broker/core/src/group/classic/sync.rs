@@ -8,13 +8,16 @@ use tracing::warn;
 use crate::group::classic::{Classic, Phase, Sync, Synced};
 use crate::group::error::GroupError;
 use crate::group::identity::MemberId;
-use crate::group::records::{GROUP_IMAGE_BYTES_MAX, GroupRecord};
+use crate::group::records::GROUP_IMAGE_BYTES_MAX;
 use crate::group::state::{NotWritten, Reply, RequestId, Step, Then};
 
 /// A generation's assignments on their way to the log.
 #[derive(Clone, Debug)]
 pub struct Assignments {
     generation: i32,
+    /// Their record's number among those about the group's members. A group that was deleted and
+    /// made again counts its generations anew, but not these.
+    image: u64,
     by_member: BTreeMap<MemberId, Bytes>,
 }
 
@@ -89,9 +92,9 @@ impl Classic {
             return self.prepare_rebalance(step);
         }
         self.phase = Phase::Completing { sync_deadline, storing: true };
-        self.logged = true;
-        let assignments = Assignments { generation: self.generation, by_member };
-        step.write(vec![GroupRecord::Members(Some(image))], Then::Assign(assignments));
+        let (generation, image_number) = (self.generation, self.images + 1);
+        let assignments = Assignments { generation, image: image_number, by_member };
+        self.log(image, Then::Assign(assignments), step);
     }
 
     /// The log has answered. If the group has moved on meanwhile, the outcome no longer matters.
@@ -102,7 +105,7 @@ impl Classic {
         step: &mut Step,
     ) {
         let Phase::Completing { sync_deadline, .. } = self.phase else { return };
-        if assignments.generation != self.generation {
+        if (assignments.generation, assignments.image) != (self.generation, self.images) {
             return;
         }
         if let Err(NotWritten) = outcome {

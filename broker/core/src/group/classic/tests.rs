@@ -1,6 +1,7 @@
-//! The classic protocol, behaviour by behaviour: dynamic members here, then [`static_members`] and
-//! what is [`logged`].
+//! The classic protocol, behaviour by behaviour: dynamic members here, then [`static_members`], what
+//! is [`logged`] and how groups are [`administered`].
 
+mod administered;
 mod logged;
 mod static_members;
 

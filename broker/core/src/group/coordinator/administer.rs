@@ -1,0 +1,93 @@
+//! What administrators ask about all groups or do to one, and the task that expires offsets.
+
+use std::sync::Arc;
+
+use weir_model::ids::PartitionIndex;
+use weir_model::offset::Offset;
+
+use crate::group::coordinator::{GroupCoordinator, IfAbsent, Ready, Shared, Slot};
+use crate::group::description::{Description, ListedGroup};
+use crate::group::error::{DeleteOffsetError, GroupError};
+use crate::group::identity::GroupId;
+use crate::group::state::{Event, Reply};
+use crate::stream::stream::Stream;
+
+impl GroupCoordinator {
+    /// All groups, in no order.
+    pub async fn list(&self) -> Result<Vec<ListedGroup>, GroupError> {
+        let ready = self.ready().await?;
+        let slots = self.shared.slots();
+        let mut listed = Vec::with_capacity(slots.len());
+        let mut kept_to = Offset::ZERO;
+        for slot in slots {
+            let state = slot.state.lock();
+            if !state.is_removed {
+                kept_to = kept_to.max(state.kept_to);
+                listed.push(state.group.listed(&slot.id));
+            }
+        }
+        ready.log.settled(kept_to).await.map_err(|_| GroupError::NotAvailable)?;
+        Ok(listed)
+    }
+
+    /// A group in full.
+    pub async fn describe(&self, group: &GroupId) -> Result<Description, GroupError> {
+        let found = self.read(group, |group| group.describe()).await?;
+        found.ok_or(GroupError::GroupNotFound)
+    }
+
+    /// Deletes a group without members, and its offsets.
+    pub async fn delete(&self, group: &GroupId) -> Result<(), GroupError> {
+        self.ready().await?.log.wait_for_room().await;
+        match self.ask(group, IfAbsent::Leave, Event::Delete).await? {
+            Some(Reply::Deleted(result)) => result,
+            None => Err(GroupError::GroupNotFound),
+            Some(other) => unreachable!("a deletion was answered by {other:?}"),
+        }
+    }
+
+    /// Deletes the offsets of these partitions; the results are in the order given. Where there is
+    /// none, nothing needs to be done.
+    pub async fn delete_offsets(
+        &self,
+        group: &GroupId,
+        wanted: &[(Arc<Stream>, PartitionIndex)],
+    ) -> Result<Vec<Result<(), DeleteOffsetError>>, GroupError> {
+        let name = |(stream, partition): &(Arc<Stream>, _)| (stream.name.clone(), *partition);
+        let partitions = wanted.iter().map(name).collect();
+        self.ready().await?.log.wait_for_room().await;
+        let event = |request| Event::DeleteOffsets(request, partitions);
+        match self.ask_member(group, IfAbsent::Leave, event).await? {
+            Some(Reply::OffsetsDeleted(result)) => result,
+            None => Err(GroupError::GroupNotFound),
+            Some(other) => unreachable!("a deletion of offsets was answered by {other:?}"),
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
+        self.groups.read().values().cloned().collect()
+    }
+
+    fn expire(&self, ready: &Ready, slot: &Arc<Slot>) {
+        let mut state = slot.state.lock();
+        if !state.is_removed {
+            self.step(ready, slot, &mut state, Event::Expire);
+        }
+        self.unlock(slot, state);
+    }
+}
+
+/// The retention task: looks at every group's offsets from time to time.
+pub(super) async fn expire_offsets(shared: Arc<Shared>, ready: Arc<Ready>) {
+    loop {
+        tokio::time::sleep(shared.options.offsets_check_interval).await;
+        for slot in shared.slots() {
+            ready.log.wait_for_room().await;
+            shared.expire(&ready, &slot);
+            // One group may hold up the worker, all of them together may not.
+            tokio::task::yield_now().await;
+        }
+    }
+}
