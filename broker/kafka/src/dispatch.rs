@@ -105,6 +105,18 @@ pub(crate) static SERVED: &[ServedApi] = {
             sync_group::GAPS,
         ),
         ServedApi::new(
+            ApiKey::DescribeGroups,
+            (0, 6),
+            |exchange| exchange.in_turn(describe_groups::handle),
+            describe_groups::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::ListGroups,
+            (0, 5),
+            |exchange| exchange.in_turn(list_groups::handle),
+            list_groups::GAPS,
+        ),
+        ServedApi::new(
             ApiKey::ApiVersions,
             (0, 4),
             |exchange| exchange.in_turn(api_versions::handle),
@@ -145,6 +157,18 @@ pub(crate) static SERVED: &[ServedApi] = {
             (1, 4),
             |exchange| exchange.in_turn(describe_log_dirs::handle),
             describe_log_dirs::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::DeleteGroups,
+            (0, 2),
+            |exchange| exchange.in_turn(delete_groups::handle),
+            delete_groups::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::OffsetDelete,
+            (0, 0),
+            |exchange| exchange.in_turn(offset_delete::handle),
+            offset_delete::GAPS,
         ),
         ServedApi::new(
             ApiKey::DescribeProducers,

@@ -8,7 +8,7 @@ use weir_core::MetaError;
 use weir_core::error::{
     AppendError, ConfigError, CreateStreamError, DeleteRecordsError, DeleteStreamError, ReadError,
 };
-use weir_core::group::error::{CommitError, GroupError};
+use weir_core::group::error::{CommitError, DeleteOffsetError, GroupError};
 use weir_kafka_protocol::ErrorCode;
 use weir_model::batch::BatchError;
 use weir_model::ids::{InvalidStreamName, STREAM_NAME_LENGTH_MAX};
@@ -224,6 +224,7 @@ pub(crate) fn group_code(error: GroupError) -> ErrorCode {
         GroupError::MemberIdRequired => ErrorCode::MEMBER_ID_REQUIRED,
         GroupError::GroupFull => ErrorCode::GROUP_MAX_SIZE_REACHED,
         GroupError::GroupNotFound => ErrorCode::GROUP_ID_NOT_FOUND,
+        GroupError::NonEmptyGroup => ErrorCode::NON_EMPTY_GROUP,
         // Both are limits of the broker's own, so no client waits for them to pass.
         GroupError::TooManyGroups => ErrorCode::POLICY_VIOLATION,
         GroupError::TooLarge => ErrorCode::MESSAGE_TOO_LARGE,
@@ -237,6 +238,13 @@ pub(crate) fn commit_code(error: CommitError) -> ErrorCode {
     match error {
         CommitError::UnknownPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         CommitError::MetadataTooLarge => ErrorCode::OFFSET_METADATA_TOO_LARGE,
+    }
+}
+
+/// An offset that was not deleted.
+pub(crate) fn delete_offset_code(error: DeleteOffsetError) -> ErrorCode {
+    match error {
+        DeleteOffsetError::Subscribed => ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC,
     }
 }
 

@@ -396,13 +396,13 @@ impl Classic {
         step: &mut Step,
     ) -> Result<(), GroupError> {
         let Claim { member, instance, generation } = claim;
+        if generation.is_none() && self.phase == Phase::Empty {
+            // An administrator, or a consumer that assigns itself, whatever it calls itself: only
+            // where no member could be surprised by it.
+            return Ok(());
+        }
         if member.is_none() && instance.is_none() && generation.is_none() {
-            // An administrator, or a consumer that assigns itself: only where no member could be
-            // surprised by it.
-            return match self.phase {
-                Phase::Empty => Ok(()),
-                _ => Err(GroupError::UnknownMember),
-            };
+            return Err(GroupError::UnknownMember);
         }
         let member = self.check_member(claim)?;
         if *generation != Some(self.generation) {

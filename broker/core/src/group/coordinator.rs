@@ -147,6 +147,20 @@ struct Answer {
     kept_to: Offset,
 }
 
+/// A request that its group knows of.
+#[derive(Debug)]
+struct Asked(oneshot::Receiver<Answer>);
+
+impl Asked {
+    /// Waits for the group's reply, and until the log is kept that far.
+    async fn answered(self, ready: &Ready) -> Result<Reply, GroupError> {
+        let answer = self.0.await.map_err(|_| GroupError::ShuttingDown)?;
+        let kept = ready.log.settled(answer.kept_to).await;
+        kept.map_err(|_| GroupError::NotAvailable)?;
+        Ok(answer.reply)
+    }
+}
+
 /// Whether a request makes the group that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IfAbsent {
@@ -261,6 +275,20 @@ impl GroupCoordinator {
         event: impl FnOnce(RequestId) -> Event,
     ) -> Result<Option<Reply>, GroupError> {
         let ready = self.ready().await?;
+        match self.begin(ready, group, if_absent, event)? {
+            Some(asked) => asked.answered(ready).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Steps a group with a request, whose answer may be waited for later.
+    fn begin(
+        &self,
+        ready: &Ready,
+        group: &GroupId,
+        if_absent: IfAbsent,
+        event: impl FnOnce(RequestId) -> Event,
+    ) -> Result<Option<Asked>, GroupError> {
         let request = RequestId(self.shared.requests.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = oneshot::channel();
         let stepped = self.shared.with_group(group, if_absent, |slot, state| {
@@ -269,13 +297,7 @@ impl GroupCoordinator {
                 self.shared.step(ready, slot, state, event(request));
             }
         })?;
-        if stepped.is_none() {
-            return Ok(None);
-        }
-        let answer = receiver.await.map_err(|_| GroupError::ShuttingDown)?;
-        let kept = ready.log.settled(answer.kept_to).await;
-        kept.map_err(|_| GroupError::NotAvailable)?;
-        Ok(Some(answer.reply))
+        Ok(stepped.map(|()| Asked(receiver)))
     }
 
     /// Looks at a group, and returns what was seen once the log is kept that far.

@@ -11,6 +11,7 @@ mod describe_logs;
 mod epochs;
 mod fetch;
 mod golden;
+mod group_administration;
 mod groups;
 mod metadata;
 mod produce;

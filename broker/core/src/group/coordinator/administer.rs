@@ -36,14 +36,27 @@ impl GroupCoordinator {
         found.ok_or(GroupError::GroupNotFound)
     }
 
-    /// Deletes a group without members, and its offsets.
-    pub async fn delete(&self, group: &GroupId) -> Result<(), GroupError> {
-        self.ready().await?.log.wait_for_room().await;
-        match self.ask(group, IfAbsent::Leave, Event::Delete).await? {
-            Some(Reply::Deleted(result)) => result,
-            None => Err(GroupError::GroupNotFound),
-            Some(other) => unreachable!("a deletion was answered by {other:?}"),
+    /// Deletes groups that have no members, and their offsets. Each is judged on its own, in the
+    /// order given; all of them wait for the log together.
+    pub async fn delete(
+        &self,
+        groups: &[GroupId],
+    ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
+        let ready = self.ready().await?;
+        let mut asked = Vec::with_capacity(groups.len());
+        for group in groups {
+            ready.log.wait_for_room().await;
+            asked.push(self.begin(ready, group, IfAbsent::Leave, Event::Delete));
         }
+        let mut results = Vec::with_capacity(groups.len());
+        for one in asked {
+            results.push(match one {
+                Ok(Some(asked)) => deleted(asked.answered(ready).await),
+                Ok(None) => Err(GroupError::GroupNotFound),
+                Err(error) => Err(error),
+            });
+        }
+        Ok(results)
     }
 
     /// Deletes the offsets of these partitions; the results are in the order given. Where there is
@@ -62,6 +75,13 @@ impl GroupCoordinator {
             None => Err(GroupError::GroupNotFound),
             Some(other) => unreachable!("a deletion of offsets was answered by {other:?}"),
         }
+    }
+}
+
+fn deleted(reply: Result<Reply, GroupError>) -> Result<(), GroupError> {
+    match reply? {
+        Reply::Deleted(result) => result,
+        other => unreachable!("a deletion was answered by {other:?}"),
     }
 }
 

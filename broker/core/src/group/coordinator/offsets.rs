@@ -127,15 +127,25 @@ impl GroupCoordinator {
             // No group has ever been here; making the log now would wait for the deletion itself.
             return Ok(());
         }
-        self.ready().await?;
+        let ready = self.ready().await?;
         let groups: Vec<GroupId> = self.shared.groups.read().keys().cloned().collect();
-        let mut first_error = Ok(());
+        let mut asked = Vec::with_capacity(groups.len());
         for group in groups {
+            ready.log.wait_for_room().await;
             let event = |request| Event::ForgetStream(request, stream.name.clone(), stream.id);
-            let result = match self.ask(&group, IfAbsent::Leave, event).await {
-                Ok(Some(Reply::Forgotten(result))) => result,
-                Ok(None) => Ok(()),
-                Ok(Some(other)) => unreachable!("a deletion was answered by {other:?}"),
+            let begun = self.begin(ready, &group, IfAbsent::Leave, event);
+            asked.push((group, begun));
+        }
+        let mut first_error = Ok(());
+        for (group, begun) in asked {
+            let reply = match begun {
+                Ok(Some(asked)) => asked.answered(ready).await,
+                Ok(None) => Ok(Reply::Forgotten(Ok(()))),
+                Err(error) => Err(error),
+            };
+            let result = match reply {
+                Ok(Reply::Forgotten(result)) => result,
+                Ok(other) => unreachable!("a deletion was answered by {other:?}"),
                 Err(error) => Err(error),
             };
             if let Err(error) = result {

@@ -15,6 +15,7 @@ use weir_storage::meta::memory::MemoryMeta;
 
 use super::*;
 use crate::group::classic::{Client, JoinedMember, Protocol};
+use crate::group::description::GroupState;
 use crate::group::error::CommitError;
 use crate::group::identity::MemberId;
 use crate::settings::broker_settings::TopicDefaults;
@@ -391,4 +392,72 @@ async fn a_foreign_record_in_the_log_fails_one_change_and_no_more() {
     assert_eq!(fetched(&groups, "g", &stream).await, Some(1));
     assert_eq!(commit(3).await, Ok(vec![Ok(())]));
     assert_eq!(fetched(&ground.started(), "g", &stream).await, Some(3));
+}
+
+async fn listed(groups: &GroupCoordinator) -> Vec<(String, GroupState)> {
+    let listed = groups.list().await.expect("loaded");
+    let mut listed: Vec<_> =
+        listed.into_iter().map(|group| (group.id.as_str().to_owned(), group.state)).collect();
+    listed.sort_by(|one, other| one.0.cmp(&other.0));
+    listed
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_that_are_deleted_do_not_come_back_after_a_restart() {
+    let ground = Ground::new().await;
+    let stream = ground.stream("orders").await;
+    let groups = ground.started();
+    for name in ["idle", "kept"] {
+        let kept = groups.commit_offsets(&group(name), nobody(), vec![at(&stream, 0, 1)]).await;
+        assert_eq!(kept, Ok(vec![Ok(())]));
+    }
+    let joined = groups.join(&group("g"), joining("a")).await.expect("joined");
+    sync(&groups, &joined).await.expect("synced");
+    let wanted = [group("idle"), group("g"), group("nobody")];
+    let expected = vec![Ok(()), Err(GroupError::NonEmptyGroup), Err(GroupError::GroupNotFound)];
+    assert_eq!(groups.delete(&wanted).await, Ok(expected));
+    let described = groups.describe(&group("idle")).await;
+    assert_eq!(described, Err(GroupError::GroupNotFound));
+    tokio::time::sleep(SESSION * 2).await;
+    assert_eq!(groups.delete(&wanted[1..2]).await, Ok(vec![Ok(())]), "its member was silent");
+    for groups in [groups, ground.started()] {
+        assert_eq!(listed(&groups).await, [("kept".to_owned(), GroupState::Empty)]);
+        assert_eq!(fetched(&groups, "idle", &stream).await, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_that_are_deleted_do_not_come_back_after_a_restart() {
+    let ground = Ground::new().await;
+    let stream = ground.stream("orders").await;
+    let groups = ground.started();
+    let offsets = vec![at(&stream, 0, 1), at(&stream, 1, 1)];
+    let kept = groups.commit_offsets(&group("g"), nobody(), offsets).await;
+    assert_eq!(kept, Ok(vec![Ok(()), Ok(())]));
+    let wanted = [(Arc::clone(&stream), PartitionIndex::ZERO)];
+    assert_eq!(groups.delete_offsets(&group("g"), &wanted).await, Ok(vec![Ok(())]));
+    for (name, error) in [("", GroupError::InvalidGroupId), ("nobody", GroupError::GroupNotFound)] {
+        assert_eq!(groups.delete_offsets(&group(name), &wanted).await, Err(error));
+    }
+    for groups in [groups, ground.started()] {
+        assert_eq!(fetched(&groups, "g", &stream).await, None);
+        assert_eq!(groups.fetch_all_offsets(&group("g")).await.map(|all| all.len()), Ok(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_retention_of_offsets_is_looked_at_from_time_to_time() {
+    let ground = Ground::new().await;
+    let stream = ground.stream("orders").await;
+    let options = GroupOptions::default();
+    let groups = ground.coordinator(options);
+    let kept = groups.commit_offsets(&group("g"), nobody(), vec![at(&stream, 0, 1)]).await;
+    assert_eq!(kept, Ok(vec![Ok(())]));
+    tokio::time::sleep(options.limits.offsets_retention - Duration::from_secs(1)).await;
+    assert_eq!(fetched(&groups, "g", &stream).await, Some(1));
+    tokio::time::sleep(options.offsets_check_interval).await;
+    for groups in [groups, ground.started()] {
+        assert_eq!(fetched(&groups, "g", &stream).await, None);
+        assert_eq!(listed(&groups).await, []);
+    }
 }

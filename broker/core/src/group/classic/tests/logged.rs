@@ -7,8 +7,11 @@ fn only_members_commit_while_there_are_any() {
     let nobody = Claim { member: None, instance: None, generation: None };
     let mut bench = Bench::default();
     assert_eq!(bench.commit(nobody.clone(), 1), Ok(()), "an empty group takes plain commits");
+    let stranger = Claim { member: Some(member("s")), instance: None, generation: None };
+    assert_eq!(bench.commit(stranger.clone(), 1), Ok(()), "by whatever name");
     let generation = bench.stable(&["a"]);
     assert_eq!(bench.commit(nobody.clone(), 2), Err(GroupError::UnknownMember));
+    assert_eq!(bench.commit(stranger, 2), Err(GroupError::UnknownMember));
     assert_eq!(bench.commit(claim("a", generation), 3), Ok(()));
     bench.join(joining("b"));
     assert_eq!(bench.commit(claim("a", generation), 4), Ok(()), "before it rejoins");
