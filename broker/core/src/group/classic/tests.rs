@@ -1,5 +1,5 @@
-//! The classic protocol, behaviour by behaviour: dynamic members here, then [`static_members`], what
-//! is [`logged`] and how groups are [`administered`].
+//! The classic protocol, behaviour by behaviour: dynamic members here, then [`static_members`],
+//! what is [`logged`] and how groups are [`administered`].
 
 mod administered;
 mod logged;
