@@ -290,8 +290,9 @@ impl Classic {
         self.phase == Phase::Empty && self.pending.is_empty()
     }
 
-    /// Metadata and assignments of a rebalance that is not over mean nothing yet, so as in Kafka
-    /// they are shown of a stable group only.
+    /// What members say means nothing before the protocol is fixed and the rebalance over, so as in
+    /// Kafka it is shown of a stable group only; assignments are those of the last generation until
+    /// the next ones are there.
     pub(crate) fn describe(&self) -> ClassicDescription {
         let is_stable = matches!(self.phase, Phase::Stable { .. });
         let protocol = self.protocol.clone().filter(|_| is_stable);
@@ -300,7 +301,7 @@ impl Classic {
             instance: member.instance.clone(),
             client: member.client.clone(),
             metadata: member.metadata(protocol.as_ref()),
-            assignment: if is_stable { member.assignment.clone() } else { Bytes::new() },
+            assignment: member.assignment.clone(),
         });
         ClassicDescription {
             state: self.state(),
@@ -374,7 +375,7 @@ impl Classic {
 
     fn leave_one(&mut self, leaving: &Leaving, step: &mut Step) -> Result<(), GroupError> {
         let member = match (&leaving.member, &leaving.instance) {
-            (Some(member), None) if self.pending.remove(member).is_some() => return Ok(()),
+            (Some(member), _) if self.pending.remove(member).is_some() => return Ok(()),
             (Some(member), instance) => {
                 self.check_identity(Some(member), instance.as_ref())?;
                 member.clone()

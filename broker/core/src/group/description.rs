@@ -71,6 +71,6 @@ pub struct DescribedMember {
     pub client: Client,
     /// What it said for the generation's protocol; empty unless the group is stable.
     pub metadata: Bytes,
-    /// Its part; empty unless the group is stable.
+    /// Its part; that of the last generation while a rebalance goes on.
     pub assignment: Bytes,
 }

@@ -1,6 +1,6 @@
 //! DescribeGroups (key 15), versions 0 to 6: classic groups in full, with their members.
 //!
-//! - What members said and got is told of a stable group only; in a rebalance it means nothing.
+//! - What members said is told of a stable group only; in a rebalance it means nothing.
 //! - A group that is not there is in state `Dead` without an error; 6+: GROUP_ID_NOT_FOUND.
 //! - 3+: the operations that the client may do, if it asks: all of them.
 //! - 4+: static members' names.

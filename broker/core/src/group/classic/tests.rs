@@ -579,10 +579,12 @@ fn a_member_that_leaves_while_it_waits_is_answered() {
 
 #[test]
 fn an_id_that_was_only_given_out_can_leave_too() {
-    let mut bench = Bench::default();
-    bench.join(Join { needs_known_id: true, ..joining("a") });
-    assert_eq!(bench.leave(Leaving { member: Some(member("a")), instance: None }), Ok(()));
-    assert!(bench.group.is_vacant());
+    for instance in [None, Some(InstanceId::new("whatever"))] {
+        let mut bench = Bench::default();
+        bench.join(Join { needs_known_id: true, ..joining("a") });
+        assert_eq!(bench.leave(Leaving { member: Some(member("a")), instance }), Ok(()));
+        assert!(bench.group.is_vacant());
+    }
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn a_group_is_described_as_far_as_its_state_means_something() {
     assert_eq!(described(&bench), (GroupState::Empty, None, vec![]));
     bench.join(joining("a"));
     let nothing = (member("a"), Bytes::new(), Bytes::new());
-    let completing = (GroupState::CompletingRebalance, None, vec![nothing.clone()]);
+    let completing = (GroupState::CompletingRebalance, None, vec![nothing]);
     assert_eq!(described(&bench), completing);
     bench.sync("a", 1, &[("a", "all")]);
     let all = (member("a"), Bytes::from("topics for range"), Bytes::from("all"));
@@ -77,7 +77,8 @@ fn a_group_is_described_as_far_as_its_state_means_something() {
     assert_eq!(described(&bench), stable);
     bench.join(joining("b"));
     let newcomer = (member("b"), Bytes::new(), Bytes::new());
-    let preparing = (GroupState::PreparingRebalance, None, vec![nothing, newcomer]);
+    let rejoining = (member("a"), Bytes::new(), Bytes::from("all"));
+    let preparing = (GroupState::PreparingRebalance, None, vec![rejoining, newcomer]);
     assert_eq!(described(&bench), preparing);
 
     let id = GroupId::new("g").expect("short");
