@@ -13,7 +13,6 @@ use weir_storage::meta::memory::MemoryMeta;
 
 use crate::broker::{Broker, BrokerOptions, Foundations, PARTITIONS_MAX_DEFAULT};
 use crate::group::coordinator::GroupOptions;
-use crate::group::state::GroupLimits;
 use crate::quota::limits::QuotaPolicy;
 use crate::settings::broker_settings::BrokerSettings;
 use crate::settings::written::Written;
@@ -40,7 +39,7 @@ pub fn options_with(settings: &[(&str, &str)]) -> BrokerOptions {
         written.insert(name, value).expect("a legal setting");
     }
     let settings = BrokerSettings::new(written).expect("settings that fit each other");
-    let groups = GroupOptions { limits: GroupLimits::of(&settings), ..GroupOptions::default() };
+    let groups = GroupOptions::of(&settings);
     BrokerOptions { settings, groups, ..default_options() }
 }
 

@@ -10,7 +10,6 @@ use tempfile::TempDir;
 use weir_core::FlushPolicy;
 use weir_core::broker::{Broker, BrokerOptions, Foundations, PARTITIONS_MAX_DEFAULT};
 use weir_core::group::coordinator::GroupOptions;
-use weir_core::group::state::GroupLimits;
 use weir_model::random::{Random, SystemRandom};
 use weir_model::time::Clock;
 use weir_storage::disk::SystemDisk;
@@ -101,13 +100,12 @@ pub(crate) async fn open_broker(
         default_flush: config.flush,
         quotas: config.quotas,
         groups: GroupOptions {
-            limits: GroupLimits::of(&config.settings),
             // What need not outlive the broker need not be flushed either.
             flush: match config.data {
                 DataLocation::Directory(_) => FlushPolicy::Group,
                 DataLocation::Temporary => FlushPolicy::Os,
             },
-            ..GroupOptions::default()
+            ..GroupOptions::of(&config.settings)
         },
     };
     let foundations = Foundations { log: Arc::new(Log::Local(log)), meta, clock, random };

@@ -47,6 +47,7 @@ use crate::group::state::{
     Effects, Event, Group, GroupLimits, NotWritten, Now, Reply, RequestId, Then,
 };
 use crate::group::timers::Timers;
+use crate::settings::broker_settings::BrokerSettings;
 use crate::stream::registry::Registry;
 
 pub use self::offsets::OffsetToCommit;
@@ -70,10 +71,17 @@ pub struct GroupOptions {
 
 impl Default for GroupOptions {
     fn default() -> GroupOptions {
+        GroupOptions::of(&BrokerSettings::default())
+    }
+}
+
+impl GroupOptions {
+    /// What the broker's settings say, and for the rest what holds when nobody says anything.
+    pub fn of(settings: &BrokerSettings) -> GroupOptions {
         GroupOptions {
-            limits: GroupLimits::default(),
+            limits: GroupLimits::of(settings),
             groups_max: 100_000,
-            offsets_check_interval: Duration::from_mins(10),
+            offsets_check_interval: settings.offsets.retention_check_interval,
             flush: FlushPolicy::Group,
         }
     }

@@ -51,9 +51,7 @@ pub struct JoinRefused {
 pub enum CommitError {
     /// The stream was deleted or has no such partition.
     UnknownPartition,
-    /// The text beside the offset is longer than [`OFFSET_METADATA_BYTES_MAX`].
-    ///
-    /// [`OFFSET_METADATA_BYTES_MAX`]: crate::group::offsets::OFFSET_METADATA_BYTES_MAX
+    /// The text beside the offset is longer than the broker keeps.
     MetadataTooLarge,
 }
 

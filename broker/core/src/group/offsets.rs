@@ -14,9 +14,6 @@ use weir_model::ids::{PartitionIndex, StreamId, StreamName};
 use weir_model::offset::Offset;
 use weir_model::time::Timestamp;
 
-/// Longest text beside an offset, in bytes (Kafka's `offset.metadata.max.bytes`).
-pub const OFFSET_METADATA_BYTES_MAX: usize = 4096;
-
 /// What a group committed for one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedOffset {

@@ -28,7 +28,7 @@ use crate::group::classic::{
 };
 use crate::group::error::{CommitError, DeleteOffsetError, GroupError, JoinRefused};
 use crate::group::identity::{Claim, MemberId};
-use crate::group::offsets::{CommittedOffset, OFFSET_METADATA_BYTES_MAX, Offsets, PartitionName};
+use crate::group::offsets::{CommittedOffset, Offsets, PartitionName};
 use crate::group::records::{GroupImage, GroupRecord};
 use crate::settings::broker_settings::BrokerSettings;
 
@@ -44,6 +44,8 @@ pub struct GroupLimits {
     /// How long an empty group waits for more members before its first generation
     /// (`group.initial.rebalance.delay.ms`). Zero: a first poll has its records at once.
     pub initial_rebalance_delay: Duration,
+    /// Longest text beside an offset (`offset.metadata.max.bytes`).
+    pub metadata_bytes_max: usize,
     /// How long offsets outlive their group's last member (`offsets.retention.minutes`).
     pub offsets_retention: Duration,
 }
@@ -64,6 +66,7 @@ impl GroupLimits {
             session_timeout_min: groups.session_timeout_min,
             session_timeout_max: groups.session_timeout_max,
             initial_rebalance_delay: groups.initial_rebalance_delay,
+            metadata_bytes_max: settings.offsets.metadata_bytes_max,
             offsets_retention: settings.offsets.retention,
         }
     }
@@ -310,7 +313,7 @@ impl Group {
         let mut results = Vec::with_capacity(commit.offsets.len());
         let mut offsets = Vec::with_capacity(commit.offsets.len());
         for (partition, committed) in commit.offsets {
-            if committed.metadata.len() > OFFSET_METADATA_BYTES_MAX {
+            if committed.metadata.len() > self.limits.metadata_bytes_max {
                 results.push(Err(CommitError::MetadataTooLarge));
             } else {
                 results.push(Ok(()));

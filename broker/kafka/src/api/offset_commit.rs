@@ -1,10 +1,10 @@
 //! OffsetCommit (key 8), versions 2 to 10: keep how far a group has read.
 //!
-//! - Generation -1 without member id is a plain commit, for groups without members only. With a
-//!   generation the member must be one of it. The error then is every partition's.
+//! - Generation -1 is a plain commit, for groups without members only, whatever member it names.
+//!   Otherwise the member must be one of the generation. The error then is every partition's.
 //! - A topic or partition that does not exist is UNKNOWN_TOPIC_OR_PARTITION, a topic id
-//!   UNKNOWN_TOPIC_ID; metadata above 4096 bytes OFFSET_METADATA_TOO_LARGE; an offset below 0
-//!   INVALID_REQUEST. The others are kept.
+//!   UNKNOWN_TOPIC_ID; metadata above `offset.metadata.max.bytes` OFFSET_METADATA_TOO_LARGE; an
+//!   offset below 0 INVALID_REQUEST. The others are kept.
 //! - 2 to 4: a retention time of the client's own is stored as the offset's expiry time.
 //! - 6+: the leader epoch is kept beside the offset. 7+: static members say who they are.
 //! - A generation in a group that is not there is ILLEGAL_GENERATION, from 9 on GROUP_ID_NOT_FOUND.

@@ -16,7 +16,7 @@ use weir_model::time::{Moment, Timestamp};
 
 use super::*;
 use crate::group::error::{CommitError, JoinRefused};
-use crate::group::offsets::{CommittedOffset, OFFSET_METADATA_BYTES_MAX, PartitionName};
+use crate::group::offsets::{CommittedOffset, PartitionName};
 use crate::group::records::GroupRecord;
 use crate::group::state::{Commit, Event, Group, NotWritten, Now, RequestId, Write};
 

@@ -26,9 +26,11 @@ fn only_members_commit_while_there_are_any() {
 #[test]
 fn a_text_beside_an_offset_is_at_most_4096_bytes_long() {
     let mut bench = Bench::default();
+    let bytes_max = GroupLimits::default().metadata_bytes_max;
+    assert_eq!(bytes_max, 4_096);
     let offsets = vec![
-        (partition(0), committed(7, &"m".repeat(OFFSET_METADATA_BYTES_MAX))),
-        (partition(1), committed(7, &"m".repeat(OFFSET_METADATA_BYTES_MAX + 1))),
+        (partition(0), committed(7, &"m".repeat(bytes_max))),
+        (partition(1), committed(7, &"m".repeat(bytes_max + 1))),
     ];
     let claim = Claim { member: None, instance: None, generation: None };
     let request = bench.request(|r| Event::Commit(r, Commit { claim, offsets }));
