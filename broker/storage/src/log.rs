@@ -187,6 +187,14 @@ impl Log {
         }
     }
 
+    /// The epoch in which the record at an offset was written, or will be.
+    pub fn epoch_at(&self, partition: PartitionId, offset: Offset) -> Result<LogEpoch, ReadError> {
+        match self {
+            Log::Local(log) => log.epoch_at(partition, offset),
+            Log::Memory(log) => log.progress(partition).map(|_| LogEpoch::ZERO),
+        }
+    }
+
     /// Moves log starts forward, durably, each to its offset or to the high watermark if that is
     /// lower, with one metadata commit for all; returns the log starts, in the order given. Records
     /// below them are gone for readers at once.

@@ -50,14 +50,15 @@ impl Broker {
         partition: &Partition,
         at: StartAt,
     ) -> Result<FoundOffset, ReadError> {
-        let place = |offset| FoundOffset {
-            offset: Some(offset),
-            timestamp: None,
-            epoch: self.log().epoch(),
-        };
+        let place = |offset, epoch| FoundOffset { offset: Some(offset), timestamp: None, epoch };
         let lookup = match at {
-            StartAt::Earliest => return Ok(place(partition.watermarks().log_start)),
-            StartAt::Latest => return Ok(place(self.kept_end(partition).await?)),
+            StartAt::Earliest => {
+                let log_start = partition.watermarks().log_start;
+                return Ok(place(log_start, self.log().epoch_at(partition.id, log_start)?));
+            }
+            StartAt::Latest => {
+                return Ok(place(self.kept_end(partition).await?, self.log().epoch()));
+            }
             StartAt::AtTime(time) => Lookup::AtTime(time),
             StartAt::LargestTimestamp => Lookup::LargestTimestamp,
         };

@@ -192,6 +192,10 @@ impl LocalLog {
         Ok(self.partition(id)?.epoch_end(epoch))
     }
 
+    pub(crate) fn epoch_at(&self, id: PartitionId, offset: Offset) -> Result<LogEpoch, ReadError> {
+        Ok(self.partition(id)?.epoch_at(offset).unwrap_or(self.shared.epoch))
+    }
+
     pub(crate) fn size(&self, id: PartitionId) -> Result<LogSize, ReadError> {
         self.partition(id)?.size()
     }

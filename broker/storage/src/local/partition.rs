@@ -226,6 +226,14 @@ impl Partition {
         let end = state.epochs.get(after).map_or(state.end.offset, |next| next.start);
         Some(EpochEnd { epoch: found.epoch, end })
     }
+
+    /// The epoch of the record at an offset; none where there is no record yet.
+    pub(crate) fn epoch_at(&self, offset: Offset) -> Option<LogEpoch> {
+        let state = self.lock();
+        let after = state.epochs.partition_point(|entry| entry.start <= offset);
+        let found = state.epochs.get(after.checked_sub(1)?)?;
+        (offset < state.end.offset).then_some(found.epoch)
+    }
 }
 
 impl State {
