@@ -12,9 +12,11 @@
 //! Anything else, or in an earlier version, is UNSUPPORTED_VERSION. A partition named twice is
 //! INVALID_REQUEST, once. The isolation level changes nothing, since there are no transactions; one
 //! that is neither of the two is INVALID_REQUEST.
-//! 4+: the current leader epoch is checked (KIP-320).
+//! 4+: the current leader epoch is checked (KIP-320), and the answer has the epoch of its place.
+//! 10+: what is not found within the request's timeout is REQUEST_TIMED_OUT.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use weir_core::read::position::{FoundOffset, StartAt};
 use weir_kafka_protocol::ErrorCode;
@@ -31,7 +33,7 @@ use crate::exchange::RequestContext;
 use crate::leader_epoch::said_epoch;
 use crate::topic::TopicRef;
 
-pub(crate) const GAPS: &[&str] = &["the request's timeout (10+) is not used"];
+pub(crate) const GAPS: &[&str] = &[];
 
 /// The isolation levels are 0, read uncommitted, and 1, read committed.
 const ISOLATION_LEVELS: std::ops::RangeInclusive<i8> = 0..=1;
@@ -53,6 +55,8 @@ pub(crate) async fn handle(
     let mut topics = Vec::with_capacity(request.topics.len());
     let times = times_named(&request);
     let mut answered = HashSet::new();
+    let deadline = tokio::time::sleep(timeout(&request));
+    tokio::pin!(deadline);
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
@@ -62,7 +66,11 @@ pub(crate) async fn handle(
             }
             let is_legal = ISOLATION_LEVELS.contains(&request.isolation_level);
             let found = if is_legal && times.get(&named) == Some(&1) {
-                find(&context, &topic.name, wanted).await
+                tokio::select! {
+                    biased;
+                    found = find(&context, &topic.name, wanted) => found,
+                    () = &mut deadline => Err(ErrorCode::REQUEST_TIMED_OUT),
+                }
             } else {
                 Err(ErrorCode::INVALID_REQUEST)
             };
@@ -71,6 +79,14 @@ pub(crate) async fn handle(
         topics.push(ListOffsetsTopicResponse { name: topic.name.clone(), partitions });
     }
     Ok(ListOffsetsResponse { throttle_time_ms: 0, topics })
+}
+
+/// How long the client waits; for ever if it does not say, which versions before 10 never do.
+fn timeout(request: &ListOffsetsRequest) -> Duration {
+    match u64::try_from(request.timeout_ms) {
+        Ok(0) | Err(_) => Duration::MAX,
+        Ok(timeout_ms) => Duration::from_millis(timeout_ms),
+    }
 }
 
 /// How many times the request names each partition.
