@@ -25,6 +25,7 @@ use crate::group::coordinator::{GroupCoordinator, GroupOptions};
 use crate::housekeeping;
 use crate::metrics::Metrics;
 use crate::partition::partition::Partition;
+use crate::quota::client_quotas::{ClientQuotas, MutationQuota};
 use crate::quota::limits::{QuotaPolicy, ShardQuota};
 use crate::read::decoded::DecodedBatches;
 use crate::request_budget::RequestBudget;
@@ -80,6 +81,7 @@ pub struct Broker {
     settings: Arc<BrokerSettings>,
     registry: Arc<Registry>,
     groups: Arc<GroupCoordinator>,
+    client_quotas: Arc<ClientQuotas>,
     producer_ids: ProducerIds,
     metrics: Metrics,
     request_budget: RequestBudget,
@@ -110,6 +112,9 @@ impl Broker {
         )
         .await?;
         let registry = Arc::new(registry);
+        let client_quotas =
+            ClientQuotas::open(Arc::clone(&meta), Arc::clone(&clock), &options.settings);
+        let client_quotas = Arc::new(client_quotas.await?);
         let groups = GroupCoordinator::new(
             Arc::clone(&registry),
             Arc::clone(&log),
@@ -123,6 +128,7 @@ impl Broker {
             options,
             registry,
             groups: Arc::new(groups),
+            client_quotas,
             producer_ids: ProducerIds::new(meta),
             metrics: Metrics::default(),
             request_budget: RequestBudget::default(),
@@ -204,6 +210,15 @@ impl Broker {
         self.registry.create(new).await
     }
 
+    /// Makes streams as [`Broker::create_streams`] does, as far as the client's quota reaches.
+    pub async fn create_streams_within(
+        &self,
+        quota: &Arc<MutationQuota>,
+        new: Vec<NewStream>,
+    ) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
+        self.registry.create_within(Arc::clone(quota), new).await
+    }
+
     /// Deletes a stream in all dialects; see [`Broker::delete_streams`].
     pub async fn delete_stream(&self, id: StreamId) -> Result<(), DeleteStreamError> {
         let results = self.delete_streams(vec![id]).await;
@@ -229,6 +244,27 @@ impl Broker {
         .await
     }
 
+    /// Deletes streams as [`Broker::delete_streams`] does, as far as the client's quota reaches.
+    pub async fn delete_streams_within(
+        &self,
+        quota: &MutationQuota,
+        ids: Vec<StreamId>,
+    ) -> Vec<Result<(), DeleteStreamError>> {
+        let charge = |id: &StreamId| match self.stream_by_id(*id) {
+            Some(stream) => quota.charge(stream.partitions().len()).is_ok(),
+            None => true,
+        };
+        let within: Vec<bool> = ids.iter().map(charge).collect();
+        let allowed = ids.into_iter().zip(&within).filter(|(_, within)| **within);
+        let deleted = self.delete_streams(allowed.map(|(id, _)| id).collect()).await;
+        let mut deleted = deleted.into_iter();
+        let result = |within| match within {
+            true => deleted.next().expect("a result for each stream"),
+            false => Err(DeleteStreamError::OverQuota),
+        };
+        within.into_iter().map(result).collect()
+    }
+
     /// The consumer groups.
     pub fn groups(&self) -> &GroupCoordinator {
         &self.groups
@@ -240,6 +276,11 @@ impl Broker {
         partition: &Partition,
     ) -> Result<Vec<ActiveProducer>, ReadError> {
         Ok(self.log().active_producers(partition.id)?)
+    }
+
+    /// What users, client ids and addresses may use.
+    pub fn client_quotas(&self) -> &Arc<ClientQuotas> {
+        &self.client_quotas
     }
 
     /// A number for a new idempotent producer.

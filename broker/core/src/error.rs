@@ -8,6 +8,8 @@ use weir_model::offset::Offset;
 use weir_storage::error::{MetaError, SubmitError};
 use weir_storage::producer_state::ProducerError;
 
+use crate::quota::entity::{EntityType, QuotaKey};
+
 /// Why a setting is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigError {
@@ -55,6 +57,8 @@ pub enum CreateStreamError {
     Internal,
     /// A setting is refused.
     Config(ConfigError),
+    /// The client has made and deleted too many partitions lately.
+    OverQuota,
     /// The metadata could not be committed.
     Meta(MetaError),
 }
@@ -66,6 +70,8 @@ pub enum DeleteStreamError {
     Unknown,
     /// It holds the broker's own state.
     Internal,
+    /// The client has made and deleted too many partitions lately.
+    OverQuota,
     /// The metadata could not be committed; the deletion is resumed at the next start if it began.
     Meta(MetaError),
 }
@@ -197,4 +203,39 @@ impl From<weir_storage::error::ReadError> for ReadError {
             Storage::Io(why) => ReadError::Io(why),
         }
     }
+}
+
+/// Why a client quota was not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QuotaError {
+    /// It is for nobody.
+    EmptyEntity,
+    /// A part of its entity has the empty name.
+    EmptyName(EntityType),
+    /// A part of its entity has a name longer than the broker keeps.
+    LongName(EntityType),
+    /// An address stands beside a user or a client id.
+    IpCombined,
+    /// An address that is not one.
+    InvalidIp(String),
+    /// No such quota, or none that the entity can have.
+    UnknownKey(String),
+    /// The value is none, or nothing.
+    NotPositive(QuotaKey),
+    /// The value is above what fits, by Kafka's name of that.
+    TooLarge {
+        /// The quota.
+        key: QuotaKey,
+        /// What it does not fit.
+        kind: &'static str,
+    },
+    /// The quota counts whole things.
+    Fractional(QuotaKey),
+    /// The broker has so many entities with quotas and takes no more.
+    TooManyEntities {
+        /// The most that it takes.
+        max: usize,
+    },
+    /// The metadata could not be written.
+    Meta(MetaError),
 }

@@ -6,7 +6,8 @@
 
 use weir_core::MetaError;
 use weir_core::error::{
-    AppendError, ConfigError, CreateStreamError, DeleteRecordsError, DeleteStreamError, ReadError,
+    AppendError, ConfigError, CreateStreamError, DeleteRecordsError, DeleteStreamError, QuotaError,
+    ReadError,
 };
 use weir_core::group::error::{CommitError, DeleteOffsetError, GroupError};
 use weir_kafka_protocol::ErrorCode;
@@ -161,6 +162,7 @@ pub(crate) fn create_refusal(topic: &str, error: &CreateStreamError) -> Refusal 
             format!("Topic '{topic}' holds the broker's own state."),
         ),
         CreateStreamError::Config(error) => config_refusal(error),
+        CreateStreamError::OverQuota => Refusal::of(ErrorCode::THROTTLING_QUOTA_EXCEEDED),
         CreateStreamError::Meta(error) => meta_refusal(error),
     }
 }
@@ -185,6 +187,7 @@ pub(crate) fn delete_refusal(error: &DeleteStreamError, unknown: ErrorCode) -> R
             ErrorCode::TOPIC_DELETION_DISABLED,
             "the topic holds the broker's own state",
         ),
+        DeleteStreamError::OverQuota => Refusal::of(ErrorCode::THROTTLING_QUOTA_EXCEEDED),
         DeleteStreamError::Meta(error) => meta_refusal(error),
     }
 }
@@ -208,6 +211,33 @@ pub(crate) fn meta_refusal(error: &MetaError) -> Refusal {
         MetaError::DiskFull => Refusal::because(ErrorCode::KAFKA_STORAGE_ERROR, "the disk is full"),
         MetaError::Failed(why) => Refusal::because(ErrorCode::KAFKA_STORAGE_ERROR, why.clone()),
     }
+}
+
+/// A client quota that was not changed.
+pub(crate) fn quota_refusal(error: &QuotaError) -> Refusal {
+    let text = match error {
+        QuotaError::EmptyEntity => "Invalid empty client quota entity".to_owned(),
+        QuotaError::EmptyName(part) => format!("Empty {} not supported", part.name()),
+        QuotaError::LongName(part) => format!("Name of {} is too long", part.name()),
+        QuotaError::IpCombined => "Invalid quota entity combination, IP entity shouldnot be \
+                                   combined with User or ClientId"
+            .to_owned(),
+        QuotaError::InvalidIp(name) => {
+            format!("{} is not a valid IP or resolvable host.", ClientText(name))
+        }
+        QuotaError::UnknownKey(name) => format!("Invalid configuration key {}", ClientText(name)),
+        QuotaError::NotPositive(key) => format!("Quota {} must be greater than 0", key.name()),
+        QuotaError::TooLarge { key, kind } => {
+            format!("Proposed value for {} is too large for {kind}.", key.name())
+        }
+        QuotaError::Fractional(key) => format!("{} cannot be a fractional value.", key.name()),
+        QuotaError::TooManyEntities { max } => {
+            let text = format!("The broker keeps quotas of at most {max} entities.");
+            return Refusal::because(ErrorCode::POLICY_VIOLATION, text);
+        }
+        QuotaError::Meta(error) => return meta_refusal(error),
+    };
+    Refusal::because(ErrorCode::INVALID_REQUEST, text)
 }
 
 /// A request about a group that was refused. What the client does next follows from the code:

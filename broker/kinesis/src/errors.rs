@@ -342,10 +342,10 @@ pub(crate) fn create_stream_error(
             ))
         }
         CreateStreamError::Internal => KinesisError::reserved_name(name),
-        // The action writes legal settings only.
-        CreateStreamError::Config(_) | CreateStreamError::Meta(_) => {
-            KinesisError::internal_failure(error)
-        }
+        // The action writes legal settings only, and asks for no client's quota.
+        CreateStreamError::Config(_)
+        | CreateStreamError::OverQuota
+        | CreateStreamError::Meta(_) => KinesisError::internal_failure(error),
     }
 }
 
@@ -359,7 +359,9 @@ pub(crate) fn delete_stream_error(
         DeleteStreamError::Unknown | DeleteStreamError::Internal => {
             KinesisError::stream_not_found(name, account)
         }
-        DeleteStreamError::Meta(_) => KinesisError::internal_failure(error),
+        DeleteStreamError::OverQuota | DeleteStreamError::Meta(_) => {
+            KinesisError::internal_failure(error)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A token bucket that goes into debt.
 //!
-//! It fills at `per_second` and holds one second's worth. A request is admitted while there are
+//! It fills at `per_second` and holds `capacity`: for shards one second's worth. A request is
+//! admitted while there are
 //! tokens, however few, and then charged in full; the debt is paid off before the next one. So a
 //! record larger than what is left is not refused for ever, and the long-run rate is exact.
 
@@ -12,14 +13,31 @@ use weir_model::time::Moment;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TokenBucket {
     per_second: f64,
+    capacity: f64,
     tokens: f64,
     filled_at: Moment,
 }
 
 impl TokenBucket {
-    /// A full bucket.
+    /// A full bucket that holds one second's worth.
     pub fn new(per_second: f64, now: Moment) -> TokenBucket {
-        TokenBucket { per_second, tokens: per_second, filled_at: now }
+        TokenBucket::holding(per_second, per_second, now)
+    }
+
+    /// A full bucket that holds so much.
+    pub fn holding(per_second: f64, capacity: f64, now: Moment) -> TokenBucket {
+        TokenBucket { per_second, capacity, tokens: capacity, filled_at: now }
+    }
+
+    /// Goes on with the present balance at another rate; what no longer fits is lost.
+    pub fn resize(&mut self, per_second: f64, capacity: f64, now: Moment) {
+        self.fill(now);
+        *self = TokenBucket { per_second, capacity, tokens: self.tokens.min(capacity), ..*self };
+    }
+
+    /// Whether it would be no different if it had been made now.
+    pub fn is_full(&mut self, now: Moment) -> bool {
+        self.tokens(now) >= self.capacity
     }
 
     /// Whether a request would be admitted now.
@@ -53,7 +71,7 @@ impl TokenBucket {
 
     fn fill(&mut self, now: Moment) {
         let elapsed = now.since(self.filled_at).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * self.per_second).min(self.per_second);
+        self.tokens = (self.tokens + elapsed * self.per_second).min(self.capacity);
         self.filled_at = now.max(self.filled_at);
     }
 }

@@ -130,13 +130,21 @@ pub struct FetchSessionSettings {
     pub sessions_max: usize,
 }
 
-/// The time over which a quota is measured: so many windows of that length.
+/// The time over which a quota is measured: so many windows of that length, the one that is still
+/// running included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaWindow {
     /// `quota.window.num`.
     pub count: u32,
     /// `quota.window.size.seconds`.
     pub length: Duration,
+}
+
+impl QuotaWindow {
+    /// The time that all windows together cover.
+    pub fn span(self) -> Duration {
+        self.length * self.count
+    }
 }
 
 /// What a topic runs with where nobody set it on the topic itself.

@@ -26,6 +26,7 @@ use weir_storage::meta::{Expect, MetaChange, MetaStore};
 use crate::carried_out::carried_out;
 use crate::error::{CreateStreamError, DeleteStreamError};
 use crate::partition::partition::Partition;
+use crate::quota::client_quotas::MutationQuota;
 use crate::settings::broker_settings::TopicDefaults;
 use crate::stream::config::{StreamConfig, first_overrides};
 use crate::stream::row::{self, Life};
@@ -41,10 +42,11 @@ pub struct RegistryOptions {
 }
 
 /// On whose behalf a stream is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Maker {
-    /// A client's, whatever its dialect: neither internal names nor more than the limit.
-    Client,
+    /// A client's, whatever its dialect: neither internal names nor more than the limit, nor more
+    /// than its quota, if it has one.
+    Client(Option<Arc<MutationQuota>>),
     /// The broker's, for its own state.
     Broker,
 }
@@ -129,7 +131,18 @@ impl Registry {
         new: Vec<NewStream>,
     ) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
         let registry = Arc::clone(self);
-        carried_out(async move { registry.create_now(new, Maker::Client).await }).await
+        carried_out(async move { registry.create_now(new, Maker::Client(None)).await }).await
+    }
+
+    /// Makes streams as [`Registry::create`] does, as far as the quota reaches: what could be made
+    /// is charged, whether it is made or only judged.
+    pub async fn create_within(
+        self: &Arc<Registry>,
+        quota: Arc<MutationQuota>,
+        new: Vec<NewStream>,
+    ) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
+        let registry = Arc::clone(self);
+        carried_out(async move { registry.create_now(new, Maker::Client(Some(quota))).await }).await
     }
 
     /// Makes a stream for the broker's own state, whatever limits clients have.
@@ -153,11 +166,7 @@ impl Registry {
         let mut made: BTreeMap<StreamName, Arc<Stream>> = BTreeMap::new();
         let mut results = Vec::with_capacity(new.len());
         for stream in &new {
-            let allowed = match maker {
-                Maker::Client => self.check_client_may(stream, used),
-                Maker::Broker => Ok(()),
-            };
-            let result = allowed.and_then(|()| self.build(stream, &made)).map(Arc::new);
+            let result = self.build_for(&maker, stream, used, &made).map(Arc::new);
             if let (Ok(built), Intent::Make) = (&result, stream.intent) {
                 used += u64::from(stream.partitions);
                 made.insert(built.name.clone(), Arc::clone(built));
@@ -264,6 +273,25 @@ impl Registry {
             return Err(CreateStreamError::PartitionLimit { used, asked, max });
         }
         Ok(())
+    }
+
+    /// Builds a stream that its maker may have.
+    fn build_for(
+        &self,
+        maker: &Maker,
+        new: &NewStream,
+        used: u64,
+        made: &BTreeMap<StreamName, Arc<Stream>>,
+    ) -> Result<Stream, CreateStreamError> {
+        let Maker::Client(quota) = maker else {
+            return self.build(new, made);
+        };
+        self.check_client_may(new, used)?;
+        let built = self.build(new, made)?;
+        if let Some(quota) = quota {
+            quota.charge(new.partitions as usize).map_err(|_| CreateStreamError::OverQuota)?;
+        }
+        Ok(built)
     }
 
     fn build(

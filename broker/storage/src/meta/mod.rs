@@ -11,6 +11,7 @@
 //! | `l` | the local log, `local/row.rs` | cluster id, log epoch, a checkpoint of each partition |
 //! | `s` | the core | streams |
 //! | `c` | the core | counters |
+//! | `q` | the core | client quotas |
 //!
 //! [`redb`](self::redb) keeps it in one file; [`memory`] keeps it nowhere, for tests.
 
