@@ -74,10 +74,23 @@ impl Emitter<'_> {
             }
             Kind::Response => {
                 let api = name.strip_suffix("Response").expect("responses are named so");
+                let has_throttle_time =
+                    definition.fields.iter().any(|field| field.name == "ThrottleTimeMs");
+                let throttle_time = if has_throttle_time {
+                    "fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+                        Some(&mut self.throttle_time_ms)
+                    }"
+                } else {
+                    ""
+                };
                 write_all(
                     out,
                     format_args!(
-                        "impl Response for {name} {{ const API_KEY: ApiKey = ApiKey::{api}; }}\n\n"
+                        "impl Response for {name} {{
+                            const API_KEY: ApiKey = ApiKey::{api};
+
+                            {throttle_time}
+                        }}\n\n"
                     ),
                 );
             }

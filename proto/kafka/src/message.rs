@@ -90,6 +90,12 @@ pub trait Request: Message {
 pub trait Response: Message {
     /// Names the request that it answers.
     const API_KEY: ApiKey;
+
+    /// How long the broker will not read on, where the message can say so in some version; in the
+    /// others it is left out.
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        None
+    }
 }
 
 /// Does something with a message type that is known only at run time: see

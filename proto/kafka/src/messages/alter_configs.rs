@@ -134,6 +134,10 @@ impl Message for AlterConfigsResponse {
 
 impl Response for AlterConfigsResponse {
     const API_KEY: ApiKey = ApiKey::AlterConfigs;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`AlterConfigsResponse`].

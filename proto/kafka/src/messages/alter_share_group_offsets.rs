@@ -132,6 +132,10 @@ impl Message for AlterShareGroupOffsetsResponse {
 
 impl Response for AlterShareGroupOffsetsResponse {
     const API_KEY: ApiKey = ApiKey::AlterShareGroupOffsets;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`AlterShareGroupOffsetsResponse`].

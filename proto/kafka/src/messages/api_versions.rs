@@ -151,6 +151,10 @@ impl Message for ApiVersionsResponse {
 
 impl Response for ApiVersionsResponse {
     const API_KEY: ApiKey = ApiKey::ApiVersions;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`ApiVersionsResponse`].

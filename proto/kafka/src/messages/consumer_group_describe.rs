@@ -78,6 +78,10 @@ impl Message for ConsumerGroupDescribeResponse {
 
 impl Response for ConsumerGroupDescribeResponse {
     const API_KEY: ApiKey = ApiKey::ConsumerGroupDescribe;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`ConsumerGroupDescribeResponse`].

@@ -128,6 +128,10 @@ impl Message for CreateAclsResponse {
 
 impl Response for CreateAclsResponse {
     const API_KEY: ApiKey = ApiKey::CreateAcls;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`CreateAclsResponse`].

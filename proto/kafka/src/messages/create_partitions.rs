@@ -138,6 +138,10 @@ impl Message for CreatePartitionsResponse {
 
 impl Response for CreatePartitionsResponse {
     const API_KEY: ApiKey = ApiKey::CreatePartitions;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`CreatePartitionsResponse`].

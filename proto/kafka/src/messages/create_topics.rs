@@ -177,6 +177,10 @@ impl Message for CreateTopicsResponse {
 
 impl Response for CreateTopicsResponse {
     const API_KEY: ApiKey = ApiKey::CreateTopics;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`CreateTopicsResponse`].

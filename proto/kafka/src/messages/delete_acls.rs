@@ -129,6 +129,10 @@ impl Message for DeleteAclsResponse {
 
 impl Response for DeleteAclsResponse {
     const API_KEY: ApiKey = ApiKey::DeleteAcls;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`DeleteAclsResponse`].

@@ -122,6 +122,10 @@ impl Message for DeleteRecordsResponse {
 
 impl Response for DeleteRecordsResponse {
     const API_KEY: ApiKey = ApiKey::DeleteRecords;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`DeleteRecordsResponse`].

@@ -113,6 +113,10 @@ impl Message for DeleteTopicsResponse {
 
 impl Response for DeleteTopicsResponse {
     const API_KEY: ApiKey = ApiKey::DeleteTopics;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`DeleteTopicsResponse`].

@@ -126,6 +126,10 @@ impl Message for DescribeAclsResponse {
 
 impl Response for DescribeAclsResponse {
     const API_KEY: ApiKey = ApiKey::DescribeAcls;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`DescribeAclsResponse`].

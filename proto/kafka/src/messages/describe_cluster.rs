@@ -141,6 +141,10 @@ impl Message for DescribeClusterResponse {
 
 impl Response for DescribeClusterResponse {
     const API_KEY: ApiKey = ApiKey::DescribeCluster;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`DescribeClusterResponse`].

@@ -125,6 +125,10 @@ impl Message for DescribeConfigsResponse {
 
 impl Response for DescribeConfigsResponse {
     const API_KEY: ApiKey = ApiKey::DescribeConfigs;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`DescribeConfigsResponse`].

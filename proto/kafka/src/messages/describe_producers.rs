@@ -96,6 +96,10 @@ impl Message for DescribeProducersResponse {
 
 impl Response for DescribeProducersResponse {
     const API_KEY: ApiKey = ApiKey::DescribeProducers;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`DescribeProducersResponse`].

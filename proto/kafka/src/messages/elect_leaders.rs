@@ -126,6 +126,10 @@ impl Message for ElectLeadersResponse {
 
 impl Response for ElectLeadersResponse {
     const API_KEY: ApiKey = ApiKey::ElectLeaders;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`ElectLeadersResponse`].

@@ -398,6 +398,10 @@ impl Message for FetchResponse {
 
 impl Response for FetchResponse {
     const API_KEY: ApiKey = ApiKey::Fetch;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`FetchResponse`].

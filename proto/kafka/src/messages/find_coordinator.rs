@@ -162,6 +162,10 @@ impl Message for FindCoordinatorResponse {
 
 impl Response for FindCoordinatorResponse {
     const API_KEY: ApiKey = ApiKey::FindCoordinator;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`FindCoordinatorResponse`].

@@ -210,6 +210,10 @@ impl Message for JoinGroupResponse {
 
 impl Response for JoinGroupResponse {
     const API_KEY: ApiKey = ApiKey::JoinGroup;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`JoinGroupResponse`].

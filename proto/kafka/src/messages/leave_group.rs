@@ -137,6 +137,10 @@ impl Message for LeaveGroupResponse {
 
 impl Response for LeaveGroupResponse {
     const API_KEY: ApiKey = ApiKey::LeaveGroup;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`LeaveGroupResponse`].

@@ -84,6 +84,10 @@ impl Message for ListConfigResourcesResponse {
 
 impl Response for ListConfigResourcesResponse {
     const API_KEY: ApiKey = ApiKey::ListConfigResources;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`ListConfigResourcesResponse`].

@@ -96,6 +96,10 @@ impl Message for ListGroupsResponse {
 
 impl Response for ListGroupsResponse {
     const API_KEY: ApiKey = ApiKey::ListGroups;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`ListGroupsResponse`].

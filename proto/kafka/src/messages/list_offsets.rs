@@ -160,6 +160,10 @@ impl Message for ListOffsetsResponse {
 
 impl Response for ListOffsetsResponse {
     const API_KEY: ApiKey = ApiKey::ListOffsets;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`ListOffsetsResponse`].

@@ -116,6 +116,10 @@ impl Message for ListTransactionsResponse {
 
 impl Response for ListTransactionsResponse {
     const API_KEY: ApiKey = ApiKey::ListTransactions;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`ListTransactionsResponse`].

@@ -224,6 +224,10 @@ impl Message for MetadataResponse {
 
 impl Response for MetadataResponse {
     const API_KEY: ApiKey = ApiKey::Metadata;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`MetadataResponse`].

@@ -200,6 +200,10 @@ impl Message for OffsetCommitResponse {
 
 impl Response for OffsetCommitResponse {
     const API_KEY: ApiKey = ApiKey::OffsetCommit;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`OffsetCommitResponse`].

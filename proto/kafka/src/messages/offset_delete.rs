@@ -114,6 +114,10 @@ impl Message for OffsetDeleteResponse {
 
 impl Response for OffsetDeleteResponse {
     const API_KEY: ApiKey = ApiKey::OffsetDelete;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`OffsetDeleteResponse`].

@@ -265,6 +265,10 @@ impl Message for OffsetFetchResponse {
 
 impl Response for OffsetFetchResponse {
     const API_KEY: ApiKey = ApiKey::OffsetFetch;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`OffsetFetchResponse`].

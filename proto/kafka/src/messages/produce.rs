@@ -168,6 +168,10 @@ impl Message for ProduceResponse {
 
 impl Response for ProduceResponse {
     const API_KEY: ApiKey = ApiKey::Produce;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`ProduceResponse`].

@@ -203,6 +203,10 @@ impl Message for ShareAcknowledgeResponse {
 
 impl Response for ShareAcknowledgeResponse {
     const API_KEY: ApiKey = ApiKey::ShareAcknowledge;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`ShareAcknowledgeResponse`].

@@ -256,6 +256,10 @@ impl Message for ShareFetchResponse {
 
 impl Response for ShareFetchResponse {
     const API_KEY: ApiKey = ApiKey::ShareFetch;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`ShareFetchResponse`].

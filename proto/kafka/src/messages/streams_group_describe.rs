@@ -77,6 +77,10 @@ impl Message for StreamsGroupDescribeResponse {
 
 impl Response for StreamsGroupDescribeResponse {
     const API_KEY: ApiKey = ApiKey::StreamsGroupDescribe;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`StreamsGroupDescribeResponse`].

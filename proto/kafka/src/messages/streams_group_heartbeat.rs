@@ -437,6 +437,10 @@ impl Message for StreamsGroupHeartbeatResponse {
 
 impl Response for StreamsGroupHeartbeatResponse {
     const API_KEY: ApiKey = ApiKey::StreamsGroupHeartbeat;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`StreamsGroupHeartbeatResponse`].

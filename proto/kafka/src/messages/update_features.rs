@@ -168,6 +168,10 @@ impl Message for UpdateFeaturesResponse {
 
 impl Response for UpdateFeaturesResponse {
     const API_KEY: ApiKey = ApiKey::UpdateFeatures;
+
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        Some(&mut self.throttle_time_ms)
+    }
 }
 
 /// Part of [`UpdateFeaturesResponse`].
