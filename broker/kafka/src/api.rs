@@ -3,14 +3,17 @@
 //! A handler is named `handle` and stands in the table of [`crate::dispatch`]; `GAPS` is what the
 //! table, and so `docs/support.md`, says about it.
 
+pub(crate) mod alter_client_quotas;
 pub(crate) mod api_versions;
 pub(crate) mod create_topics;
 pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
 pub(crate) mod delete_topics;
+pub(crate) mod describe_client_quotas;
 pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
 pub(crate) mod describe_producers;
+pub(crate) mod describe_user_scram_credentials;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
 pub(crate) mod heartbeat;

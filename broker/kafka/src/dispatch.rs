@@ -171,6 +171,24 @@ pub(crate) static SERVED: &[ServedApi] = {
             offset_delete::GAPS,
         ),
         ServedApi::new(
+            ApiKey::DescribeClientQuotas,
+            (0, 1),
+            |exchange| exchange.in_turn(describe_client_quotas::handle),
+            describe_client_quotas::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::AlterClientQuotas,
+            (0, 1),
+            |exchange| exchange.in_turn(alter_client_quotas::handle),
+            alter_client_quotas::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::DescribeUserScramCredentials,
+            (0, 0),
+            |exchange| exchange.in_turn(describe_user_scram_credentials::handle),
+            describe_user_scram_credentials::GAPS,
+        ),
+        ServedApi::new(
             ApiKey::DescribeProducers,
             (0, 0),
             |exchange| exchange.in_turn(describe_producers::handle),

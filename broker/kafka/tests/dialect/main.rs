@@ -15,6 +15,7 @@ mod group_administration;
 mod groups;
 mod metadata;
 mod produce;
+mod quotas;
 mod sessions;
 mod support;
 mod topics;
