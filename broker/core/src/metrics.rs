@@ -65,6 +65,10 @@ pub struct RequestMetrics {
     pub records_in: Counter,
     /// Records read; where they are not decoded, the offsets that were got past.
     pub records_out: Counter,
+    /// Pauses that clients over their quota were given.
+    pub pauses: Counter,
+    /// The time of these pauses.
+    pub pause_micros: Counter,
 }
 
 /// Everything that the broker counts.

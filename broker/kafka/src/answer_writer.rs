@@ -134,7 +134,7 @@ mod tests {
                 extents.push(vec![Extent::Memory(head), Extent::Memory(tail)]);
             }
         }
-        (Answer { frame: Gather { parts }, extents }, expected)
+        (Answer::new(Gather { parts }, extents), expected)
     }
 
     #[tokio::test]

@@ -12,6 +12,8 @@
 //! The end. When the client closes its side, sends what cannot be answered, or the broker stops,
 //! reading ends first; requests that were read are still carried out and answered, for at most
 //! [`DRAIN_MAX`], and long polls are told to hurry ([`ConnectionInfo::closing`]).
+//!
+//! A client over its quota is paused: both loops stop for that time, see [`crate::pauses`].
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -26,14 +28,17 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 use weir_core::log_limit::LogLimit;
 use weir_core::metrics::Dialect;
-use weir_core::request_budget::BudgetShare;
+use weir_core::quota::busy::measured;
+use weir_core::request_budget::{BudgetShare, HeldBytes};
 use weir_model::limits::{CONNECTION_UNANSWERED_REQUESTS_MAX, MIB};
+use weir_model::time::Moment;
 
 use crate::answer_writer::AnswerWriter;
 use crate::close::{CloseReason, Closed, RequestName};
 use crate::dispatch;
-use crate::exchange::PendingAnswer;
+use crate::exchange::{Answer, PendingAnswer};
 use crate::frame_reader::FrameReader;
+use crate::pauses::{Pauses, reached};
 use crate::service::KafkaService;
 use crate::unanswered::{Unanswered, UnansweredRequest};
 
@@ -59,6 +64,8 @@ pub struct Ends {
 pub(crate) struct ConnectionInfo {
     pub(crate) ends: Ends,
     closing: watch::Receiver<bool>,
+    /// When the client may be read on.
+    pub(crate) pauses: Pauses,
     /// A producer that sends bad batches sends them by the thousand.
     pub(crate) refused_batches: LogLimit,
     /// Whether this client has got past its bootstrap; see `bootstrap`.
@@ -105,10 +112,17 @@ pub async fn serve_connection<R, W>(
     let info = Arc::new(ConnectionInfo {
         ends,
         closing: is_closing,
+        pauses: Pauses::default(),
         refused_batches: LogLimit::default(),
         is_past_bootstrap: AtomicBool::new(false),
     });
     let (queue, queued) = mpsc::channel(CONNECTION_UNANSWERED_REQUESTS_MAX);
+    let answers = Answers {
+        writer: AnswerWriter::new(writer),
+        info: Arc::clone(&info),
+        service: Arc::clone(&service),
+        paused_until: None,
+    };
     let requests = Requests {
         frames: FrameReader::new(reader),
         unanswered: Arc::default(),
@@ -118,7 +132,7 @@ pub async fn serve_connection<R, W>(
     };
     let ended = {
         let mut reading = pin!(requests.read_until_end(stop));
-        let mut writing = pin!(write_answers(AnswerWriter::new(writer), queued));
+        let mut writing = pin!(answers.write_all(queued));
         tokio::select! {
             ended = &mut reading => {
                 closing.send_replace(true);
@@ -173,7 +187,7 @@ impl<R: AsyncRead + Unpin> Requests<R> {
         }
     }
 
-    /// The next frame, once the connection and the broker have room for it.
+    /// The next frame, once the connection and the broker have room for it and no pause is on.
     async fn next_frame(
         &mut self,
     ) -> Result<Option<(Bytes, UnansweredRequest, BudgetShare)>, CloseReason> {
@@ -181,27 +195,69 @@ impl<R: AsyncRead + Unpin> Requests<R> {
         let Some(length) = self.frames.next_length(|| !unanswered.is_empty()).await? else {
             return Ok(None);
         };
+        let (broker, pauses) = (self.service.broker(), &self.info.pauses);
+        pauses.over(broker.clock()).await;
         let place = unanswered.admit(length).await;
-        let mut budget = self.service.broker().request_budget().begin(length);
+        let mut budget = broker.request_budget().begin(length);
         let frame = self.frames.body(length, &mut budget).await?;
+        // One that began while the frame came.
+        pauses.over_holding(broker, budget.held()).await;
         Ok(Some((frame, place, budget)))
     }
 }
 
 /// Awaits answers in the order of their requests and writes them.
-async fn write_answers<W: AsyncWrite + Unpin>(
-    mut writer: AnswerWriter<W>,
-    mut queued: mpsc::Receiver<Queued>,
-) -> Result<(), Closed> {
-    while let Some(Queued { request, answer, budget, place }) = queued.recv().await {
-        let answer = answer.await.map_err(|reason| reason.of(request))?;
-        drop(budget);
-        if let Some(answer) = answer {
-            writer.send(answer).await.map_err(|reason| reason.of(request))?;
+struct Answers<W> {
+    writer: AnswerWriter<W>,
+    info: Arc<ConnectionInfo>,
+    service: Arc<KafkaService>,
+    /// The end of the pause that an answer has announced. The reading loop's may be a later one:
+    /// that of a request whose answer is still to come.
+    paused_until: Option<Moment>,
+}
+
+impl<W: AsyncWrite + Unpin> Answers<W> {
+    async fn write_all(mut self, mut queued: mpsc::Receiver<Queued>) -> Result<(), Closed> {
+        while let Some(Queued { request, answer, budget, place }) = queued.recv().await {
+            self.wait_out(budget.held()).await;
+            let answer = answer.await.map_err(|reason| reason.of(request))?;
+            drop(budget);
+            if let Some(answer) = answer {
+                self.write(answer).await.map_err(|reason| reason.of(request))?;
+            }
+            drop(place);
         }
-        drop(place);
+        Ok(self.writer.shut_down().await?)
     }
-    Ok(writer.shut_down().await?)
+
+    /// Writes an answer. The pause that it announces begins before: the client may be quick.
+    async fn write(&mut self, mut answer: Answer) -> Result<(), CloseReason> {
+        let broker = self.service.broker();
+        if !answer.pause.is_zero() {
+            self.paused_until = Some(self.info.pauses.begin(broker.clock(), answer.pause));
+        }
+        let Some(payer) = answer.payer.take() else {
+            return self.writer.send(answer).await;
+        };
+        // The answer is on its way: its own pause cannot grow by what sending it takes.
+        let (sent, busy) = measured(broker.clock(), self.writer.send(answer)).await;
+        broker.client_quotas().charge_busy(payer.client(), busy);
+        sent
+    }
+
+    /// Returns when the announced pause is over, or when there is a reason not to wait for that.
+    async fn wait_out(&mut self, held: HeldBytes) {
+        let Some(until) = self.paused_until.take() else {
+            return;
+        };
+        let broker = self.service.broker();
+        if let Some(_idle) = broker.request_budget().try_idle(held) {
+            tokio::select! {
+                () = reached(broker.clock(), until) => {}
+                () = self.info.closing() => {}
+            }
+        }
+    }
 }
 
 fn log_end(ends: Ends, closed: &Closed) {

@@ -223,6 +223,7 @@ pub(crate) async fn begin(
         version: header.api_version,
         client_id: header.client_id.clone(),
         metrics: Arc::clone(&metrics),
+        request_bytes: frame_bytes,
         held,
     };
     let exchange = Exchange::new(context, header, body);

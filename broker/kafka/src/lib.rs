@@ -6,6 +6,7 @@
 //!     frame_reader     length, limits, body          unanswered: how much may be in memory
 //!     dispatch         the one table of what is served
 //!       api/<api>        decode, one call of the core, translate
+//!     pauses           what a client gets that used more than its quota
 //!     answer_writer    gather list and extents of the log to the socket, without a copy
 //! ```
 //!
@@ -31,6 +32,7 @@ mod frame_reader;
 mod group;
 mod leader_epoch;
 mod listener;
+mod pauses;
 mod service;
 mod sessions;
 mod support;

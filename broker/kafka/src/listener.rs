@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::connection::{Ends, serve_connection};
 use crate::service::KafkaService;
@@ -55,6 +55,13 @@ async fn serve_stream(stream: TcpStream, service: Arc<KafkaService>, stop: watch
         warn!(%peer, "refusing a kafka connection: too many are open");
         return;
     };
+    let pause = service.broker().client_quotas().charge_connection(peer.ip());
+    if !pause.is_zero() {
+        // Not at once, so that who connects again and again does it slower.
+        debug!(%peer, "refusing a kafka connection: its address is over its quota");
+        tokio::time::sleep(pause).await;
+        return;
+    }
     if let Err(error) = stream.set_nodelay(true) {
         warn!(%peer, %error, "cannot switch off delayed sending");
     }

@@ -62,7 +62,7 @@ impl Collector for BrokerNumbers {
 /// What each API of each dialect has done.
 fn encode_requests(encoder: &mut DescriptorEncoder<'_>, requests: &Requests) -> fmt::Result {
     type Field = fn(&RequestMetrics) -> u64;
-    let families: [(&str, &str, Field); 6] = [
+    let families: [(&str, &str, Field); 7] = [
         ("weir_requests", "Requests begun", |api| api.requests.get()),
         ("weir_request_errors", "Requests answered with an error, wholly or in part", |api| {
             api.errors.get()
@@ -73,6 +73,7 @@ fn encode_requests(encoder: &mut DescriptorEncoder<'_>, requests: &Requests) -> 
         ("weir_read_records", "Records read, where the dialect counts them", |api| {
             api.records_out.get()
         }),
+        ("weir_client_pauses", "Pauses of clients over their quota", |api| api.pauses.get()),
     ];
     for (name, help, field) in families {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -80,6 +81,15 @@ fn encode_requests(encoder: &mut DescriptorEncoder<'_>, requests: &Requests) -> 
             let labels = [("dialect", dialect.name()), ("api", *api)];
             counter_of(family.encode_family(&labels)?, field(metrics))?;
         }
+    }
+    let help = "Time of the pauses of clients over their quota";
+    let mut family =
+        encoder.encode_descriptor("weir_client_pause_seconds", help, None, MetricType::Counter)?;
+    for ((dialect, api), metrics) in requests {
+        let labels = [("dialect", dialect.name()), ("api", *api)];
+        let seconds = metrics.pause_micros.get() as f64 / 1e6;
+        let mut metric = family.encode_family(&labels)?;
+        metric.encode_counter::<NoLabelSet, _, u64>(&seconds, None)?;
     }
     Ok(())
 }
@@ -257,6 +267,8 @@ mod tests {
         let produce = broker.metrics().request(Dialect::Kafka, "Produce");
         produce.requests.add(3);
         produce.bytes_in.add(1_000);
+        produce.pauses.add(2);
+        produce.pause_micros.add(1_500_000);
         broker.metrics().count_throttle();
         let _connection = broker.metrics().connection(Dialect::Kinesis);
         let text = render(&broker).expect("a string takes whatever is written");
@@ -264,6 +276,8 @@ mod tests {
             "weir_requests_total{dialect=\"kafka\",api=\"Produce\"} 3\n",
             "weir_received_bytes_total{dialect=\"kafka\",api=\"Produce\"} 1000\n",
             "weir_request_errors_total{dialect=\"kafka\",api=\"Produce\"} 0\n",
+            "weir_client_pauses_total{dialect=\"kafka\",api=\"Produce\"} 2\n",
+            "weir_client_pause_seconds_total{dialect=\"kafka\",api=\"Produce\"} 1.5\n",
             "weir_connections{dialect=\"kinesis\"} 1",
             "weir_throttles_total 1\n",
             "weir_unflushed_bytes 0",

@@ -7,6 +7,8 @@
 //! - A topic named twice is INVALID_REQUEST, once.
 //! - More than 10,000 partitions in one request, or than the broker may have, are POLICY_VIOLATION.
 //! - Settings are checked by the core's table: unknown ones and bad values are INVALID_CONFIG.
+//! - A topic that the client's controller mutation quota does not reach is
+//!   THROTTLING_QUOTA_EXCEEDED; before version 6 it is made, and the client paused (KIP-599).
 //! - validate_only checks everything and makes nothing. 5+: the settings that hold are returned.
 //!   7+: the topic's id.
 //!
@@ -29,10 +31,13 @@ use crate::client_text::ClientText;
 use crate::close::CloseReason;
 use crate::errors::{Refusal, create_refusal, name_refusal};
 use crate::exchange::RequestContext;
+use crate::pauses::pause_ms;
 use crate::topic::{PARTITIONS_PER_REQUEST_MAX, topic_id};
 
 pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
 
+/// First version whose clients know that they may be over their quota.
+const OVER_QUOTA_FROM: i16 = 6;
 /// What Kafka calls "the broker's default" in both counts.
 const BROKER_DEFAULT: i32 = -1;
 /// Where a setting comes from: set on the topic, or a default.
@@ -55,6 +60,7 @@ pub(crate) async fn handle(
             Err(refusal) => topics.push(refused(&context, name, refusal)),
         }
     }
+    let quota = context.mutation_quota(OVER_QUOTA_FROM);
     let partition_count: u64 = legal.iter().map(|new| u64::from(new.partitions)).sum();
     if partition_count > PARTITIONS_PER_REQUEST_MAX {
         let text = "Excessively large number of partitions per request.";
@@ -63,7 +69,7 @@ pub(crate) async fn handle(
             topics.push(refused(&context, name, refusal.clone()));
         }
     } else if !legal.is_empty() {
-        let results = context.broker().create_streams(legal).await;
+        let results = context.broker().create_streams_within(&quota, legal).await;
         for (name, result) in legal_names.into_iter().zip(results) {
             topics.push(match result {
                 Ok(stream) => created(name, &stream, intent),
@@ -74,7 +80,7 @@ pub(crate) async fn handle(
             });
         }
     }
-    Ok(CreateTopicsResponse { throttle_time_ms: 0, topics })
+    Ok(CreateTopicsResponse { throttle_time_ms: pause_ms(quota.pause()), topics })
 }
 
 /// The topics by name; one that is named twice is refused.

@@ -3,6 +3,8 @@
 //! - Each topic has a result of its own; the name is free again when the answer arrives.
 //! - 6+: by name or by id; both at once is INVALID_REQUEST. An unknown id is UNKNOWN_TOPIC_ID.
 //! - A topic that is named twice, in whichever way, is INVALID_REQUEST, once, and stays.
+//! - A topic that the client's controller mutation quota does not reach is
+//!   THROTTLING_QUOTA_EXCEEDED; before version 5 it is deleted, and the client paused (KIP-599).
 //! - Topics that hold the broker's own state are TOPIC_DELETION_DISABLED.
 //!
 //! Left out: the request's timeout, since the answer is given when the topic is gone.
@@ -19,10 +21,13 @@ use weir_kafka_protocol::{ErrorCode, Uuid};
 use crate::close::CloseReason;
 use crate::errors::{Refusal, delete_refusal};
 use crate::exchange::RequestContext;
+use crate::pauses::pause_ms;
 use crate::topic::{TopicRef, topic_id};
 
 pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
 
+/// First version whose clients know that they may be over their quota.
+const OVER_QUOTA_FROM: i16 = 5;
 /// First version that lists topics with names or ids, instead of names.
 const STATES_FROM: i16 = 6;
 
@@ -47,7 +52,8 @@ pub(crate) async fn handle(
         }
     }
     let ids = wanted.once.values().map(|(stream, _)| stream.id).collect();
-    let deleted = context.broker().delete_streams(ids).await;
+    let quota = context.mutation_quota(OVER_QUOTA_FROM);
+    let deleted = context.broker().delete_streams_within(&quota, ids).await;
     let outcomes = wanted.once.into_values().zip(deleted).map(|((stream, unknown), deleted)| {
         (stream, deleted.map_err(|error| delete_refusal(&error, unknown)))
     });
@@ -58,7 +64,7 @@ pub(crate) async fn handle(
     for (stream, outcome) in outcomes.chain(twice) {
         responses.push(result(&context, Some(stream.name.to_string()), topic_id(&stream), outcome));
     }
-    Ok(DeleteTopicsResponse { throttle_time_ms: 0, responses })
+    Ok(DeleteTopicsResponse { throttle_time_ms: pause_ms(quota.pause()), responses })
 }
 
 /// The topics as they are named, each with how many times it is.

@@ -15,6 +15,9 @@
 //!   epoch is answered with the current one and the broker's address (KIP-951).
 //! - 11+: racks change nothing, the preferred read replica is always -1: there is one broker.
 //! - A partition over its read quota is not ready, and the others are served.
+//! - A client over its own quota of read bytes or of time gets an empty answer at once, in which
+//!   its session goes on, and is then paused. Only records that are given are charged. No answer is
+//!   larger than what the quota lets a client save up, but for the first batch.
 //!
 //! Left out: nothing that a consumer asks for; followers, of which there are none, are consumers.
 
@@ -39,6 +42,7 @@ use crate::close::CloseReason;
 use crate::errors::read_code;
 use crate::exchange::{Answer, Exchange, PendingAnswer, RequestContext, Started};
 use crate::leader_epoch::said_epoch;
+use crate::pauses::pause_ms;
 use crate::sessions::{
     FetchedTopic, NO_SESSION, OpenSession, SessionWish, Subject, TrackedPartition, Turn,
 };
@@ -80,7 +84,9 @@ async fn answer(
     let begun = sessions.begin(context.version, &mut request, context.broker().clock().moment());
     let subject = match begun {
         Ok(subject) => subject,
-        Err(code) => return exchange.answer(&refused(context, code, NO_SESSION), vec![]).map(Some),
+        Err(code) => {
+            return exchange.answer_charged(refused(context, code, NO_SESSION)).map(Some);
+        }
     };
     let plan = match &subject {
         Subject::Named { partitions, .. } => Some(plan(context, &request, partitions.iter())),
@@ -90,7 +96,12 @@ async fn answer(
     };
     let mut filling = Filling::new(context, request.isolation_level == READ_COMMITTED);
     if let Some(plan) = plan {
-        let fetched = fetch_until_closing(context, &plan.order).await;
+        let fetched = exchange.work(fetch_until_closing(context, &plan.order)).await;
+        let pause = exchange.charge_fetched(record_bytes(&fetched));
+        if !pause.is_zero() {
+            let response = nothing_yet(&subject, pause);
+            return exchange.answer_paused(&response, Vec::new(), pause).map(Some);
+        }
         context.metrics.records_out.add(offsets_given(&plan.order, &fetched));
         filling.take(plan.slots, fetched);
     }
@@ -104,6 +115,15 @@ async fn answer(
 fn refused(context: &RequestContext, code: ErrorCode, session_id: i32) -> FetchResponse {
     let error_code = context.answer_code(code);
     FetchResponse { error_code, session_id, ..Default::default() }
+}
+
+/// The answer to a client that has to pause first; a session that it asks for does not begin.
+fn nothing_yet(subject: &Subject, pause: Duration) -> FetchResponse {
+    let session_id = match subject {
+        Subject::Named { .. } => NO_SESSION,
+        Subject::Session(session) => session.id(),
+    };
+    FetchResponse { throttle_time_ms: pause_ms(pause), session_id, ..Default::default() }
 }
 
 /// Every partition of the request, from which a session may begin.
@@ -159,6 +179,10 @@ async fn fetch_until_closing(
     }
 }
 
+fn record_bytes(fetched: &[FetchedPartition]) -> usize {
+    fetched.iter().flatten().map(|fetched| fetched.ranges.bytes).sum()
+}
+
 /// The offsets that the answer gets past: its records, and what compaction or control batches leave
 /// between them. To count the records alone would mean to look into the batches.
 fn offsets_given(order: &FetchOrder, fetched: &[FetchedPartition]) -> u64 {
@@ -174,7 +198,10 @@ fn plan<'a>(
     request: &FetchRequest,
     partitions: impl Iterator<Item = &'a TrackedPartition>,
 ) -> Plan {
-    let bytes_max = bounded(request.max_bytes).min(RESPONSE_BYTES_MAX);
+    let saved_up_bytes = context.broker().client_quotas().fetch_bytes_max(context.client());
+    let bytes_max = bounded(request.max_bytes)
+        .min(RESPONSE_BYTES_MAX)
+        .min(saved_up_bytes.unwrap_or(RESPONSE_BYTES_MAX));
     let capacity = partitions.size_hint().0;
     let mut order = FetchOrder {
         partitions: Vec::with_capacity(capacity),

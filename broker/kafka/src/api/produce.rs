@@ -9,6 +9,8 @@
 //! - The request's timeout bounds the wait for quota, after which nothing was appended, and then
 //!   the wait for acks, which does not undo the append; both end as REQUEST_TIMED_OUT. Where too
 //!   many requests wait for quota already, the first ends so at once.
+//! - A client over its quota of written bytes or of time is answered at once and then paused, after
+//!   acks 0 too; what it sent is appended.
 //! - zstd needs version 7, else UNSUPPORTED_COMPRESSION_TYPE.
 //! - 5+: log start offset. 8+: an error message. 13+: topics by id.
 //! - A duplicate of an idempotent producer is answered like its first, with the first offset.
@@ -25,7 +27,7 @@ use weir_core::stream::stream::Stream;
 use weir_kafka_protocol::ErrorCode;
 use weir_kafka_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceResponse,
+    TopicProduceData, TopicProduceResponse,
 };
 use weir_model::batch::RecordBatch;
 use weir_model::compression::Codec;
@@ -34,6 +36,7 @@ use weir_model::ids::PartitionIndex;
 use crate::close::CloseReason;
 use crate::errors::{Refusal, append_refusal, batch_refusal, blames_the_batch};
 use crate::exchange::{Answer, Exchange, PendingAnswer, RequestContext, Started};
+use crate::pauses::pause_ms;
 use crate::topic::TopicRef;
 
 pub(crate) const GAPS: &[&str] = &[
@@ -80,30 +83,49 @@ async fn begin(mut exchange: Exchange) -> Result<PendingAnswer, CloseReason> {
         -1 => Ok(Acks::Settled),
         _ => Err(Refusal::of(ErrorCode::INVALID_REQUIRED_ACKS)),
     };
-    let may_append = acks.as_ref().map(|_| ()).map_err(Refusal::clone);
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-    let clock = exchange.context.broker().clock();
+    let topics = begin_topics(&exchange.context, request.topic_data, &acks, timeout);
+    let topics = exchange.work(topics).await;
+    let context = &exchange.context;
+    let quotas = context.broker().client_quotas();
+    let pause = quotas.charge_produced(context.client(), context.request_bytes);
+    if !pause.is_zero() {
+        // From here on, since the answer may wait for a flush, and after acks 0 there is none.
+        context.connection.pauses.begin(context.broker().clock(), pause);
+    }
+    Ok(Box::pin(finish(exchange, acks.unwrap_or(Acks::Settled), timeout, topics, pause)))
+}
+
+/// Hands the batches of a request to the core, one after the other.
+async fn begin_topics(
+    context: &RequestContext,
+    topic_data: Vec<TopicProduceData>,
+    acks: &Result<Acks, Refusal>,
+    timeout: Duration,
+) -> Vec<BegunTopic> {
+    let may_append = acks.as_ref().map(|_| ()).map_err(Refusal::clone);
+    let clock = context.broker().clock();
     let asked = clock.moment();
-    let mut topics = Vec::with_capacity(request.topic_data.len());
-    for topic in request.topic_data {
-        let reference = if exchange.context.version < TOPIC_IDS_FROM {
+    let mut topics = Vec::with_capacity(topic_data.len());
+    for topic in topic_data {
+        let reference = if context.version < TOPIC_IDS_FROM {
             TopicRef::Name(&topic.name)
         } else {
             TopicRef::Id(topic.topic_id)
         };
-        let stream = reference.resolve(exchange.context.broker()).map_err(Refusal::of);
+        let stream = reference.resolve(context.broker()).map_err(Refusal::of);
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
             let target = may_append.clone().and(stream.as_deref().map_err(Refusal::clone));
             let quota_wait = QuotaWait {
                 time_max: timeout.saturating_sub(clock.moment().since(asked)),
-                held: exchange.context.held,
+                held: context.held,
             };
-            let partition = begin_partition(&exchange.context, target, data, quota_wait).await;
+            let partition = begin_partition(context, target, data, quota_wait).await;
             // Where no answer is wanted, the connection's end says it.
-            if let (Err(refusal), true) = (&partition.begun, acks != Ok(Acks::None)) {
+            if let (Err(refusal), true) = (&partition.begun, *acks != Ok(Acks::None)) {
                 let topic = stream.as_deref().map(|stream| stream.name.as_str());
-                log_refused(&exchange.context, topic.unwrap_or_default(), partition.index, refusal);
+                log_refused(context, topic.unwrap_or_default(), partition.index, refusal);
             }
             partitions.push(partition);
         }
@@ -111,7 +133,7 @@ async fn begin(mut exchange: Exchange) -> Result<PendingAnswer, CloseReason> {
         let response = TopicProduceResponse { name, topic_id, partition_responses: Vec::new() };
         topics.push(BegunTopic { response, partitions });
     }
-    Ok(Box::pin(finish(exchange, acks.unwrap_or(Acks::Settled), timeout, topics)))
+    topics
 }
 
 async fn begin_partition(
@@ -172,7 +194,28 @@ async fn finish(
     acks: Acks,
     timeout: Duration,
     topics: Vec<BegunTopic>,
+    pause: Duration,
 ) -> Result<Option<Answer>, CloseReason> {
+    let responses = exchange.work(finish_topics(&exchange.context, acks, timeout, topics)).await;
+    if acks == Acks::None {
+        exchange.context.count_pause(pause);
+        return match first_error(&responses) {
+            None => Ok(None),
+            Some(code) => Err(CloseReason::FailedWithoutAcks(code)),
+        };
+    }
+    let throttle_time_ms = pause_ms(pause);
+    let response = ProduceResponse { responses, throttle_time_ms, ..Default::default() };
+    exchange.answer_charged(response).map(Some)
+}
+
+/// Waits for what the acks ask.
+async fn finish_topics(
+    context: &RequestContext,
+    acks: Acks,
+    timeout: Duration,
+    topics: Vec<BegunTopic>,
+) -> Vec<TopicProduceResponse> {
     let mut responses = Vec::with_capacity(topics.len());
     let deadline = tokio::time::sleep(timeout);
     tokio::pin!(deadline);
@@ -188,20 +231,13 @@ async fn finish(
                 },
             };
             if outcome.is_ok() {
-                exchange.context.metrics.records_in.add(record_count);
+                context.metrics.records_in.add(record_count);
             }
-            response.partition_responses.push(answer_partition(&exchange.context, index, outcome));
+            response.partition_responses.push(answer_partition(context, index, outcome));
         }
         responses.push(response);
     }
-    if acks == Acks::None {
-        return match first_error(&responses) {
-            None => Ok(None),
-            Some(code) => Err(CloseReason::FailedWithoutAcks(code)),
-        };
-    }
-    let response = ProduceResponse { responses, ..Default::default() };
-    exchange.answer(&response, Vec::new()).map(Some)
+    responses
 }
 
 async fn wait(pending: PendingAppend, acks: Acks) -> Result<Placed, Refusal> {

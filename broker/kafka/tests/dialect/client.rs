@@ -22,7 +22,7 @@ use weir_model::batch::RecordBatch;
 use weir_model::batch_builder::{BatchBuilder, BatchOptions};
 use weir_model::random::SeededRandom;
 use weir_model::record::RecordToWrite;
-use weir_model::time::{ManualClock, Timestamp};
+use weir_model::time::{Clock, ManualClock, Timestamp};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -42,7 +42,11 @@ impl Server {
     }
 
     pub(crate) async fn with(options: BrokerOptions) -> Server {
-        let clock = Arc::new(ManualClock::starting_at(NOW));
+        Server::on(Arc::new(ManualClock::starting_at(NOW)), options).await
+    }
+
+    /// A broker on a clock of the test's own.
+    pub(crate) async fn on(clock: Arc<dyn Clock>, options: BrokerOptions) -> Server {
         let random = Arc::new(SeededRandom::new(1));
         let broker = in_memory::open(clock, random, options).await.expect("opens");
         let service = KafkaService::new(Arc::clone(&broker), Advertised::default());
@@ -85,9 +89,14 @@ pub(crate) struct Client {
 impl Client {
     /// Sends a request and returns without its response.
     pub(crate) async fn send<R: Request>(&mut self, version: i16, request: &R) {
+        self.send_as("test", version, request).await;
+    }
+
+    /// Sends a request under another client id.
+    pub(crate) async fn send_as<R: Request>(&mut self, id: &str, version: i16, request: &R) {
         let correlation_id = self.next_correlation_id;
         self.next_correlation_id += 1;
-        let gather = frame::encode_request(correlation_id, Some("test"), version, request);
+        let gather = frame::encode_request(correlation_id, Some(id), version, request);
         let bytes = gather.expect("the request exists in this version").into_bytes();
         self.send_raw(&bytes.expect("requests have no external parts")).await;
     }

@@ -193,6 +193,6 @@ async fn a_stop_answers_what_waits_and_closes() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tokio's paused clock is the one under test")]
-fn tokio_now() -> tokio::time::Instant {
+pub(crate) fn tokio_now() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }

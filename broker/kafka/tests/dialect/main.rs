@@ -14,6 +14,7 @@ mod golden;
 mod group_administration;
 mod groups;
 mod metadata;
+mod pauses;
 mod produce;
 mod quotas;
 mod sessions;
