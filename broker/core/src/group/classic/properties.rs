@@ -27,6 +27,11 @@ enum Act {
     Wait { seconds: u64 },
 }
 
+/// Retention is short enough for offsets to expire in the middle of a history.
+fn limits() -> GroupLimits {
+    GroupLimits { offsets_retention: Duration::from_secs(20), ..GroupLimits::default() }
+}
+
 /// Clients 0 and 1 are static members.
 const CLIENTS: usize = 5;
 const STATICS: usize = 2;
@@ -67,7 +72,7 @@ struct World {
 impl World {
     fn new() -> World {
         World {
-            bench: Bench::slow_log(),
+            bench: Bench::slow_log_with(limits()),
             ids: std::array::from_fn(|_| None),
             ids_made: 0,
             asked: BTreeMap::new(),
@@ -219,7 +224,7 @@ impl World {
 
     /// What a restart would find is what the group shows now.
     fn check_replay(&self) {
-        let mut replayed = Group::new(GroupLimits::default());
+        let mut replayed = Group::new(limits());
         for record in &self.bench.logged {
             replayed.replay(record.clone());
         }

@@ -53,8 +53,12 @@ impl Bench {
         Bench::new(GroupLimits::default())
     }
 
-    pub(super) fn slow_log() -> Bench {
-        Bench { log_is_slow: true, ..Bench::default() }
+    fn slow_log() -> Bench {
+        Bench::slow_log_with(GroupLimits::default())
+    }
+
+    pub(super) fn slow_log_with(limits: GroupLimits) -> Bench {
+        Bench { log_is_slow: true, ..Bench::new(limits) }
     }
 
     pub(super) fn date(&self) -> Timestamp {
