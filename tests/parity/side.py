@@ -22,7 +22,7 @@ CLASSES = pathlib.Path(__file__).resolve().parent.parent / ".cache/java-parity/c
 UNTIL_S = 25
 PAUSE_S = 0.25
 # A frame of a stack that a tool printed: only the exceptions themselves are compared.
-STACK_FRAME = re.compile(r"error: (at [\w.$/<>]+\(.*\)|\.\.\. \d+ more|)$")
+STACK_FRAME = re.compile(r"(error: )?(at [\w.$/<>]+\(.*\)|\.\.\. \d+ more)$|error:$")
 
 
 class Side:
