@@ -26,6 +26,7 @@ from ports import free_port
 from weir_process import REPOSITORY, Weir
 
 HERE = pathlib.Path(__file__).parent
+ALLOWED = HERE / "allowed.toml"
 CLIENTS = {
     "kadm": [str(REPOSITORY / "tests/.cache/bin/kadm")],
     "confluent": [sys.executable, "-W", "ignore", str(HERE / "confluent_admin.py")],
@@ -96,7 +97,7 @@ def main():
     parser.add_argument("--show", action="store_true", help="print what Kafka showed")
     options = parser.parse_args()
     root = pathlib.Path(tempfile.mkdtemp(prefix="weir-admin-"))
-    cases, allowed = Cases(), Allowed()
+    cases, allowed = Cases(), Allowed(ALLOWED)
     if options.against_itself:
         allowed.entries = []
     with (

@@ -122,7 +122,7 @@ class Side:
 
 
 def words(bootstrap, data_dir, files):
-    """The expressions of what differs from run to run, and the word for each."""
+    """The expressions of what differs from run to run, and the word for each, in this order."""
     port = bootstrap.rsplit(":", 1)[1]
     # Until the day is over all times of now in milliseconds begin with these digits.
     now = str(int(time.time() * 1000))[:5]
@@ -140,6 +140,8 @@ def words(bootstrap, data_dir, files):
         (rf"\b{now}\d{{8}}\b", "<now>"),
         (r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,:]\d+)?(Z|[+-]\d\d:?\d\d)?", "<now>"),
         (r"@[0-9a-f]{5,8}\b", "@<hash>"),
-        (r"((?:correlation id|tries=|after) ?)\d+", r"\1<n>"),
+        (r"(correlation id )\d+", r"\1<n>"),
+        # How far a client had got when it gave up.
+        (r"Call\(callName=.*attempt\(s\)|Timed out waiting for a node assign.*", "<gave up>"),
     ]
     return [(re.compile(pattern), word) for pattern, word in table]

@@ -288,8 +288,10 @@ final class AdminCalls implements AutoCloseable {
         calls.put("describeConfigs of all brokers", () -> configOf(cluster));
         calls.put("describeConfigs of a group", () -> configOf(group));
         calls.put("describeConfigs of client metrics", () -> configOf(metrics));
-        calls.put("describeConfigs of a broker that is not there", () ->
-            configOf(resource(ConfigResource.Type.BROKER, 9)));
+        calls.put("describeConfigs of a broker that is not there", () -> admin.describeConfigs(
+            List.of(resource(ConfigResource.Type.BROKER, 9)),
+            new DescribeConfigsOptions().timeoutMs(2000)
+        ).values());
         calls.put("incrementalAlterConfigs, set", () -> alter(
             topic,
             set("segment.ms", "3600000"),
@@ -364,7 +366,13 @@ final class AdminCalls implements AutoCloseable {
         calls.put("incrementalAlterConfigs, refused: one config twice", () ->
             alter(topic, set("retention.ms", "5"), set("retention.ms", "6")));
         calls.put("incrementalAlterConfigs, refused: no such broker", () ->
-            alter(resource(ConfigResource.Type.BROKER, 9), set("message.max.bytes", "5")));
+            admin.incrementalAlterConfigs(
+                Map.of(
+                    resource(ConfigResource.Type.BROKER, 9),
+                    List.of(set("message.max.bytes", "5"))
+                ),
+                new AlterConfigsOptions().timeoutMs(2000)
+            ).all());
         calls.put("incrementalAlterConfigs, refused: read-only", () ->
             alter(resource(ConfigResource.Type.BROKER, BROKER), set("node.id", "5")));
         calls.put("incrementalAlterConfigs, refused: unknown to groups", () ->
