@@ -130,7 +130,8 @@ def words(bootstrap, data_dir, files):
     identifier = r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{22}(?![\w-])"
     table = [
         (re.escape(str(files)), "<files>"),
-        (re.escape(str(data_dir)), "<data>"),
+        # Where the logs are is a matter of taste.
+        (re.escape(str(data_dir)) + "(/logs?)?", "<data>"),
         (rf"(localhost|127\.0\.0\.1):{port}\b", "<broker>"),
         (rf"(localhost|127\.0\.0\.1)(:?\s*){port}\b", r"<host>\2<port>"),
         (rf"\b{port}\b", "<port>"),
