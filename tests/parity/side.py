@@ -142,7 +142,9 @@ def words(bootstrap, data_dir, files):
         (r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,:]\d+)?(Z|[+-]\d\d:?\d\d)?", "<now>"),
         (r"@[0-9a-f]{5,8}\b", "@<hash>"),
         (r"(correlation id )\d+", r"\1<n>"),
+        # What a setting means is told in each broker's own words.
+        (r"documentation=(?!null\b).*\)$", "documentation=<text>)"),
         # How far a client had got when it gave up.
         (r"Call\(callName=.*attempt\(s\)|Timed out waiting for a node assign.*", "<gave up>"),
     ]
-    return [(re.compile(pattern), word) for pattern, word in table]
+    return [(re.compile(pattern, re.MULTILINE), word) for pattern, word in table]

@@ -333,6 +333,8 @@ final class AdminCalls implements AutoCloseable {
             Set.of(ConfigResource.Type.GROUP, ConfigResource.Type.CLIENT_METRICS),
             new ListConfigResourcesOptions()
         ));
+        calls.put("incrementalAlterConfigs of a group, back", () ->
+            alter(group, op(AlterConfigOp.OpType.DELETE, "consumer.session.timeout.ms", null)));
         calls.put("listConfigResources of brokers", () -> admin.listConfigResources(
             Set.of(ConfigResource.Type.BROKER),
             new ListConfigResourcesOptions()
