@@ -10,16 +10,16 @@
 //!
 //! Left out: nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_core::group::error::GroupError;
-use weir_core::stream::stream::Stream;
 use weir_kafka_protocol::ErrorCode;
 use weir_kafka_protocol::messages::offset_delete::{
-    OffsetDeleteRequest, OffsetDeleteRequestTopic, OffsetDeleteResponse,
-    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+    OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteResponsePartition,
+    OffsetDeleteResponseTopic,
 };
-use weir_model::ids::PartitionIndex;
+use weir_model::ids::{PartitionIndex, StreamName};
 
 use crate::close::CloseReason;
 use crate::errors::{delete_offset_code, group_code};
@@ -33,47 +33,55 @@ pub(crate) async fn handle(
     context: RequestContext,
     request: OffsetDeleteRequest,
 ) -> Result<OffsetDeleteResponse, CloseReason> {
-    // One for each partition of the request; none for one that is not there.
-    let found: Vec<_> =
-        request.topics.iter().flat_map(|topic| find_partitions(&context, topic)).collect();
-    let wanted: Vec<_> = found.iter().flatten().cloned().collect();
-    let deleted = match group_id(&request.group_id) {
-        Ok(group) => context.broker().groups().delete_offsets(&group, &wanted).await,
-        Err(_) => Err(GroupError::GroupNotFound),
-    };
-    let mut deleted = match deleted {
-        Ok(results) => results.into_iter(),
+    let codes = match delete(&context, &request).await {
+        Ok(codes) => codes,
         Err(error) => {
             let error_code = context.answer_code(group_code(error));
             return Ok(OffsetDeleteResponse { error_code, ..Default::default() });
         }
     };
-    let mut codes = found.into_iter().map(|found| match found {
-        None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-        Some(_) => match deleted.next().expect("each partition has a result") {
-            Ok(()) => ErrorCode::NONE,
-            Err(error) => delete_offset_code(error),
-        },
-    });
     let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|partition| OffsetDeleteResponsePartition {
-            partition_index: partition.partition_index,
-            error_code: context.answer_code(codes.next().expect("each partition has a code")),
+        let name = StreamName::new(&topic.name).ok();
+        let code_of = |index: i32| {
+            let partition = (name.clone()?, PartitionIndex::try_from(index).ok()?);
+            codes.get(&partition).copied()
+        };
+        let partitions = topic.partitions.iter().map(|partition| {
+            let code = code_of(partition.partition_index);
+            let code = code.unwrap_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+            OffsetDeleteResponsePartition {
+                partition_index: partition.partition_index,
+                error_code: context.answer_code(code),
+            }
         });
         OffsetDeleteResponseTopic { partitions: partitions.collect(), name: topic.name }
     });
     Ok(OffsetDeleteResponse { topics: topics.collect(), ..Default::default() })
 }
 
-fn find_partitions(
+/// The code of each partition that is there.
+async fn delete(
     context: &RequestContext,
-    topic: &OffsetDeleteRequestTopic,
-) -> Vec<Option<(Arc<Stream>, PartitionIndex)>> {
-    let stream = TopicRef::Name(&topic.name).resolve(context.broker()).ok();
-    let find = |index: i32| {
-        let (stream, index) = (stream.as_ref()?, PartitionIndex::try_from(index).ok()?);
-        stream.partition(index)?;
-        Some((Arc::clone(stream), index))
-    };
-    topic.partitions.iter().map(|partition| find(partition.partition_index)).collect()
+    request: &OffsetDeleteRequest,
+) -> Result<BTreeMap<(StreamName, PartitionIndex), ErrorCode>, GroupError> {
+    // However often a request repeats itself, no more is kept of it than there are partitions.
+    let mut found = BTreeMap::new();
+    for topic in &request.topics {
+        let Ok(stream) = TopicRef::Name(&topic.name).resolve(context.broker()) else { continue };
+        for partition in &topic.partitions {
+            let Ok(index) = PartitionIndex::try_from(partition.partition_index) else { continue };
+            if stream.partition(index).is_some() {
+                found.insert((stream.name.clone(), index), Arc::clone(&stream));
+            }
+        }
+    }
+    let wanted: Vec<_> =
+        found.iter().map(|((_, index), stream)| (Arc::clone(stream), *index)).collect();
+    let group = group_id(&request.group_id).map_err(|_| GroupError::GroupNotFound)?;
+    let results = context.broker().groups().delete_offsets(&group, &wanted).await?;
+    let codes = results.into_iter().map(|result| match result {
+        Ok(()) => ErrorCode::NONE,
+        Err(error) => delete_offset_code(error),
+    });
+    Ok(found.into_keys().zip(codes).collect())
 }

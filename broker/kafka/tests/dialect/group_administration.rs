@@ -236,8 +236,17 @@ async fn offsets_are_deleted_unless_a_member_reads_the_topic() {
     let joined = join(&mut client, "g").await;
     let subscribed = ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC.0;
     let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0;
-    let wanted = [("orders", 0), ("payments", 0), ("payments", 1), ("payments", -1), ("no", 0)];
-    let codes = vec![subscribed, 0, unknown, unknown, unknown];
+    let wanted = [
+        ("orders", 0),
+        ("payments", 0),
+        ("payments", 1),
+        ("payments", -1),
+        ("no", 0),
+        ("no/name", 0),
+        ("payments", 0),
+        ("orders", 0),
+    ];
+    let codes = vec![subscribed, 0, unknown, unknown, unknown, unknown, 0, subscribed];
     assert_eq!(delete_offsets(&mut client, "g", &wanted).await, (0, codes));
     leave(&mut client, "g", &joined).await;
     assert_eq!(delete_offsets(&mut client, "g", &wanted[..2]).await, (0, vec![0, 0]));
