@@ -114,6 +114,30 @@ fn the_log_start_stays_and_trimmed_files_are_gone() {
 }
 
 #[test]
+fn a_clean_stop_leaves_every_finished_segment_sealed() {
+    for_every_stop(async |log, flush, is_clean| {
+        append(&log, 0..20).await;
+        let log = log.reopen(is_clean).await;
+        log.log.declare(partition(0), config(flush));
+        log.log.close().await.expect("it closes");
+        let mut finished = Vec::new();
+        for directory in std::fs::read_dir(log.disk.path().join("logs")).expect("listed") {
+            for file in std::fs::read_dir(directory.expect("listed").path()).expect("listed") {
+                finished.push(file.expect("listed").path());
+            }
+        }
+        finished.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+        assert!(finished.len() > 3, "{finished:?}");
+        for log in finished {
+            for extension in ["seal", "index", "timeindex"] {
+                let beside = log.with_extension(extension);
+                assert!(beside.exists(), "{flush:?}, clean: {is_clean}: no {beside:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn deleted_partitions_do_not_return() {
     for_every_stop(async |log, flush, is_clean| {
         append(&log, 0..20).await;

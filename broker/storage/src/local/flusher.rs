@@ -331,6 +331,17 @@ impl Flush {
     }
 }
 
+impl Partition {
+    /// Seals what is finished and flushed. After an unclean stop that is what recovery found, which
+    /// waits for a flush otherwise: a partition that nobody writes to has none.
+    pub(crate) fn seal_finished(self: &Arc<Self>) {
+        let sealable = self.lock().take_sealable(self);
+        for seal in sealable {
+            SealTask(seal).run();
+        }
+    }
+}
+
 impl State {
     /// Finished segments that are flushed.
     fn take_sealable(&mut self, partition: &Arc<Partition>) -> Vec<Seal> {

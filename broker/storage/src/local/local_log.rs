@@ -293,7 +293,10 @@ impl LocalLog {
         let failed = |cause: &dyn std::fmt::Display| MetaError::Failed(cause.to_string());
         let closing = partitions.clone();
         let stored = tokio::task::spawn_blocking(move || {
-            closing.iter().try_for_each(|partition| partition.store_for_restart())
+            closing.iter().try_for_each(|partition| {
+                partition.seal_finished();
+                partition.store_for_restart()
+            })
         });
         stored.await.map_err(|cause| failed(&cause))?.map_err(|cause| failed(&cause))?;
         self.checkpoint(&partitions).await?;
