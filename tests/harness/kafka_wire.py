@@ -51,7 +51,8 @@ def connect(address, timeout_s, source=None):
 class Connection:
     """One connection to the Kafka port at `address`, HOST:PORT, from the address `source`."""
 
-    def __init__(self, address, timeout_s=10, source=None):
+    def __init__(self, address, timeout_s=10, source=None, client_id="badinput"):
+        self.client_id = client_id
         self.socket = connect(address, timeout_s, source)
         # This end, as the broker sees and logs it.
         self.peer = "%s:%d" % self.socket.getsockname()[:2]
@@ -105,7 +106,7 @@ class Connection:
     def request(self, api_key, version, body, flexible=False):
         """A request's frame, with the next correlation id."""
         self.correlation_id += 1
-        return header(api_key, version, self.correlation_id, flexible) + body
+        return header(api_key, version, self.correlation_id, flexible, self.client_id) + body
 
     def answer(self, flexible_header=False):
         reader = Reader(self.read_frame())
@@ -127,9 +128,9 @@ class Connection:
         self.close()
 
 
-def header(api_key, version, correlation_id, flexible=False):
+def header(api_key, version, correlation_id, flexible=False, client_id="badinput"):
     tags = b"\0" if flexible else b""
-    return struct.pack(">hhi", api_key, version, correlation_id) + string("badinput") + tags
+    return struct.pack(">hhi", api_key, version, correlation_id) + string(client_id) + tags
 
 
 def string(text):
