@@ -153,7 +153,17 @@ class Calls:
     def delete_topics(self):
         return self.admin.delete_topics(["confluent-third", NOWHERE])
 
+    def settled(self, counts):
+        """Waits until topics have their partitions: Kafka makes them after it has answered."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline:
+            topics = self.admin.list_topics(timeout=TIMEOUT_S).topics
+            if counts == {name: len(topics[name].partitions) for name in counts if name in topics}:
+                return
+            time.sleep(0.05)
+
     def list_topics(self):
+        self.settled({TOPIC: 3, OTHER: 5})
         return self.admin.list_topics(timeout=TIMEOUT_S)
 
     def list_topics_of_one(self):
@@ -381,7 +391,7 @@ class Calls:
 
 def main():
     calls = Calls(sys.argv[1])
-    helpers = {"close", "incremental", "offsets", "deletion", "member", "commit"}
+    helpers = {"close", "settled", "incremental", "offsets", "deletion", "member", "commit"}
     with contextlib.closing(calls):
         for name, function in vars(Calls).items():
             if name.startswith("_") or name in helpers:

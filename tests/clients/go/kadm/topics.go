@@ -63,6 +63,11 @@ var topicSteps = []step{
 		return b.ValidateCreateTopics(ctx, 2, 1, configured("1000"), "kadm-none", topic)
 	}},
 	{"ListTopics", func(ctx context.Context, b *broker) (any, error) {
+		for _, name := range []string{other, "kadm-third", "kadm-fourth", "kadm.fourth_"} {
+			if err := settled(ctx, b, name, 1); err != nil {
+				return nil, err
+			}
+		}
 		return b.ListTopics(ctx)
 	}},
 	{"ListTopics of one that is not there", func(ctx context.Context, b *broker) (any, error) {
