@@ -53,7 +53,7 @@ def words_of(broker):
     """The expressions of what each run makes up, and the word for each."""
     port = broker.kafka.rsplit(":", 1)[1]
     table = [
-        (re.escape(str(broker.data_dir)) + r"(/log)?", "<data>"),
+        (re.escape(str(broker.data_dir)) + r"(/logs?)?", "<data>"),
         (rf"\b{port}\b", "<port>"),
         (r"\b(localhost|127\.0\.0\.1)\b", "<host>"),
         (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<uuid>"),
