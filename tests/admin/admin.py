@@ -1,10 +1,10 @@
-"""Every call of kadm and of confluent-kafka's AdminClient, made to Apache Kafka and to weir, and what
-the clients show of the answers compared.
+"""Every call of kadm and of confluent-kafka's AdminClient, made to Apache Kafka and to weir, and
+what the clients show of the answers compared.
 
     admin.py [--only kadm|confluent] [--show] [--against-itself]
 
-Both brokers are fresh. Beyond what each run makes up (ids, ports, directories, free space), the only
-differences that pass are those of `allowed.toml`. `--against-itself` puts a second Kafka in weir's
+Both brokers are fresh. Beyond what each run makes up (ids, ports, directories, free space), the
+only differences that pass are those of `allowed.toml`. `--against-itself` puts a second Kafka in weir's
 place, to prove the calls right: nothing may differ then. The Java AdminClient is in ../parity.
 """
 

@@ -354,7 +354,8 @@ class Calls:
         return self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(IDLE)])
 
     def list_consumer_group_offsets_of_some(self):
-        partitions = [TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 2), TopicPartition(NOWHERE, 0)]
+        wanted = ((TOPIC, 0), (TOPIC, 2), (NOWHERE, 0))
+        partitions = [TopicPartition(topic, partition) for topic, partition in wanted]
         return self.admin.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(IDLE, partitions)], require_stable=True
         )

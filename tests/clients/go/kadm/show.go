@@ -96,6 +96,9 @@ func writeSorted(path string, value reflect.Value, lines *[]string) {
 // nameOf is what an element of a list is called by; what has no name goes by its place.
 func nameOf(element reflect.Value, index int) string {
 	if element.Kind() == reflect.Struct {
+		if entity := element.FieldByName("Entity"); entity.IsValid() {
+			return fmt.Sprint(entity.Interface())
+		}
 		for _, name := range []string{"Key", "Name", "Topic"} {
 			if field := element.FieldByName(name); field.IsValid() && field.Kind() == reflect.String {
 				return field.String()
