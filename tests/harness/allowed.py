@@ -36,14 +36,13 @@ class Entry:
         return True
 
     def __str__(self):
-        lines = [expression.pattern for expression in self.lines.values() if expression]
-        return f"{self.part.pattern}, {self.step.pattern}: {' and '.join(lines)}"
+        return f"{self.part.pattern}, {self.step.pattern}: {self.reason}"
 
     def occurs(self):
         shown = {"-": "Kafka", "+": "weir"}
         by = " and ".join(shown[sign] for sign in sorted(self.unseen))
         assert not self.unseen, f"no longer shown by {by}, take it from the list"
-        return self.reason
+        return "it occurs"
 
 
 class Allowed:
