@@ -20,7 +20,7 @@ use weir_storage::meta::{Expect, MetaChange, MetaStore};
 use weir_storage::producer_state::ActiveProducer;
 
 use crate::carried_out::carried_out;
-use crate::error::{CreateStreamError, DeleteStreamError, ReadError};
+use crate::error::{CreateStreamError, DeleteStreamError, GrowStreamError, ReadError};
 use crate::group::coordinator::{GroupCoordinator, GroupOptions};
 use crate::housekeeping;
 use crate::metrics::Metrics;
@@ -30,8 +30,10 @@ use crate::quota::limits::{QuotaPolicy, ShardQuota};
 use crate::read::decoded::DecodedBatches;
 use crate::request_budget::RequestBudget;
 use crate::settings::broker_settings::BrokerSettings;
+use crate::settings::configurations::{self, Configurations};
+use crate::stream::grow::Growth;
 use crate::stream::registry::{Registry, RegistryOptions};
-use crate::stream::stream::{NewStream, Stream};
+use crate::stream::stream::{Intent, NewStream, Stream};
 use crate::txn::producer_ids::ProducerIds;
 
 /// Most partitions of a broker that is told nothing else: AWS's figure for its largest regions.
@@ -78,7 +80,7 @@ pub struct Foundations {
 pub struct Broker {
     foundations: Foundations,
     options: BrokerOptions,
-    settings: Arc<BrokerSettings>,
+    configurations: Arc<Configurations>,
     registry: Arc<Registry>,
     groups: Arc<GroupCoordinator>,
     client_quotas: Arc<ClientQuotas>,
@@ -100,13 +102,17 @@ impl Broker {
     ) -> Result<Arc<Broker>, MetaError> {
         let Foundations { log, meta, clock, random } = foundations.clone();
         let sealing_key = sealing_key(&*meta, &*random).await?;
+        let started_with = options.settings.written.clone();
+        let held = configurations::read_held(&*meta, &started_with).await?;
+        let settings = configurations::effective(&started_with, &held)
+            .map_err(|error| MetaError::Failed(format!("settings: {error:?}")))?;
         let (registry, deleting) = Registry::open(
             Arc::clone(&log),
             Arc::clone(&meta),
             Arc::clone(&clock),
             Arc::clone(&random),
             RegistryOptions {
-                defaults: options.settings.topic_defaults(options.default_flush),
+                defaults: settings.topic_defaults(options.default_flush),
                 partitions_max: options.partitions_max,
             },
         )
@@ -115,6 +121,13 @@ impl Broker {
         let client_quotas =
             ClientQuotas::open(Arc::clone(&meta), Arc::clone(&clock), &options.settings);
         let client_quotas = Arc::new(client_quotas.await?);
+        let configurations = Configurations::new(
+            Arc::clone(&registry),
+            started_with,
+            options.default_flush,
+            held,
+            settings,
+        );
         let groups = GroupCoordinator::new(
             Arc::clone(&registry),
             Arc::clone(&log),
@@ -124,7 +137,7 @@ impl Broker {
         );
         let broker = Broker {
             foundations,
-            settings: Arc::new(options.settings.clone()),
+            configurations: Arc::new(configurations),
             options,
             registry,
             groups: Arc::new(groups),
@@ -152,7 +165,22 @@ impl Broker {
 
     /// The settings that hold now, by their Kafka names: see [`crate::settings`].
     pub fn settings(&self) -> Arc<BrokerSettings> {
-        Arc::clone(&self.settings)
+        self.configurations.settings()
+    }
+
+    /// The settings of everything: what may be asked of them, and the way to change them.
+    pub fn configurations(&self) -> &Arc<Configurations> {
+        &self.configurations
+    }
+
+    /// Gives streams more partitions, all in one metadata commit; each is judged on its own, in the
+    /// order given.
+    pub async fn grow_streams(
+        &self,
+        growths: Vec<Growth>,
+        intent: Intent,
+    ) -> Vec<Result<(), GrowStreamError>> {
+        self.registry.grow(growths, intent).await
     }
 
     /// Time.

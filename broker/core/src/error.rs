@@ -27,6 +27,82 @@ pub enum ConfigError {
         /// What would fit.
         why: String,
     },
+    /// Values that are legal by themselves do not fit each other, or this broker.
+    Conflict {
+        /// Which, in Kafka's words where Kafka refuses them too.
+        why: String,
+    },
+}
+
+/// What can be done to a list and to nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListOperation {
+    /// Adding words.
+    Append,
+    /// Taking words away.
+    Subtract,
+}
+
+/// Why settings were not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlterConfigError {
+    /// There is no stream of that name.
+    UnknownStream,
+    /// The stream holds the broker's own state.
+    Internal,
+    /// Words can be added to lists only, and taken from them.
+    NotAList {
+        /// The setting.
+        name: String,
+        /// What was asked.
+        operation: ListOperation,
+    },
+    /// The settings are read at start only.
+    ReadAtStart {
+        /// Their names.
+        names: Vec<&'static str>,
+    },
+    /// So many groups and subscriptions have settings that no more may, or the name is too long.
+    TooMany {
+        /// How many may.
+        max: usize,
+    },
+    /// A setting is refused.
+    Config(ConfigError),
+    /// The metadata could not be committed.
+    Meta(MetaError),
+}
+
+/// Why a stream did not get more partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GrowStreamError {
+    /// There is no stream of that name.
+    Unknown,
+    /// The stream holds the broker's own state.
+    Internal,
+    /// Its shards split and merge instead.
+    RoutedByHash,
+    /// It has as many already.
+    NotMore {
+        /// How many it has.
+        now: u32,
+    },
+    /// Above the limit of one stream.
+    PartitionCount {
+        /// Most partitions of a stream.
+        max: u32,
+    },
+    /// The broker would have more partitions than it may.
+    PartitionLimit {
+        /// Partitions that there are.
+        used: u64,
+        /// Partitions that were asked for beyond those that the stream has.
+        asked: u32,
+        /// Most partitions of the broker.
+        max: u32,
+    },
+    /// The metadata could not be committed.
+    Meta(MetaError),
 }
 
 /// Why a stream was not created.

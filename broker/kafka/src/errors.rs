@@ -6,8 +6,8 @@
 
 use weir_core::MetaError;
 use weir_core::error::{
-    AppendError, ConfigError, CreateStreamError, DeleteRecordsError, DeleteStreamError, QuotaError,
-    ReadError,
+    AppendError, ConfigError, CreateStreamError, DeleteRecordsError, DeleteStreamError,
+    GrowStreamError, QuotaError, ReadError,
 };
 use weir_core::group::error::{CommitError, DeleteOffsetError, GroupError};
 use weir_kafka_protocol::ErrorCode;
@@ -174,8 +174,41 @@ pub(crate) fn config_refusal(error: &ConfigError) -> Refusal {
         ConfigError::Invalid { name, value, why } => {
             format!("Invalid value {} for configuration {name}: {why}", ClientText(value))
         }
+        ConfigError::Conflict { why } => why.clone(),
     };
     Refusal::because(ErrorCode::INVALID_CONFIG, text)
+}
+
+/// A topic that did not get more partitions.
+pub(crate) fn grow_refusal(topic: &str, error: &GrowStreamError) -> Refusal {
+    let shown = ClientText(topic);
+    match error {
+        GrowStreamError::Unknown => Refusal::of(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        GrowStreamError::Internal => Refusal::because(
+            ErrorCode::INVALID_TOPIC_EXCEPTION,
+            format!("Topic '{shown}' holds the broker's own state."),
+        ),
+        GrowStreamError::RoutedByHash => Refusal::because(
+            ErrorCode::INVALID_PARTITIONS,
+            format!(
+                "The stream {shown} was made by Kinesis: its shards are split and merged, or \
+                 counted anew by UpdateShardCount."
+            ),
+        ),
+        GrowStreamError::NotMore { now } => Refusal::because(
+            ErrorCode::INVALID_PARTITIONS,
+            format!("Topic already has {now} partition(s)."),
+        ),
+        GrowStreamError::PartitionCount { max } => Refusal::because(
+            ErrorCode::INVALID_PARTITIONS,
+            format!("A topic has at most {max} partitions."),
+        ),
+        GrowStreamError::PartitionLimit { used, asked, max } => Refusal::because(
+            ErrorCode::POLICY_VIOLATION,
+            format!("The broker has {used} partitions of at most {max}, {asked} more do not fit."),
+        ),
+        GrowStreamError::Meta(error) => meta_refusal(error),
+    }
 }
 
 /// A topic that was not deleted; `unknown` is the code for one that is not there, which depends on

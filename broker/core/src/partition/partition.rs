@@ -58,6 +58,14 @@ impl Partition {
         }
     }
 
+    /// The same partition with another hash-key range. Its quota begins anew; whoever holds the old
+    /// value appends to the same log.
+    pub(crate) fn with_hash_keys(&self, hash_keys: HashKeyRange) -> Partition {
+        let same = Partition::new(self.id, hash_keys, self.created, self.parents, self.closed_at());
+        same.attach(Arc::clone(self.progress()));
+        same
+    }
+
     /// Ties the partition to its log.
     pub(crate) fn attach(&self, progress: Arc<Progress>) {
         let fresh = self.progress.set(progress).is_ok();

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use weir_storage::config::FlushPolicy;
 
+use crate::error::ConfigError;
 use crate::settings::setting::words_of;
 use crate::settings::written::Written;
+use crate::stream::config::Overrides;
 use crate::stream::config_table::TOPIC_SETTINGS;
 
 /// The settings that the broker runs with, computed once whenever what was written changes.
@@ -215,6 +217,29 @@ impl BrokerSettings {
             }
         }
         TopicDefaults { flush, values }
+    }
+
+    /// Whether a group may have these settings, each of which is legal by itself. The texts are
+    /// Kafka's.
+    pub(super) fn check_group(&self, settings: &Overrides) -> Result<(), ConfigError> {
+        let groups = &self.consumer_groups;
+        let session =
+            ("session.timeout.ms", groups.session_timeout_min, groups.session_timeout_max);
+        let heartbeat =
+            ("heartbeat.interval.ms", groups.heartbeat_interval_min, groups.heartbeat_interval_max);
+        for (name, min, max) in [session, heartbeat] {
+            let Some(value) = settings.get(&format!("consumer.{name}")) else { continue };
+            let value = Duration::from_millis(value.trim().parse().unwrap_or(0));
+            let why = if value < min {
+                format!("greater than or equal to group.consumer.min.{name}")
+            } else if value > max {
+                format!("less than or equal to group.consumer.max.{name}")
+            } else {
+                continue;
+            };
+            return Err(ConfigError::Conflict { why: format!("consumer.{name} must be {why}") });
+        }
+        Ok(())
     }
 
     /// What Kafka checks of several settings together when it starts.

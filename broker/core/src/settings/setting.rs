@@ -2,6 +2,9 @@
 
 use crate::error::ConfigError;
 
+/// Longest value of a setting, in bytes: what is kept of a client's text has a limit.
+const VALUE_BYTES_MAX: usize = 16 << 10;
+
 /// What a setting's value looks like.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
@@ -38,6 +41,8 @@ pub enum Kind {
     ListOf(&'static [&'static str]),
     /// A comma-separated list of anything.
     List,
+    /// A comma-separated list of `name=pattern`.
+    Patterns,
     /// A comma-separated list of `partition:broker`, or `*`.
     ThrottledReplicas,
     /// Any text.
@@ -60,7 +65,7 @@ impl Kind {
 
     /// Whether the value is a list, to which words can be added and from which they can be taken.
     pub const fn is_list(self) -> bool {
-        matches!(self, Kind::ListOf(_) | Kind::List | Kind::ThrottledReplicas)
+        matches!(self, Kind::ListOf(_) | Kind::List | Kind::Patterns | Kind::ThrottledReplicas)
     }
 }
 
@@ -71,6 +76,15 @@ pub enum Effect {
     Acts,
     /// It is kept and reported only.
     Stored,
+}
+
+/// When a setting of the broker is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangedWhen {
+    /// It can be changed while the broker runs.
+    Running,
+    /// It is read at start only.
+    Starting,
 }
 
 /// One setting.
@@ -87,6 +101,8 @@ pub struct Setting {
     /// For a topic's setting: the broker's settings that give its default, the first one that is
     /// set wins. Empty for others.
     pub synonyms: &'static [Synonym],
+    /// When it can be changed.
+    pub changed: ChangedWhen,
 }
 
 /// A broker's setting that gives the default of a topic's.
@@ -115,7 +131,8 @@ impl Synonym {
 impl Setting {
     pub(crate) const fn acts(name: &'static str, kind: Kind, default: &'static str) -> Setting {
         let effect = Effect::Acts;
-        Setting { name, kind, default: Some(default), effect, synonyms: &[] }
+        let changed = ChangedWhen::Running;
+        Setting { name, kind, default: Some(default), effect, synonyms: &[], changed }
     }
 
     pub(crate) const fn stored(name: &'static str, kind: Kind, default: &'static str) -> Setting {
@@ -127,6 +144,11 @@ impl Setting {
         Setting { default: None, ..self }
     }
 
+    /// Read at start only.
+    pub(crate) const fn at_start(self) -> Setting {
+        Setting { changed: ChangedWhen::Starting, ..self }
+    }
+
     pub(crate) const fn defaults_to(self, synonyms: &'static [Synonym]) -> Setting {
         Setting { synonyms, ..self }
     }
@@ -134,6 +156,9 @@ impl Setting {
     /// Whether somebody may set this value. The reasons are Kafka's, word for word.
     pub fn check(&self, value: &str) -> Result<(), ConfigError> {
         let outcome = match self.kind {
+            _ if value.len() > VALUE_BYTES_MAX => {
+                Err(format!("Value must be no longer than {VALUE_BYTES_MAX} bytes"))
+            }
             Kind::Int { min, max } => {
                 let number = value.trim().parse::<i32>();
                 number
@@ -173,6 +198,10 @@ impl Setting {
             Kind::ListOf(words) => words_of(value).try_for_each(|word| one_of(word, words)),
             Kind::ThrottledReplicas if are_replicas(value) => Ok(()),
             Kind::ThrottledReplicas => Err(format!("{} {REPLICAS_WANTED}", self.name)),
+            Kind::Patterns => match words_of(value).find(|word| !word.contains('=')) {
+                None => Ok(()),
+                Some(word) => Err(format!("Illegal client matching pattern: {word}")),
+            },
             Kind::List | Kind::Text => Ok(()),
         };
         outcome.map_err(|why| ConfigError::Invalid {

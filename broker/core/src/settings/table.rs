@@ -1,4 +1,4 @@
-//! The list of the broker's settings: one line each.
+//! The lists of the settings of everything but streams: one line each.
 //!
 //! Everything that knows a setting of the broker reads this table: `--set`, the descriptions that
 //! clients ask for, and the support document. A setting marked [`Effect::Stored`] is kept and
@@ -8,7 +8,7 @@
 //!
 //! [`Effect::Stored`]: super::setting::Effect::Stored
 
-use super::setting::{Kind, Setting};
+use super::setting::{Kind, Setting, Synonym};
 
 const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 const DATES: &[&str] = &["CreateTime", "LogAppendTime"];
@@ -19,34 +19,36 @@ const MANY: &str = "2147483647";
 pub const BROKER_SETTINGS: &[Setting] = {
     use Setting as S;
     &[
-        S::acts("auto.create.topics.enable", Kind::Switch, "true"),
+        S::acts("auto.create.topics.enable", Kind::Switch, "true").at_start(),
         S::stored("background.threads", Kind::int(1), "10"),
         S::acts("compression.gzip.level", Kind::GzipLevel, "-1"),
         S::acts("compression.lz4.level", Kind::Int { min: 1, max: 17 }, "9"),
         S::acts("compression.type", Kind::OneOf(CODECS), "producer"),
         S::acts("compression.zstd.level", Kind::Int { min: -131_072, max: 22 }, "3"),
-        S::acts("controller.quota.window.num", Kind::int(1), "11"),
-        S::acts("controller.quota.window.size.seconds", Kind::int(1), "1"),
-        S::acts("default.replication.factor", Kind::int(1), "1"),
-        S::acts("group.consumer.assignors", Kind::ListOf(&["uniform", "range"]), "uniform,range"),
-        S::acts("group.consumer.heartbeat.interval.ms", Kind::int(1), "5000"),
-        S::acts("group.consumer.max.heartbeat.interval.ms", Kind::int(1), "15000"),
-        S::acts("group.consumer.max.session.timeout.ms", Kind::int(1), "60000"),
-        S::acts("group.consumer.max.size", Kind::int(1), MANY),
+        S::acts("controller.quota.window.num", Kind::int(1), "11").at_start(),
+        S::acts("controller.quota.window.size.seconds", Kind::int(1), "1").at_start(),
+        S::acts("default.replication.factor", Kind::int(1), "1").at_start(),
+        S::acts("group.consumer.assignors", Kind::ListOf(&["uniform", "range"]), "uniform,range")
+            .at_start(),
+        S::acts("group.consumer.heartbeat.interval.ms", Kind::int(1), "5000").at_start(),
+        S::acts("group.consumer.max.heartbeat.interval.ms", Kind::int(1), "15000").at_start(),
+        S::acts("group.consumer.max.session.timeout.ms", Kind::int(1), "60000").at_start(),
+        S::acts("group.consumer.max.size", Kind::int(1), MANY).at_start(),
         S::acts(
             "group.consumer.migration.policy",
             Kind::OneOfAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]),
             "bidirectional",
-        ),
-        S::acts("group.consumer.min.heartbeat.interval.ms", Kind::int(1), "5000"),
-        S::acts("group.consumer.min.session.timeout.ms", Kind::int(1), "45000"),
-        S::acts("group.consumer.session.timeout.ms", Kind::int(1), "45000"),
+        )
+        .at_start(),
+        S::acts("group.consumer.min.heartbeat.interval.ms", Kind::int(1), "5000").at_start(),
+        S::acts("group.consumer.min.session.timeout.ms", Kind::int(1), "45000").at_start(),
+        S::acts("group.consumer.session.timeout.ms", Kind::int(1), "45000").at_start(),
         // Kafka waits for three seconds; weir's first poll has its records at once.
-        S::acts("group.initial.rebalance.delay.ms", Kind::int(0), "0"),
-        S::acts("group.max.session.timeout.ms", Kind::int(1), "1800000"),
+        S::acts("group.initial.rebalance.delay.ms", Kind::int(0), "0").at_start(),
+        S::acts("group.max.session.timeout.ms", Kind::int(1), "1800000").at_start(),
         // Kafka has no limit.
-        S::acts("group.max.size", Kind::int(1), "1000"),
-        S::acts("group.min.session.timeout.ms", Kind::int(1), "6000"),
+        S::acts("group.max.size", Kind::int(1), "1000").at_start(),
+        S::acts("group.min.session.timeout.ms", Kind::int(1), "6000").at_start(),
         S::stored("log.cleaner.backoff.ms", Kind::long(0), "15000"),
         S::stored("log.cleaner.dedupe.buffer.size", Kind::long(0), "134217728"),
         S::stored("log.cleaner.delete.retention.ms", Kind::long(0), "86400000"),
@@ -64,7 +66,7 @@ pub const BROKER_SETTINGS: &[Setting] = {
         S::acts("log.cleanup.policy", Kind::ListOf(&["compact", "delete"]), "delete"),
         S::acts("log.flush.interval.messages", Kind::long(1), NEVER),
         S::acts("log.flush.interval.ms", Kind::long(0), "").unset(),
-        S::acts("log.flush.scheduler.interval.ms", Kind::long(0), NEVER),
+        S::acts("log.flush.scheduler.interval.ms", Kind::long(0), NEVER).at_start(),
         S::acts("log.index.interval.bytes", Kind::int(0), "4096"),
         S::stored("log.index.size.max.bytes", Kind::int(4), "10485760"),
         S::stored("log.local.retention.bytes", Kind::long(-2), "-2"),
@@ -74,11 +76,11 @@ pub const BROKER_SETTINGS: &[Setting] = {
         S::acts("log.message.timestamp.type", Kind::OneOf(DATES), "CreateTime"),
         S::stored("log.preallocate", Kind::Switch, "false"),
         S::acts("log.retention.bytes", Kind::long(-1), "-1"),
-        S::acts("log.retention.hours", Kind::int(-1), "168"),
-        S::acts("log.retention.minutes", Kind::int(-1), "").unset(),
+        S::acts("log.retention.hours", Kind::int(-1), "168").at_start(),
+        S::acts("log.retention.minutes", Kind::int(-1), "").unset().at_start(),
         S::acts("log.retention.ms", Kind::long(-1), "").unset(),
-        S::acts("log.roll.hours", Kind::int(1), "168"),
-        S::stored("log.roll.jitter.hours", Kind::int(0), "0"),
+        S::acts("log.roll.hours", Kind::int(1), "168").at_start(),
+        S::stored("log.roll.jitter.hours", Kind::int(0), "0").at_start(),
         S::stored("log.roll.jitter.ms", Kind::long(0), "").unset(),
         S::acts("log.roll.ms", Kind::long(1), "").unset(),
         S::acts("log.segment.bytes", Kind::int(1 << 20), "1073741824"),
@@ -92,25 +94,63 @@ pub const BROKER_SETTINGS: &[Setting] = {
             Kind::Int { min: 1, max: 2_147_483_639 },
             "2147483639",
         ),
-        S::acts("max.incremental.fetch.session.cache.slots", Kind::int(0), "1000"),
+        S::acts("max.incremental.fetch.session.cache.slots", Kind::int(0), "1000").at_start(),
         S::acts("message.max.bytes", Kind::int(0), "1048588"),
         S::acts("min.insync.replicas", Kind::int(1), "1"),
         S::stored("num.io.threads", Kind::int(1), "8"),
         S::stored("num.network.threads", Kind::int(1), "3"),
-        S::acts("num.partitions", Kind::Int { min: 1, max: 10_000 }, "1"),
+        S::acts("num.partitions", Kind::Int { min: 1, max: 10_000 }, "1").at_start(),
         S::stored("num.recovery.threads.per.data.dir", Kind::int(1), "2"),
         S::stored("num.replica.fetchers", Kind::int(1), "1"),
-        S::acts("offset.metadata.max.bytes", Kind::int(0), "4096"),
-        S::acts("offsets.retention.check.interval.ms", Kind::long(1), "600000"),
-        S::acts("offsets.retention.minutes", Kind::int(1), "10080"),
+        S::acts("offset.metadata.max.bytes", Kind::int(0), "4096").at_start(),
+        S::acts("offsets.retention.check.interval.ms", Kind::long(1), "600000").at_start(),
+        S::acts("offsets.retention.minutes", Kind::int(1), "10080").at_start(),
         S::stored("producer.id.expiration.ms", Kind::int(1), "86400000"),
-        S::acts("quota.window.num", Kind::int(1), "11"),
-        S::acts("quota.window.size.seconds", Kind::int(1), "1"),
+        S::acts("quota.window.num", Kind::int(1), "11").at_start(),
+        S::acts("quota.window.size.seconds", Kind::int(1), "1").at_start(),
         S::stored("transaction.partition.verification.enable", Kind::Switch, "true"),
         S::stored("unclean.leader.election.enable", Kind::Switch, "false"),
         // Off, a factor above 1 is refused, as by a Kafka of one broker. On, any is taken, and 1 is
         // what is reported: for applications that are made for three brokers.
-        S::acts("weir.replication.factor.any", Kind::Switch, "false"),
+        S::acts("weir.replication.factor.any", Kind::Switch, "false").at_start(),
+    ]
+};
+
+const fn of_broker(name: &'static str) -> Synonym {
+    Synonym { name, factor: 1 }
+}
+
+/// Every setting of a group, ordered by name.
+pub const GROUP_SETTINGS: &[Setting] = {
+    use Setting as S;
+    &[
+        S::acts("consumer.heartbeat.interval.ms", Kind::int(1), "5000")
+            .defaults_to(&[of_broker("group.consumer.heartbeat.interval.ms")]),
+        S::acts("consumer.session.timeout.ms", Kind::int(1), "45000")
+            .defaults_to(&[of_broker("group.consumer.session.timeout.ms")]),
+        S::stored("share.auto.offset.reset", Kind::Text, "latest"),
+        S::stored("share.heartbeat.interval.ms", Kind::int(1), "5000"),
+        S::stored(
+            "share.isolation.level",
+            Kind::OneOf(&["read_committed", "read_uncommitted"]),
+            "read_uncommitted",
+        ),
+        S::stored("share.record.lock.duration.ms", Kind::int(1_000), "30000"),
+        S::stored("share.session.timeout.ms", Kind::int(1), "45000"),
+        S::stored("streams.heartbeat.interval.ms", Kind::int(1), "5000"),
+        S::stored("streams.initial.rebalance.delay.ms", Kind::int(0), "3000"),
+        S::stored("streams.num.standby.replicas", Kind::int(0), "0"),
+        S::stored("streams.session.timeout.ms", Kind::int(1), "45000"),
+    ]
+};
+
+/// Every setting of a client metrics subscription, ordered by name.
+pub const CLIENT_METRICS_SETTINGS: &[Setting] = {
+    use Setting as S;
+    &[
+        S::stored("interval.ms", Kind::Int { min: 100, max: 3_600_000 }, "300000"),
+        S::stored("match", Kind::Patterns, ""),
+        S::stored("metrics", Kind::List, ""),
     ]
 };
 
@@ -124,13 +164,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_ordered_and_its_own_defaults_are_legal() {
-        for (before, after) in BROKER_SETTINGS.iter().zip(BROKER_SETTINGS.iter().skip(1)) {
-            assert!(before.name < after.name, "{} stands before {}", before.name, after.name);
-        }
-        for setting in BROKER_SETTINGS {
-            let default = setting.default.map(|default| setting.check(default));
-            assert!(matches!(default, None | Some(Ok(()))), "{}: {default:?}", setting.name);
+    fn the_tables_are_ordered_and_their_own_defaults_are_legal() {
+        for table in [BROKER_SETTINGS, GROUP_SETTINGS, CLIENT_METRICS_SETTINGS] {
+            for (before, after) in table.iter().zip(table.iter().skip(1)) {
+                assert!(before.name < after.name, "{} stands before {}", before.name, after.name);
+            }
+            for setting in table {
+                let default = setting.default.map(|default| setting.check(default));
+                assert!(matches!(default, None | Some(Ok(()))), "{}: {default:?}", setting.name);
+            }
         }
     }
 }

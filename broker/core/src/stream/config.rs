@@ -49,12 +49,14 @@ impl StreamConfig {
                 Some(setting) => setting.check(value)?,
             }
         }
-        Ok(StreamConfig::of(overrides, defaults))
+        let config = StreamConfig::of(overrides, defaults);
+        config.check_together(defaults)?;
+        Ok(config)
     }
 
     /// What follows from overrides that were checked when they were written. What has become
     /// illegal since then is read as well as it can be, so that old data directories open.
-    pub(super) fn of(overrides: Overrides, defaults: &TopicDefaults) -> StreamConfig {
+    pub(crate) fn of(overrides: Overrides, defaults: &TopicDefaults) -> StreamConfig {
         let values = Values { overrides: &overrides, defaults };
         let (text, whole) = (|name| values.text(name), |name| values.whole(name));
         let flush = values.flush_policy();
@@ -87,6 +89,25 @@ impl StreamConfig {
             quota_factor: text("weir.quota.factor").parse().ok(),
             overrides,
         }
+    }
+}
+
+impl StreamConfig {
+    /// What Kafka refuses of settings that are legal by themselves, in its words.
+    fn check_together(&self, defaults: &TopicDefaults) -> Result<(), ConfigError> {
+        let values = Values { overrides: &self.overrides, defaults };
+        let (min, max) = ("min.compaction.lag.ms", "max.compaction.lag.ms");
+        let why = if values.whole(min) > values.whole(max) {
+            let (least, most) = (values.whole(min), values.whole(max));
+            format!("conflict topic config setting {min} ({least}) > {max} ({most})")
+        } else if values.text("remote.storage.enable").eq_ignore_ascii_case("true") {
+            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured \
+             with remote log storage."
+                .to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::Conflict { why })
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod config_table;
+pub mod grow;
 pub mod registry;
 mod row;
 #[expect(clippy::module_inception, reason = "one noun is one file, and the noun is stream")]

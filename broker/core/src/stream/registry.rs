@@ -13,12 +13,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
+use tokio::sync::MutexGuard;
 use tracing::{info, warn};
 use weir_model::hash_key::HashKeyRange;
 use weir_model::ids::{PartitionId, PartitionIndex, StreamId, StreamName};
 use weir_model::limits::STREAM_PARTITIONS_MAX;
 use weir_model::random::Random;
 use weir_model::time::{Clock, Timestamp};
+use weir_storage::config::LogConfig;
 use weir_storage::error::MetaError;
 use weir_storage::log::Log;
 use weir_storage::meta::{Expect, MetaChange, MetaStore};
@@ -58,7 +60,9 @@ pub struct Registry {
     meta: Arc<dyn MetaStore>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
-    options: RegistryOptions,
+    partitions_max: u32,
+    /// What streams run with where nobody set it on them; changes with the broker's settings.
+    defaults: RwLock<Arc<TopicDefaults>>,
     /// A sync lock: held for a look-up or a change of the maps, never across an await.
     tables: RwLock<Tables>,
     /// An async lock: one change of the set of streams at a time, across its commit.
@@ -87,13 +91,14 @@ impl Registry {
             meta,
             clock,
             random,
-            options,
+            partitions_max: options.partitions_max,
+            defaults: RwLock::new(Arc::new(options.defaults)),
             tables: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
         };
         let mut deleting = Vec::new();
         for (key, value) in rows {
-            let (stream, life) = row::decode(&key, &value.value, &registry.options.defaults)
+            let (stream, life) = row::decode(&key, &value.value, &registry.defaults())
                 .map_err(|why| MetaError::Failed(format!("damaged stream row: {why}")))?;
             let stream = Arc::new(stream);
             registry.declare(&stream)?;
@@ -117,6 +122,73 @@ impl Registry {
     /// The stream with this id.
     pub fn by_id(&self, id: StreamId) -> Option<Arc<Stream>> {
         self.tables.read().by_id.get(&id).cloned()
+    }
+
+    /// What streams run with where nobody set it on them.
+    pub(crate) fn defaults(&self) -> Arc<TopicDefaults> {
+        Arc::clone(&self.defaults.read())
+    }
+
+    pub(super) fn partitions_max(&self) -> u32 {
+        self.partitions_max
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Held by whoever changes the set of streams or anything in their rows, across its commit.
+    pub(crate) async fn lock_changes(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
+    /// The row of a stream that is about to have these settings.
+    pub(crate) fn config_row(&self, stream: &Stream, config: &StreamConfig) -> MetaChange {
+        self.row(stream, config, &stream.partitions())
+    }
+
+    /// The row of a stream that is about to have these partitions.
+    pub(super) fn partitions_row(
+        &self,
+        stream: &Stream,
+        partitions: &[Arc<Partition>],
+    ) -> MetaChange {
+        self.row(stream, &stream.config(), partitions)
+    }
+
+    fn row(
+        &self,
+        stream: &Stream,
+        config: &StreamConfig,
+        partitions: &[Arc<Partition>],
+    ) -> MetaChange {
+        MetaChange {
+            key: row::key(stream.id),
+            expect: Expect::Anything,
+            value: Some(row::encode_with(stream, config, partitions, Life::Lives)),
+        }
+    }
+
+    /// Gives a stream and its logs settings that are committed.
+    pub(crate) fn publish_config(&self, stream: &Stream, config: StreamConfig) {
+        let log = config.log;
+        stream.set_config(config);
+        for partition in stream.partitions().iter() {
+            self.log.declare(partition.id, log);
+        }
+    }
+
+    /// Gives every stream what follows from new defaults.
+    pub(crate) fn publish_defaults(&self, defaults: TopicDefaults) {
+        let defaults = Arc::new(defaults);
+        *self.defaults.write() = Arc::clone(&defaults);
+        for stream in self.all() {
+            let present = stream.config();
+            let next = StreamConfig::of(present.overrides.clone(), &defaults);
+            if next != *present {
+                self.publish_config(&stream, next);
+            }
+        }
     }
 
     /// All streams, ordered by name.
@@ -250,7 +322,7 @@ impl Registry {
     }
 
     /// Commits, unless there is nothing to commit.
-    async fn commit(&self, changes: Vec<MetaChange>) -> Result<(), MetaError> {
+    pub(crate) async fn commit(&self, changes: Vec<MetaChange>) -> Result<(), MetaError> {
         match changes.is_empty() {
             true => Ok(()),
             false => self.meta.commit(changes).await,
@@ -258,7 +330,7 @@ impl Registry {
     }
 
     /// Partitions that count against the limit. Only while no other change is under way.
-    fn partition_count(&self) -> u64 {
+    pub(super) fn partition_count(&self) -> u64 {
         let tables = self.tables.read();
         let counted = tables.by_id.values().filter(|stream| !stream.name.is_internal());
         counted.map(|stream| stream.partitions().len() as u64).sum()
@@ -268,7 +340,7 @@ impl Registry {
         if new.name.is_internal() {
             return Err(CreateStreamError::Internal);
         }
-        let (asked, max) = (new.partitions, self.options.partitions_max);
+        let (asked, max) = (new.partitions, self.partitions_max);
         if used + u64::from(asked) > u64::from(max) {
             return Err(CreateStreamError::PartitionLimit { used, asked, max });
         }
@@ -305,8 +377,8 @@ impl Registry {
             return Err(CreateStreamError::PartitionCount { max });
         }
         let overrides = first_overrides(new.routing, new.overrides.clone());
-        let config = StreamConfig::new(overrides, &self.options.defaults)
-            .map_err(CreateStreamError::Config)?;
+        let config =
+            StreamConfig::new(overrides, &self.defaults()).map_err(CreateStreamError::Config)?;
         let id = StreamId::random(&*self.random);
         let now = self.clock.now();
         let partitions = first_partitions(id, new.partitions, now);
@@ -357,13 +429,19 @@ impl Registry {
 
     fn declare(&self, stream: &Stream) -> Result<(), MetaError> {
         let config = stream.config().log;
-        for partition in stream.partitions().iter() {
-            self.log.declare(partition.id, config);
-            let progress = self.log.progress(partition.id).map_err(|error| {
-                MetaError::Failed(format!("partition {}: {error:?}", partition.id))
-            })?;
-            partition.attach(progress);
-        }
+        stream.partitions().iter().try_for_each(|p| self.declare_partition(p, config))
+    }
+
+    pub(super) fn declare_partition(
+        &self,
+        partition: &Partition,
+        config: LogConfig,
+    ) -> Result<(), MetaError> {
+        self.log.declare(partition.id, config);
+        let progress = self.log.progress(partition.id);
+        let progress = progress
+            .map_err(|error| MetaError::Failed(format!("partition {}: {error:?}", partition.id)))?;
+        partition.attach(progress);
         Ok(())
     }
 

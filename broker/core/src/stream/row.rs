@@ -77,6 +77,16 @@ pub(super) fn key(id: StreamId) -> Bytes {
 }
 
 pub(super) fn encode(stream: &Stream, life: Life) -> Bytes {
+    encode_with(stream, &stream.config(), &stream.partitions(), life)
+}
+
+/// The row of a stream that is about to have these settings and partitions.
+pub(super) fn encode_with(
+    stream: &Stream,
+    config: &StreamConfig,
+    partitions: &[Arc<Partition>],
+    life: Life,
+) -> Bytes {
     let row = StreamRow {
         name: stream.name.as_str().to_owned(),
         routing: match stream.routing {
@@ -84,12 +94,8 @@ pub(super) fn encode(stream: &Stream, life: Life) -> Bytes {
             Routing::ByPartition => RoutingRow::ByPartition,
         },
         created_ms: stream.created.as_millis(),
-        settings: stream.config().overrides.clone(),
-        partitions: stream
-            .partitions()
-            .iter()
-            .map(|partition| encode_partition(partition))
-            .collect(),
+        settings: config.overrides.clone(),
+        partitions: partitions.iter().map(|partition| encode_partition(partition)).collect(),
         deleting: life == Life::Deleting,
     };
     serde_json::to_vec(&row).expect("a row of texts and numbers always serialises").into()

@@ -94,6 +94,14 @@ impl Stream {
         self.partitions.read().get(index.as_usize()).cloned()
     }
 
+    pub(super) fn set_config(&self, config: StreamConfig) {
+        *self.config.write() = Arc::new(config);
+    }
+
+    pub(super) fn set_partitions(&self, partitions: Vec<Arc<Partition>>) {
+        *self.partitions.write() = partitions.into();
+    }
+
     /// Whether it was deleted since the caller got hold of it.
     pub fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)

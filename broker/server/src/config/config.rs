@@ -287,6 +287,7 @@ fn invalid(place: &WrittenIn, key: &str, text: &str, why: &str) -> ConfigError {
 fn why_refused(error: &weir_core::error::ConfigError) -> String {
     match error {
         weir_core::error::ConfigError::Invalid { why, .. } => why.clone(),
+        weir_core::error::ConfigError::Conflict { why } => why.clone(),
         weir_core::error::ConfigError::Unknown { name } => match broker_name_of(name) {
             Some(broker) => format!("{name} is a setting of topics, its default is {broker}"),
             None => "weir has no such setting".to_owned(),

@@ -12,6 +12,7 @@
 //! | `s` | the core | streams |
 //! | `c` | the core | counters |
 //! | `q` | the core | client quotas |
+//! | `d` | the core | settings of the broker, of groups, of client metrics |
 //!
 //! [`redb`](self::redb) keeps it in one file; [`memory`] keeps it nowhere, for tests.
 
