@@ -153,16 +153,58 @@ pub(crate) static SERVED: &[ServedApi] = {
             offset_for_leader_epoch::GAPS,
         ),
         ServedApi::new(
+            ApiKey::DescribeConfigs,
+            (1, 4),
+            |exchange| exchange.in_turn(describe_configs::handle),
+            describe_configs::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::AlterConfigs,
+            (0, 2),
+            |exchange| exchange.in_turn(alter_configs::handle),
+            alter_configs::GAPS,
+        ),
+        ServedApi::new(
             ApiKey::DescribeLogDirs,
             (1, 4),
             |exchange| exchange.in_turn(describe_log_dirs::handle),
             describe_log_dirs::GAPS,
         ),
         ServedApi::new(
+            ApiKey::CreatePartitions,
+            (0, 3),
+            |exchange| exchange.in_turn(create_partitions::handle),
+            create_partitions::GAPS,
+        ),
+        ServedApi::new(
             ApiKey::DeleteGroups,
             (0, 2),
             |exchange| exchange.in_turn(delete_groups::handle),
             delete_groups::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::ElectLeaders,
+            (0, 2),
+            |exchange| exchange.in_turn(elect_leaders::handle),
+            elect_leaders::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::IncrementalAlterConfigs,
+            (0, 1),
+            |exchange| exchange.in_turn(incremental_alter_configs::handle),
+            incremental_alter_configs::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::AlterPartitionReassignments,
+            (0, 1),
+            |exchange| exchange.in_turn(alter_partition_reassignments::handle),
+            alter_partition_reassignments::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::ListPartitionReassignments,
+            (0, 0),
+            |exchange| exchange.in_turn(list_partition_reassignments::handle),
+            list_partition_reassignments::GAPS,
         ),
         ServedApi::new(
             ApiKey::OffsetDelete,
@@ -189,10 +231,28 @@ pub(crate) static SERVED: &[ServedApi] = {
             describe_user_scram_credentials::GAPS,
         ),
         ServedApi::new(
+            ApiKey::DescribeCluster,
+            (0, 2),
+            |exchange| exchange.in_turn(describe_cluster::handle),
+            describe_cluster::GAPS,
+        ),
+        ServedApi::new(
             ApiKey::DescribeProducers,
             (0, 0),
             |exchange| exchange.in_turn(describe_producers::handle),
             describe_producers::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::ListConfigResources,
+            (0, 1),
+            |exchange| exchange.in_turn(list_config_resources::handle),
+            list_config_resources::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::DescribeTopicPartitions,
+            (0, 0),
+            |exchange| exchange.in_turn(describe_topic_partitions::handle),
+            describe_topic_partitions::GAPS,
         ),
     ]
 };

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weir_core::settings::broker_settings::{ReplicationFactors, TopicSettings};
-use weir_core::stream::config_table::TOPIC_SETTINGS;
+use weir_core::settings::describe::DescribedSetting;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_kafka_protocol::ErrorCode;
 use weir_kafka_protocol::messages::create_topics::{
@@ -29,9 +29,11 @@ use weir_model::ids::StreamName;
 
 use crate::client_text::ClientText;
 use crate::close::CloseReason;
+use crate::configs::source_code;
 use crate::errors::{Refusal, create_refusal, name_refusal};
 use crate::exchange::RequestContext;
 use crate::pauses::pause_ms;
+use crate::replicas::check_assignment;
 use crate::topic::{PARTITIONS_PER_REQUEST_MAX, topic_id};
 
 pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
@@ -40,10 +42,6 @@ pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
 const OVER_QUOTA_FROM: i16 = 6;
 /// What Kafka calls "the broker's default" in both counts.
 const BROKER_DEFAULT: i32 = -1;
-/// Where a setting comes from: set on the topic, or a default.
-const SOURCE_TOPIC: i8 = 1;
-const SOURCE_DEFAULT: i8 = 5;
-
 pub(crate) async fn handle(
     context: RequestContext,
     request: CreateTopicsRequest,
@@ -72,7 +70,7 @@ pub(crate) async fn handle(
         let results = context.broker().create_streams_within(&quota, legal).await;
         for (name, result) in legal_names.into_iter().zip(results) {
             topics.push(match result {
-                Ok(stream) => created(name, &stream, intent),
+                Ok(stream) => created(&context, name, &stream, intent),
                 Err(error) => {
                     let refusal = create_refusal(&name, &error);
                     refused(&context, name, refusal)
@@ -142,7 +140,7 @@ fn partition_count(wanted: i32, default: u32) -> Result<u32, Refusal> {
         Ok(count) if count > 0 => Ok(count),
         _ => Err(Refusal::because(
             ErrorCode::INVALID_PARTITIONS,
-            "Number of partitions must be larger than 0, or -1 to use the default value.",
+            "Number of partitions was set to an invalid non-positive value.",
         )),
     }
 }
@@ -159,12 +157,7 @@ fn assigned_partitions(topic: &CreatableTopic, node_id: i32) -> Result<u32, Refu
     }
     let mut indexes = BTreeSet::new();
     for CreatableReplicaAssignment { partition_index, broker_ids } in &topic.assignments {
-        if broker_ids.as_slice() != [node_id] {
-            return invalid(format!(
-                "The manual partition assignment includes brokers {broker_ids:?}, \
-                 but only broker {node_id} is registered."
-            ));
-        }
+        check_assignment(broker_ids, node_id)?;
         if !indexes.insert(*partition_index) {
             return invalid(format!(
                 "Found multiple manual assignments for partition {partition_index}."
@@ -174,7 +167,7 @@ fn assigned_partitions(topic: &CreatableTopic, node_id: i32) -> Result<u32, Refu
     if (0..).zip(&indexes).all(|(expected, index)| expected == *index) {
         Ok(u32::try_from(indexes.len()).unwrap_or(u32::MAX))
     } else {
-        invalid("Partitions should be a consecutive 0-based integer sequence.".to_owned())
+        invalid("partitions should be a consecutive 0-based integer sequence".to_owned())
     }
 }
 
@@ -182,7 +175,7 @@ fn overrides(configs: Vec<CreatableTopicConfig>) -> Result<BTreeMap<String, Stri
     let mut overrides = BTreeMap::new();
     for CreatableTopicConfig { name, value } in configs {
         let Some(value) = value else {
-            let text = format!("Null value not supported for topic config {}", ClientText(&name));
+            let text = format!("Null value not supported for topic configs: {}", ClientText(&name));
             return Err(Refusal::because(ErrorCode::INVALID_CONFIG, text));
         };
         overrides.insert(name, value);
@@ -190,7 +183,12 @@ fn overrides(configs: Vec<CreatableTopicConfig>) -> Result<BTreeMap<String, Stri
     Ok(overrides)
 }
 
-fn created(name: String, stream: &Arc<Stream>, intent: Intent) -> CreatableTopicResult {
+fn created(
+    context: &RequestContext,
+    name: String,
+    stream: &Arc<Stream>,
+    intent: Intent,
+) -> CreatableTopicResult {
     let partition_count = stream.partitions().len();
     CreatableTopicResult {
         name,
@@ -201,24 +199,21 @@ fn created(name: String, stream: &Arc<Stream>, intent: Intent) -> CreatableTopic
         num_partitions: i32::try_from(partition_count).unwrap_or(i32::MAX),
         replication_factor: 1,
         error_message: None,
-        configs: Some(configs(stream)),
+        configs: Some(configs(context, stream)),
         ..Default::default()
     }
 }
 
-fn configs(stream: &Stream) -> Vec<CreatableTopicConfigs> {
-    let config = stream.config();
-    let describe = |name: &str, default: Option<&str>| {
-        let own = config.overrides.get(name);
-        CreatableTopicConfigs {
-            name: name.to_owned(),
-            value: own.map(String::as_str).or(default).map(str::to_owned),
-            read_only: false,
-            config_source: if own.is_some() { SOURCE_TOPIC } else { SOURCE_DEFAULT },
-            is_sensitive: false,
-        }
+fn configs(context: &RequestContext, stream: &Stream) -> Vec<CreatableTopicConfigs> {
+    let describe = |described: DescribedSetting| CreatableTopicConfigs {
+        name: described.setting.name.to_owned(),
+        value: described.value,
+        read_only: false,
+        config_source: source_code(described.source),
+        is_sensitive: false,
     };
-    TOPIC_SETTINGS.iter().map(|setting| describe(setting.name, setting.default)).collect()
+    let described = context.broker().configurations().describe_stream(&stream.config());
+    described.into_iter().map(describe).collect()
 }
 
 fn refused(context: &RequestContext, name: String, refusal: Refusal) -> CreatableTopicResult {
@@ -228,7 +223,7 @@ fn refused(context: &RequestContext, name: String, refusal: Refusal) -> Creatabl
         error_message: refusal.message,
         num_partitions: -1,
         replication_factor: -1,
-        configs: None,
+        configs: Some(Vec::new()),
         ..Default::default()
     }
 }

@@ -37,11 +37,11 @@ pub(crate) const GAPS: &[&str] = &[];
 /// First version that may ask by topic id.
 const ASKS_BY_ID_FROM: i16 = 12;
 /// Read, write, create, delete, alter, describe, describe configs, alter configs: 1 << their codes.
-const TOPIC_OPERATIONS_ALL: i32 = 0b1101_1111_1000;
+pub(crate) const TOPIC_OPERATIONS_ALL: i32 = 0b1101_1111_1000;
 /// Create, alter, describe, cluster action, describe configs, alter configs, idempotent write.
-const CLUSTER_OPERATIONS_ALL: i32 = 0b1_1111_1010_0000;
+pub(crate) const CLUSTER_OPERATIONS_ALL: i32 = 0b1_1111_1010_0000;
 /// Kafka's "not asked for".
-const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
+pub(crate) const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
 
 pub(crate) async fn handle(
     context: RequestContext,
@@ -84,7 +84,7 @@ pub(crate) async fn handle(
 }
 
 /// Where this client is told to connect; a client that never does is named in the log.
-fn advertised_address(context: &RequestContext) -> HostPort {
+pub(crate) fn advertised_address(context: &RequestContext) -> HostPort {
     let Ends { peer, local } = context.connection.ends;
     let address = context.service.advertised().address_for(peer, local);
     let now = context.broker().clock().moment();

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 mod client;
+mod cluster;
+mod configs;
 mod connection;
 mod damage;
 mod delete_records;

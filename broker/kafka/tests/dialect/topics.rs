@@ -133,11 +133,11 @@ async fn counts_and_assignments_are_refused_in_kafkas_words() {
         ErrorCode::INVALID_REPLICA_ASSIGNMENT,
     );
     check_refusals(vec![
-        (counted(0, 1), partitions, "larger than 0"),
+        (counted(0, 1), partitions, "invalid non-positive value"),
         (counted(i32::MAX, 1), ErrorCode::POLICY_VIOLATION, "Excessively large"),
         (counted(1, 3), factor, "factor of 3 cannot be reached because only 1 broker(s)"),
         (counted(1, 0), factor, "must be larger than 0"),
-        (assigned(&[(0, &[2])]), assignment, "only broker 1"),
+        (assigned(&[(0, &[2])]), assignment, "no such broker is registered"),
         (assigned(&[(1, &[1])]), assignment, "consecutive"),
         (assigned(&[(0, &[1]), (0, &[1])]), assignment, "multiple"),
         (
