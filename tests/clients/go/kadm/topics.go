@@ -31,6 +31,25 @@ func settled(ctx context.Context, b *broker, name string, count int) error {
 	return ctx.Err()
 }
 
+// inForce waits until a broker says that a setting has a value: Kafka answers before it is so.
+func inForce(ctx context.Context, b *broker, name, value string) error {
+	for ctx.Err() == nil {
+		described, err := b.DescribeBrokerConfigs(ctx, 1)
+		if err != nil {
+			return err
+		}
+		for _, broker := range described {
+			for _, config := range broker.Configs {
+				if config.Key == name && config.MaybeValue() == value {
+					return nil
+				}
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return ctx.Err()
+}
+
 var topicSteps = []step{
 	{"CreateTopic", func(ctx context.Context, b *broker) (any, error) {
 		made, err := b.CreateTopic(ctx, 3, 1, configured("86400000"), topic)
@@ -176,6 +195,13 @@ var configSteps = []step{
 		return b.ValidateAlterBrokerConfigs(ctx, []kadm.AlterConfig{{Name: "log.retention.ms", Value: text("x")}}, 1)
 	}},
 	{"DescribeBrokerConfigs when they were altered", func(ctx context.Context, b *broker) (any, error) {
+		for name, value := range map[string]string{
+			"log.retention.ms": "604800001", "log.segment.bytes": "1073741000",
+		} {
+			if err := inForce(ctx, b, name, value); err != nil {
+				return nil, err
+			}
+		}
 		return b.DescribeBrokerConfigs(ctx, 1)
 	}},
 	{"DescribeTopicConfigs under other defaults", func(ctx context.Context, b *broker) (any, error) {
