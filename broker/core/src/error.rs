@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use weir_model::batch::BatchError;
 use weir_model::ids::{PartitionIndex, StreamName};
 use weir_model::offset::Offset;
 use weir_storage::error::{MetaError, SubmitError};
@@ -191,6 +192,17 @@ pub enum AppendError {
     },
     /// Dated further from now than the stream allows.
     InvalidTimestamp,
+    /// Records without a key, on a stream that keeps the newest record of each key.
+    KeyMissing {
+        /// Their places in the batch, counted from 0; at most the first thousand.
+        records: Vec<u32>,
+        /// How many there are.
+        record_count: usize,
+    },
+    /// The records were looked at, and are not what the batch says.
+    BadRecords(BatchError),
+    /// The writer asks for more replicas than there are (`min.insync.replicas` above 1).
+    TooFewReplicas,
     /// An earlier batch of the producer has not arrived; the client retries.
     SequenceGap,
     /// A newer instance of the producer has taken over.

@@ -55,7 +55,14 @@ pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
         ),
         AppendError::InvalidTimestamp => Refusal::because(
             ErrorCode::INVALID_TIMESTAMP,
-            "timestamp is out of range of message.timestamp.before.max.ms and after.max.ms",
+            "One or more records have been rejected due to invalid timestamp",
+        ),
+        // The text that names the records is made in `api::produce`, which knows the topic.
+        AppendError::KeyMissing { .. } => Refusal::of(ErrorCode::INVALID_RECORD),
+        AppendError::BadRecords(error) => batch_refusal(error),
+        AppendError::TooFewReplicas => Refusal::because(
+            ErrorCode::NOT_ENOUGH_REPLICAS,
+            "min.insync.replicas asks for more replicas than the one that there is",
         ),
         // KIP-360: a client may bump its epoch on this code, so a plain duplicate must never get
         // it; duplicates are answered as success with the first offset.
@@ -342,6 +349,9 @@ mod tests {
             (AppendError::Closed { open: vec![PartitionIndex::ZERO] }, false),
             (AppendError::BatchTooLarge { size_bytes: 2, limit_bytes: 1 }, false),
             (AppendError::InvalidTimestamp, false),
+            (AppendError::KeyMissing { records: vec![0], record_count: 1 }, false),
+            (AppendError::BadRecords(BatchError::InvalidProducer), false),
+            (AppendError::TooFewReplicas, true),
             (AppendError::OverQuota { partition: PartitionIndex::ZERO }, true),
             (AppendError::Internal, false),
             (AppendError::DiskFull, true),

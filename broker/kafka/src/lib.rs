@@ -47,4 +47,4 @@ pub use advertised::{
 pub use connection::{Ends, serve_connection};
 pub use listener::serve;
 pub use service::KafkaService;
-pub use support::support_table;
+pub use support::{settings_tables, support_table};

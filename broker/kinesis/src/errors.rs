@@ -279,6 +279,9 @@ pub(crate) fn append_error(error: &AppendError, stream: &Stream, account: &str) 
         // Kinesis writes have neither producer sequences nor own timestamps nor expectations, so
         // these four would be our mistake.
         | AppendError::InvalidTimestamp
+        | AppendError::KeyMissing { .. }
+        | AppendError::BadRecords(_)
+        | AppendError::TooFewReplicas
         | AppendError::SequenceGap
         | AppendError::StaleProducerEpoch
         | AppendError::EndMoved { .. }

@@ -39,6 +39,7 @@ use crate::time::Timestamp;
 
 mod error;
 mod header;
+mod recompress;
 mod records;
 
 pub use error::BatchError;

@@ -111,21 +111,71 @@ impl std::error::Error for CompressionError {}
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
 
-/// Appends the compressed form of `input` to `output`.
-pub fn compress(codec: Codec, input: &[u8], output: &mut Vec<u8>) {
-    let done = match codec {
-        Codec::None => output.write_all(input),
-        Codec::Gzip => gzip(input, output),
-        Codec::Snappy => snappy(input, output),
-        Codec::Lz4 => lz4_frame::compress(input, output),
-        Codec::Zstd => zstandard(input, output),
-    };
-    // An encoder fails when its writer does or its room ends, and a Vec has neither fault.
-    done.expect("compressing memory into memory does not fail");
+/// A codec, and how hard it tries where it has levels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// Deflate in a gzip member.
+    Gzip {
+        /// 1 to 9.
+        level: u32,
+    },
+    /// Snappy.
+    Snappy,
+    /// LZ4, whose encoder here has one level.
+    Lz4,
+    /// Zstandard.
+    Zstd {
+        /// At most 22; negative ones are faster still than 1.
+        level: i32,
+    },
 }
 
-fn gzip(input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
-    let level = flate2::Compression::new(GZIP_LEVEL);
+impl Compression {
+    /// The codec at the level that weir uses where nobody asks for another.
+    pub const fn of(codec: Codec) -> Compression {
+        match codec {
+            Codec::None => Compression::None,
+            Codec::Gzip => Compression::Gzip { level: GZIP_LEVEL },
+            Codec::Snappy => Compression::Snappy,
+            Codec::Lz4 => Compression::Lz4,
+            Codec::Zstd => Compression::Zstd { level: ZSTD_LEVEL },
+        }
+    }
+
+    /// The codec.
+    pub const fn codec(self) -> Codec {
+        match self {
+            Compression::None => Codec::None,
+            Compression::Gzip { .. } => Codec::Gzip,
+            Compression::Snappy => Codec::Snappy,
+            Compression::Lz4 => Codec::Lz4,
+            Compression::Zstd { .. } => Codec::Zstd,
+        }
+    }
+
+    /// Appends the compressed form of `input` to `output`.
+    pub fn compress(self, input: &[u8], output: &mut Vec<u8>) {
+        let done = match self {
+            Compression::None => output.write_all(input),
+            Compression::Gzip { level } => gzip(input, level, output),
+            Compression::Snappy => snappy(input, output),
+            Compression::Lz4 => lz4_frame::compress(input, output),
+            Compression::Zstd { level } => zstandard(input, level, output),
+        };
+        // An encoder fails when its writer does or its room ends, and a Vec has neither fault.
+        done.expect("compressing memory into memory does not fail");
+    }
+}
+
+/// Appends the compressed form of `input` to `output`, at the codec's usual level.
+pub fn compress(codec: Codec, input: &[u8], output: &mut Vec<u8>) {
+    Compression::of(codec).compress(input, output);
+}
+
+fn gzip(input: &[u8], level: u32, output: &mut Vec<u8>) -> io::Result<()> {
+    let level = flate2::Compression::new(level);
     let mut encoder = flate2::write::GzEncoder::new(output, level);
     encoder.write_all(input)?;
     encoder.finish().map(drop)
@@ -140,9 +190,9 @@ fn snappy(input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-fn zstandard(input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
+fn zstandard(input: &[u8], level: i32, output: &mut Vec<u8>) -> io::Result<()> {
     // In one piece, not as a stream, so that the frame tells readers its size.
-    output.extend_from_slice(&zstd::bulk::compress(input, ZSTD_LEVEL)?);
+    output.extend_from_slice(&zstd::bulk::compress(input, level)?);
     Ok(())
 }
 

@@ -2,5 +2,6 @@
 
 pub mod append;
 pub mod delete_records;
+mod inspect;
 #[expect(clippy::module_inception, reason = "one noun is one file, and the noun is partition")]
 pub mod partition;

@@ -22,7 +22,7 @@ pub const BROKER_SETTINGS: &[Setting] = {
         S::acts("auto.create.topics.enable", Kind::Switch, "true").at_start(),
         S::stored("background.threads", Kind::int(1), "10"),
         S::acts("compression.gzip.level", Kind::GzipLevel, "-1"),
-        S::acts("compression.lz4.level", Kind::Int { min: 1, max: 17 }, "9"),
+        S::stored("compression.lz4.level", Kind::Int { min: 1, max: 17 }, "9"),
         S::acts("compression.type", Kind::OneOf(CODECS), "producer"),
         S::acts("compression.zstd.level", Kind::Int { min: -131_072, max: 22 }, "3"),
         S::acts("controller.quota.window.num", Kind::int(1), "11").at_start(),

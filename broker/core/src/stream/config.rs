@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use weir_model::batch::TimestampType;
+use weir_model::compression::{Codec, Compression};
 use weir_storage::config::{FlushPolicy, LogConfig, TrimBy};
 
 use crate::error::ConfigError;
@@ -36,6 +37,12 @@ pub struct StreamConfig {
     pub retention_ms: Option<u64>,
     /// What its logs are told.
     pub log: LogConfig,
+    /// How batches are compressed; none: as their producers did.
+    pub compression: Option<Compression>,
+    /// Whether the newest record of each key stays, so that every record needs a key.
+    pub is_compacted: bool,
+    /// How many replicas a writer wants that waits for all; there is one.
+    pub replicas_min: u32,
     /// Multiple of AWS's shard quotas; none where the stream's kind decides.
     pub quota_factor: Option<f64>,
 }
@@ -83,9 +90,12 @@ impl StreamConfig {
             },
             timestamp_before_ms_max: whole("message.timestamp.before.max.ms"),
             timestamp_after_ms_max: whole("message.timestamp.after.max.ms"),
-            deletes: values.deletes(),
+            deletes: values.has_policy("delete"),
             retention_ms,
             log,
+            compression: values.compression(),
+            is_compacted: values.has_policy("compact"),
+            replicas_min: u32::try_from(whole("min.insync.replicas")).unwrap_or(u32::MAX),
             quota_factor: text("weir.quota.factor").parse().ok(),
             overrides,
         }
@@ -173,14 +183,32 @@ impl<'a> Values<'a> {
         self.defaults.flush
     }
 
-    fn deletes(&self) -> bool {
-        words_of(self.text("cleanup.policy")).any(|policy| policy == "delete")
+    fn has_policy(&self, wanted: &str) -> bool {
+        words_of(self.text("cleanup.policy")).any(|policy| policy == wanted)
+    }
+
+    fn compression(&self) -> Option<Compression> {
+        let level = |name| self.whole(name);
+        match self.text("compression.type") {
+            "uncompressed" => Some(Compression::None),
+            "gzip" => Some(match u32::try_from(level("compression.gzip.level")) {
+                Ok(level) => Compression::Gzip { level },
+                Err(_) => Compression::of(Codec::Gzip),
+            }),
+            "snappy" => Some(Compression::Snappy),
+            "lz4" => Some(Compression::Lz4),
+            "zstd" => Some(match i32::try_from(level("compression.zstd.level")) {
+                Ok(level) => Compression::Zstd { level },
+                Err(_) => Compression::of(Codec::Zstd),
+            }),
+            _ => None,
+        }
     }
 
     /// How much of a log age or size leaves; none: all. Where the policy is `compact` alone the
     /// newest record of each key is to stay, and since compaction is not built, all do.
     fn retention(&self, name: &str) -> Option<u64> {
-        if self.deletes() { u64::try_from(self.whole(name)).ok() } else { None }
+        if self.has_policy("delete") { u64::try_from(self.whole(name)).ok() } else { None }
     }
 }
 
@@ -245,6 +273,26 @@ mod tests {
         assert_eq!(config(Routing::ByHash, week).retention_ms, Some(604_800_000));
         let made_by_kafka = config(Routing::ByPartition, Overrides::new());
         assert_eq!(made_by_kafka.timestamp_type, TimestampType::CreateTime);
+    }
+
+    #[test]
+    fn the_codec_and_its_level_follow_from_two_settings() {
+        for (settings, expected) in [
+            (&[][..], None),
+            (&[("compression.type", "producer")], None),
+            (&[("compression.type", "uncompressed")], Some(Compression::None)),
+            (&[("compression.type", "gzip")], Some(Compression::Gzip { level: 6 })),
+            (
+                &[("compression.type", "gzip"), ("compression.gzip.level", "9")],
+                Some(Compression::Gzip { level: 9 }),
+            ),
+            (
+                &[("compression.type", "zstd"), ("compression.zstd.level", "-7")],
+                Some(Compression::Zstd { level: -7 }),
+            ),
+        ] {
+            assert_eq!(config(settings).expect("legal").compression, expected, "{settings:?}");
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub const TOPIC_SETTINGS: &[Setting] = {
             .defaults_to(&[same("log.cleanup.policy")]),
         S::acts("compression.gzip.level", Kind::GzipLevel, "-1")
             .defaults_to(&[same("compression.gzip.level")]),
-        S::acts("compression.lz4.level", Kind::Int { min: 1, max: 17 }, "9")
+        S::stored("compression.lz4.level", Kind::Int { min: 1, max: 17 }, "9")
             .defaults_to(&[same("compression.lz4.level")]),
         S::acts("compression.type", Kind::OneOf(CODECS), "producer")
             .defaults_to(&[same("compression.type")]),

@@ -2,8 +2,8 @@
 //!
 //! - Topics are answered by name, each once; none named: all. A page ends after as many partitions
 //!   as the request wants, at most 2,000 and at least one, with a cursor to the next.
-//! - A cursor is where to go on; its topic may be gone by then. A negative partition in it is
-//!   INVALID_REQUEST for every topic.
+//! - A cursor is where to go on. A negative partition in it, or a topic that is not among those
+//!   named, is INVALID_REQUEST for every topic; with none named its topic may be gone by then.
 //! - Topics are not made on first use here. Authorised operations are all of them, since there are
 //!   no ACLs; there are no eligible leaders beside the one.
 
@@ -32,11 +32,15 @@ pub(crate) async fn handle(
     context: RequestContext,
     request: DescribeTopicPartitionsRequest,
 ) -> Result<DescribeTopicPartitionsResponse, CloseReason> {
+    let names_all = request.topics.is_empty();
     let named: BTreeSet<String> = match request.topics.is_empty() {
         true => context.broker().streams().iter().map(|stream| stream.name.to_string()).collect(),
         false => request.topics.into_iter().map(|topic| topic.name).collect(),
     };
-    if request.cursor.as_ref().is_some_and(|cursor| cursor.partition_index < 0) {
+    let is_bad = |cursor: &RequestCursor| {
+        cursor.partition_index < 0 || !(names_all || named.contains(&cursor.topic_name))
+    };
+    if request.cursor.as_ref().is_some_and(is_bad) {
         let refused = |name| without_partitions(&context, name, ErrorCode::INVALID_REQUEST);
         let topics = named.into_iter().map(refused).collect();
         return Ok(DescribeTopicPartitionsResponse { topics, ..Default::default() });
@@ -58,6 +62,11 @@ fn page(
     let mut response = DescribeTopicPartitionsResponse::default();
     let mut room = partitions_max;
     for name in named.into_iter().filter(|name| *name >= first_topic) {
+        let first = if name == first_topic { first_partition } else { 0 };
+        if room == 0 {
+            response.next_cursor = Some(cursor_at(name, first));
+            break;
+        }
         let Some(stream) = context.broker().stream(&name) else {
             let code = match StreamName::new(&name) {
                 Ok(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
@@ -68,20 +77,21 @@ fn page(
             response.topics.push(topic);
             continue;
         };
-        let first = if name == first_topic { first_partition } else { 0 };
         let partition_count = stream.partitions().len();
         let next = partition_count.min(first.saturating_add(room));
-        if room > 0 {
-            response.topics.push(describe(context, &stream, first..next));
-            room -= next.saturating_sub(first);
-        }
+        response.topics.push(describe(context, &stream, first..next));
+        room = room.saturating_sub(next.saturating_sub(first));
         if next < partition_count {
-            let partition_index = i32::try_from(next).unwrap_or(i32::MAX);
-            response.next_cursor = Some(ResponseCursor { topic_name: name, partition_index });
+            response.next_cursor = Some(cursor_at(name, next));
             break;
         }
     }
     response
+}
+
+fn cursor_at(topic_name: String, partition: usize) -> ResponseCursor {
+    let partition_index = i32::try_from(partition).unwrap_or(i32::MAX);
+    ResponseCursor { topic_name, partition_index }
 }
 
 fn describe(

@@ -1,7 +1,8 @@
 //! Produce (key 0), versions 3 to 13 (listed from 0, see `api_versions`): append record batches.
 //!
 //! - Exactly one batch of message format 2 for each partition, else INVALID_RECORD; a wrong CRC is
-//!   CORRUPT_MESSAGE. The records inside are not looked at: the bytes are stored as they came.
+//!   CORRUPT_MESSAGE. The records inside are looked at where the topic's settings ask for it
+//!   (compaction, old dates, another codec); otherwise the bytes are stored as they came.
 //! - The order of batches is fixed while requests are read, so a client may pipeline; answers
 //!   follow in the order of the requests.
 //! - acks 0: no answer, and an error closes the connection; 1: answered at the append; -1: once
@@ -12,22 +13,27 @@
 //! - A client over its quota of written bytes or of time is answered at once and then paused, after
 //!   acks 0 too; what it sent is appended.
 //! - zstd needs version 7, else UNSUPPORTED_COMPRESSION_TYPE.
-//! - 5+: log start offset. 8+: an error message. 13+: topics by id.
+//! - acks -1 on a topic with min.insync.replicas above 1 is NOT_ENOUGH_REPLICAS, unless the broker
+//!   takes any replication factor. Kafka 4 lowers the minimum to the topic's replicas instead.
+//! - Records without a key on a compacted topic are INVALID_RECORD.
+//! - 5+: log start offset. 8+: an error message, and which records a batch is refused for. 13+:
+//!   topics by id.
 //! - A duplicate of an idempotent producer is answered like its first, with the first offset.
 //!
 //! Left out: transactions, so a transactional batch is INVALID_TXN_STATE, which no client retries;
-//! errors of single records; the node endpoints of KIP-951, since there is one node.
+//! the node endpoints of KIP-951, since there is one node.
 
 use std::time::Duration;
 
 use tracing::warn;
 use weir_core::Placed;
-use weir_core::partition::append::{PendingAppend, QuotaWait};
+use weir_core::error::AppendError;
+use weir_core::partition::append::{PendingAppend, QuotaWait, Wanted};
 use weir_core::stream::stream::Stream;
 use weir_kafka_protocol::ErrorCode;
 use weir_kafka_protocol::messages::produce::{
-    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use weir_model::batch::RecordBatch;
 use weir_model::compression::Codec;
@@ -42,11 +48,13 @@ use crate::topic::TopicRef;
 pub(crate) const GAPS: &[&str] = &[
     "versions 0-2 close the connection, they are listed for librdkafka only",
     "no transactional batches",
-    "no errors of single records",
+    "of single records only missing keys are named, at most 1,000 of a batch",
 ];
 
 /// First version whose clients can read zstd.
 const ZSTD_FROM: i16 = 7;
+/// Records that a refusal's sentence names.
+const SHOWN_RECORDS_MAX: usize = 3;
 /// First version that names topics by id.
 const TOPIC_IDS_FROM: i16 = 13;
 
@@ -67,7 +75,19 @@ struct BegunTopic {
 struct BegunPartition {
     index: i32,
     record_count: u64,
-    begun: Result<PendingAppend, Refusal>,
+    begun: Result<PendingAppend, NotAppended>,
+}
+
+/// Why a batch was not appended, and for which of its records if it is for some of them.
+struct NotAppended {
+    refusal: Refusal,
+    record_errors: Vec<BatchIndexAndErrorMessage>,
+}
+
+impl From<Refusal> for NotAppended {
+    fn from(refusal: Refusal) -> NotAppended {
+        NotAppended { refusal, record_errors: Vec::new() }
+    }
 }
 
 /// Fixes the order of the batches now; the answer waits for what the acks ask.
@@ -121,11 +141,16 @@ async fn begin_topics(
                 time_max: timeout.saturating_sub(clock.moment().since(asked)),
                 held: context.held,
             };
-            let partition = begin_partition(context, target, data, quota_wait).await;
+            let wanted = match acks {
+                Ok(Acks::Settled) => Wanted::OnReplicas,
+                _ => Wanted::Placed,
+            };
+            let partition = begin_partition(context, target, data, wanted, quota_wait).await;
             // Where no answer is wanted, the connection's end says it.
-            if let (Err(refusal), true) = (&partition.begun, *acks != Ok(Acks::None)) {
+            if let (Err(failed), true) = (&partition.begun, *acks != Ok(Acks::None)) {
                 let topic = stream.as_deref().map(|stream| stream.name.as_str());
-                log_refused(context, topic.unwrap_or_default(), partition.index, refusal);
+                let topic = topic.unwrap_or_default();
+                log_refused(context, topic, partition.index, &failed.refusal);
             }
             partitions.push(partition);
         }
@@ -140,19 +165,49 @@ async fn begin_partition(
     context: &RequestContext,
     target: Result<&Stream, Refusal>,
     data: PartitionProduceData,
+    wanted: Wanted,
     quota_wait: QuotaWait,
 ) -> BegunPartition {
     let index = data.index;
     let mut record_count = 0;
     let begun = match target.and_then(|stream| Ok((stream, checked_batch(context, data)?))) {
-        Err(refusal) => Err(refusal),
+        Err(refusal) => Err(refusal.into()),
         Ok((stream, (partition, batch))) => {
             record_count = u64::try_from(batch.header().record_count).unwrap_or(0);
-            let appended = context.broker().append(stream, partition, batch, quota_wait).await;
-            appended.map_err(|error| append_refusal(&error))
+            let broker = context.broker();
+            let appended = broker.append(stream, partition, batch, wanted, quota_wait).await;
+            appended.map_err(|error| not_appended(&error, stream, partition))
         }
     };
     BegunPartition { index, record_count, begun }
+}
+
+/// Why the core refused a batch. Where it is for some records, the texts are Kafka's.
+fn not_appended(error: &AppendError, stream: &Stream, partition: PartitionIndex) -> NotAppended {
+    let refusal = append_refusal(error);
+    let AppendError::KeyMissing { records, record_count } = error else {
+        return refusal.into();
+    };
+    let text = format!(
+        "Compacted topic cannot accept message without key in topic partition {}-{partition}",
+        stream.name
+    );
+    let shown = records.iter().take(SHOWN_RECORDS_MAX);
+    let shown = shown.map(|index| format!("RecordError(batchIndex={index}, message='{text}')"));
+    let shown: Vec<String> = shown.collect();
+    let message = format!(
+        "One or more records have been rejected due to {record_count} record errors in total, and \
+         only showing the first three errors at most: [{}]",
+        shown.join(", ")
+    );
+    let record_error = |index: &u32| BatchIndexAndErrorMessage {
+        batch_index: i32::try_from(*index).unwrap_or(i32::MAX),
+        batch_index_error_message: Some(text.clone()),
+    };
+    NotAppended {
+        refusal: Refusal::because(refusal.code, message),
+        record_errors: records.iter().map(record_error).collect(),
+    }
 }
 
 /// One line for a producer whose batches are bad, at most once a second.
@@ -222,12 +277,14 @@ async fn finish_topics(
     for BegunTopic { mut response, partitions } in topics {
         for BegunPartition { index, record_count, begun } in partitions {
             let outcome = match begun {
-                Err(refusal) => Err(refusal),
+                Err(failed) => Err(failed),
                 // An append is decided by now; the deadline is only for what may take long.
                 Ok(pending) => tokio::select! {
                     biased;
-                    outcome = wait(pending, acks) => outcome,
-                    () = &mut deadline => Err(Refusal::of(ErrorCode::REQUEST_TIMED_OUT)),
+                    outcome = wait(pending, acks) => outcome.map_err(NotAppended::from),
+                    () = &mut deadline => {
+                        Err(Refusal::of(ErrorCode::REQUEST_TIMED_OUT).into())
+                    }
                 },
             };
             if outcome.is_ok() {
@@ -251,7 +308,7 @@ async fn wait(pending: PendingAppend, acks: Acks) -> Result<Placed, Refusal> {
 fn answer_partition(
     context: &RequestContext,
     index: i32,
-    outcome: Result<Placed, Refusal>,
+    outcome: Result<Placed, NotAppended>,
 ) -> PartitionProduceResponse {
     match outcome {
         Ok(placed) => PartitionProduceResponse {
@@ -261,10 +318,11 @@ fn answer_partition(
             log_start_offset: placed.log_start.as_i64(),
             ..Default::default()
         },
-        Err(refusal) => PartitionProduceResponse {
+        Err(NotAppended { refusal, record_errors }) => PartitionProduceResponse {
             index,
             error_code: context.answer_code(refusal.code),
             error_message: refusal.message,
+            record_errors,
             base_offset: -1,
             log_append_time_ms: -1,
             log_start_offset: -1,

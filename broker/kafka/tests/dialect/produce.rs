@@ -6,10 +6,13 @@ use weir_kafka_protocol::ErrorCode;
 use weir_kafka_protocol::messages::init_producer_id::InitProducerIdRequest;
 use weir_kafka_protocol::messages::metadata::MetadataRequest;
 use weir_kafka_protocol::messages::produce::ProduceRequest;
-use weir_model::batch::{BatchKind, ProducerStamp};
-use weir_model::batch_builder::BatchOptions;
+use weir_model::batch::{BatchKind, ProducerStamp, RecordBatch};
+use weir_model::batch_builder::{BatchBuilder, BatchOptions};
 use weir_model::compression::Codec;
 use weir_model::ids::ProducerId;
+use weir_model::limits::DecodeLimits;
+use weir_model::record::RecordToWrite;
+use weir_model::time::Timestamp;
 
 use crate::client::{NOW, Server, batch, batch_of, only_partition, produce_request, versions_of};
 use crate::fetch::fetch_all;
@@ -209,5 +212,105 @@ async fn a_topic_is_made_on_first_use_and_ready_in_the_same_answer() {
     let response = client.call(4, &request).await;
     assert_eq!(response.topics[0].partitions.len(), 3);
     assert_eq!(client.produce("orders", &batch(&["a"])).await.error_code, 0);
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_without_a_key_are_refused_by_a_compacted_topic_and_named() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    client.create_topic("c", 1, &[("cleanup.policy", "compact")]).await;
+    for codec in Codec::ALL {
+        let mut builder = BatchBuilder::new(BatchOptions { codec, ..BatchOptions::default() });
+        for key in [Some(&b"k"[..]), None, Some(b""), None] {
+            let record = RecordToWrite { timestamp: NOW, key, value: Some(b"v"), headers: &[] };
+            builder.append(&record).expect("a small record fits");
+        }
+        let refused = client.produce("c", builder.build().bytes()).await;
+        assert_eq!(ErrorCode(refused.error_code), ErrorCode::INVALID_RECORD);
+        let indexes: Vec<_> = refused.record_errors.iter().map(|error| error.batch_index).collect();
+        assert_eq!(indexes, [1, 3], "{codec}");
+        let text = "Compacted topic cannot accept message without key in topic partition c-0";
+        assert_eq!(refused.record_errors[0].batch_index_error_message.as_deref(), Some(text));
+        let message = refused.error_message.expect("a sentence");
+        let expected = format!(
+            "One or more records have been rejected due to 2 record errors in total, and only \
+             showing the first three errors at most: [RecordError(batchIndex=1, \
+             message='{text}'), RecordError(batchIndex=3, message='{text}')]"
+        );
+        assert_eq!(message, expected);
+    }
+    assert_eq!(client.produce("c", &batch(&["a"])).await.base_offset, 0);
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_minimum_of_replicas_above_one_refuses_those_who_wait_for_all() {
+    for (settings, acks, code) in [
+        (&[][..], -1, ErrorCode::NOT_ENOUGH_REPLICAS),
+        (&[], 1, ErrorCode::NONE),
+        (&[("weir.replication.factor.any", "true")], -1, ErrorCode::NONE),
+    ] {
+        let server = Server::with(in_memory::options_with(settings)).await;
+        let mut client = server.client();
+        client.create_topic("m", 1, &[("min.insync.replicas", "2")]).await;
+        let request = produce_request("m", acks, &batch(&["a"]));
+        let answer = only_partition(client.call(9, &request).await);
+        assert_eq!(ErrorCode(answer.error_code), code, "{settings:?} {acks}");
+        client.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_record_is_held_to_the_oldest_date_that_the_topic_takes() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    client.create_topic("t", 1, &[("message.timestamp.before.max.ms", "1000")]).await;
+    let dated = |ages_ms: &[i64]| {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        for age_ms in ages_ms {
+            let timestamp = Timestamp::from_millis(NOW.as_millis() - age_ms);
+            let record = RecordToWrite { timestamp, key: None, value: Some(b"v"), headers: &[] };
+            builder.append(&record).expect("a small record fits");
+        }
+        builder.build().bytes().clone()
+    };
+    for (ages_ms, code) in [
+        (&[0, 1000][..], ErrorCode::NONE),
+        (&[0, 1001], ErrorCode::INVALID_TIMESTAMP),
+        (&[1001, 0], ErrorCode::INVALID_TIMESTAMP),
+    ] {
+        let answer = client.produce("t", &dated(ages_ms)).await;
+        assert_eq!(ErrorCode(answer.error_code), code, "{ages_ms:?}");
+    }
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_with_a_codec_of_its_own_compresses_what_producers_did_not() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    for (kind, codec) in [
+        ("producer", Codec::Gzip),
+        ("uncompressed", Codec::None),
+        ("gzip", Codec::Gzip),
+        ("snappy", Codec::Snappy),
+        ("lz4", Codec::Lz4),
+        ("zstd", Codec::Zstd),
+    ] {
+        client.create_topic(kind, 1, &[("compression.type", kind)]).await;
+        let options = BatchOptions { codec: Codec::Gzip, ..BatchOptions::default() };
+        let sent = batch_of(&["a".repeat(500).as_str(), "b"], options);
+        assert_eq!(client.produce(kind, sent.bytes()).await.error_code, 0);
+        let fetched = fetch_all(&mut client, kind, 0).await;
+        let fetched = RecordBatch::parse(fetched).expect("one batch");
+        assert_eq!(fetched.codec(), codec, "{kind}");
+        assert_eq!(fetched.verify_crc(), Ok(()));
+        let values = |batch: &RecordBatch| {
+            let records = batch.records(&DecodeLimits::default()).expect("decodes");
+            records.map(|record| record.expect("sound").value).collect::<Vec<_>>()
+        };
+        assert_eq!(values(&fetched), values(&sent));
+    }
     client.close().await;
 }

@@ -83,6 +83,10 @@ impl Attributes {
         self.0 & Attributes::DELETE_HORIZON != 0
     }
 
+    pub(super) fn with_codec(self, codec: Codec) -> Attributes {
+        Attributes((self.0 & !0x07) | i16::from(codec.bits()))
+    }
+
     pub(super) const fn with_log_append_time(self) -> Attributes {
         Attributes(self.0 | Attributes::LOG_APPEND_TIME)
     }
