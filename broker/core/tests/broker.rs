@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_core::broker::{Broker, BrokerOptions};
 use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
-use weir_core::group::identity::GroupId;
+use weir_core::group::identity::{Claim, GroupId};
 use weir_core::in_memory;
 use weir_core::partition::append::{QuotaWait, Wanted};
 use weir_core::quota::limits::QuotaPolicy;
@@ -347,7 +347,8 @@ async fn the_broker_has_no_more_partitions_than_it_may() {
     let refused = CreateStreamError::PartitionLimit { used: 3, asked: 2, max: 4 };
     assert!(made[0].is_ok() && made[1] == Err(refused) && made[2].is_ok(), "{made:?}");
     let group = GroupId::new("g").expect("a group id");
-    bench.broker.groups().fetch_offsets(&group, &[]).await.expect("its own log is not counted");
+    let asked = bench.broker.groups().fetch_offsets(&group, &Claim::nobody(), &[]).await;
+    asked.expect("its own log is not counted");
     bench.broker.delete_stream(made[0].clone().expect("made")).await.expect("it lives");
     bench.stream("d", Routing::ByPartition, 3).await;
 }
@@ -359,7 +360,8 @@ async fn clients_neither_make_nor_write_the_brokers_own_streams() {
     let made = bench.broker.create_streams(vec![new]).await.remove(0);
     assert_eq!(made.map(|made| made.id), Err(CreateStreamError::Internal));
     let group = GroupId::new("g").expect("a group id");
-    bench.broker.groups().fetch_offsets(&group, &[]).await.expect("this makes it");
+    let asked = bench.broker.groups().fetch_offsets(&group, &Claim::nobody(), &[]).await;
+    asked.expect("this makes it");
     let stream = bench.broker.stream("__consumer_offsets").expect("made");
     assert_eq!(bench.append(&stream, plain(&["x"])).await, Err(AppendError::Internal));
     let routed = bench.broker.append_routed(&stream, &[routed("k", "x")]).await.remove(0);

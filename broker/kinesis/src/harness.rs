@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, Response};
 use serde_json::{Value as Json, json};
 use weir_core::broker::Broker;
-use weir_core::group::identity::GroupId;
+use weir_core::group::identity::{Claim, GroupId};
 use weir_core::in_memory;
 use weir_core::quota::limits::QuotaPolicy;
 use weir_core::stream::stream::{Intent, NewStream, Routing};
@@ -145,7 +145,8 @@ impl Harness {
     /// Makes the broker keep `__consumer_offsets`, as the first question about a group does.
     pub(crate) async fn make_internal_stream(&self) {
         let group = GroupId::new("g").expect("a group id");
-        self.broker.groups().fetch_offsets(&group, &[]).await.expect("groups are loaded");
+        let asked = self.broker.groups().fetch_offsets(&group, &Claim::nobody(), &[]).await;
+        asked.expect("groups are loaded");
     }
 
     /// Puts a record and gives its sequence number.

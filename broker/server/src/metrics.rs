@@ -238,7 +238,7 @@ fn gauge_of(mut metric: MetricEncoder<'_>, value: f64) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_core::group::identity::GroupId;
+    use weir_core::group::identity::{Claim, GroupId};
     use weir_core::in_memory;
     use weir_core::stream::stream::{Intent, NewStream, Routing};
     use weir_model::ids::StreamName;
@@ -263,7 +263,12 @@ mod tests {
             made.expect("a free name");
         }
         let group = GroupId::new("g").expect("a group id");
-        broker.groups().fetch_offsets(&group, &[]).await.expect("this makes the groups' log");
+        let nobody = Claim::nobody();
+        broker
+            .groups()
+            .fetch_offsets(&group, &nobody, &[])
+            .await
+            .expect("this makes the groups' log");
         let produce = broker.metrics().request(Dialect::Kafka, "Produce");
         produce.requests.add(3);
         produce.bytes_in.add(1_000);

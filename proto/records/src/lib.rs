@@ -15,6 +15,7 @@
 pub mod messages;
 pub mod record;
 
+pub use weir_kafka_protocol::message::Message;
 pub use weir_kafka_protocol::{DecodeError, DecodeErrorKind, EncodeError, Uuid};
 
 pub use record::{

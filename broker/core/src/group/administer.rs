@@ -9,9 +9,12 @@
 
 use weir_model::time::Timestamp;
 
-use crate::group::description::{Description, GroupState, GroupType, ListedGroup};
+use crate::group::classic::Classic;
+use crate::group::description::{Description, GroupState, ListedGroup};
 use crate::group::error::{DeleteOffsetError, GroupError};
 use crate::group::identity::GroupId;
+use crate::group::membership::Membership;
+use crate::group::modern::logged;
 use crate::group::offsets::{CommittedOffset, PartitionName};
 use crate::group::records::GroupRecord;
 use crate::group::state::{Group, NotWritten, Reply, RequestId, Step, Then};
@@ -35,11 +38,21 @@ pub(crate) enum RetainedFrom {
 pub struct Removal {
     /// What the table of offsets loses.
     partitions: Vec<PartitionName>,
-    /// How many records about the members the log had been given when the group was deleted; none
-    /// if the group stays.
-    images: Option<u64>,
+    /// What becomes of the members' protocol.
+    members: Members,
     /// Who waits, and for what.
     answer: Option<(RequestId, Reply)>,
+}
+
+/// Whether the group goes with its offsets, and what the log has to forget then.
+#[derive(Clone, Copy, Debug)]
+enum Members {
+    /// The group stays.
+    Stay,
+    /// A classic group goes, of which the log was given this many records.
+    Classic(u64),
+    /// A group of the consumer protocol goes.
+    Modern,
 }
 
 impl Group {
@@ -47,19 +60,19 @@ impl Group {
     pub fn listed(&self, id: &GroupId) -> ListedGroup {
         ListedGroup {
             id: id.clone(),
-            group_type: GroupType::Classic,
-            state: self.classic.state(),
-            protocol_type: self.classic.protocol_type(),
+            group_type: self.membership.group_type(),
+            state: self.membership.state(),
+            protocol_type: self.membership.protocol_type(),
         }
     }
 
     /// The group in full.
     pub fn describe(&self) -> Description {
-        Description::Classic(self.classic.describe())
+        self.membership.describe()
     }
 
     pub(crate) fn delete(&mut self, request: RequestId, step: &mut Step) {
-        if self.classic.state() != GroupState::Empty {
+        if self.membership.state() != GroupState::Empty {
             return step.reply(request, Reply::Deleted(Err(GroupError::NonEmptyGroup)));
         }
         let partitions = self.offsets.partitions();
@@ -72,10 +85,11 @@ impl Group {
         wanted: Vec<PartitionName>,
         step: &mut Step,
     ) {
-        if self.classic.state() != GroupState::Empty && !self.classic.is_consumer_group() {
+        let is_empty = self.membership.state() == GroupState::Empty;
+        if !is_empty && !self.membership.is_consumer_group() {
             return step.reply(request, Reply::OffsetsDeleted(Err(GroupError::NonEmptyGroup)));
         }
-        let subscriptions = self.classic.subscriptions();
+        let subscriptions = self.membership.subscriptions();
         let mut results = Vec::with_capacity(wanted.len());
         let mut partitions = Vec::new();
         for partition in wanted {
@@ -89,24 +103,28 @@ impl Group {
             }
         }
         let answer = Some((request, Reply::OffsetsDeleted(Ok(results))));
-        self.remove(Removal { partitions, images: None, answer }, Vec::new(), step);
+        self.remove(Removal { partitions, members: Members::Stay, answer }, Vec::new(), step);
     }
 
     /// Forgets what is due, and the group with its last offset.
     pub(crate) fn expire(&mut self, step: &mut Step) {
         let due = self.due_offsets(step.now.date);
         let is_last = self.offsets.partitions().len() == due.len();
-        if is_last && self.classic.is_deserted() {
+        if is_last && self.membership.is_deserted() && !self.is_changing {
             self.remove_group(due, None, step);
         } else if !due.is_empty() {
-            self.remove(Removal { partitions: due, images: None, answer: None }, Vec::new(), step);
+            self.remove(
+                Removal { partitions: due, members: Members::Stay, answer: None },
+                Vec::new(),
+                step,
+            );
         }
     }
 
     fn due_offsets(&self, date: Timestamp) -> Vec<PartitionName> {
         let retention_ms = self.limits.offsets_retention.as_millis();
         let retention_ms = i64::try_from(retention_ms).unwrap_or(i64::MAX);
-        let retained_from = self.classic.offsets_retained_from();
+        let retained_from = self.membership.offsets_retained_from();
         let is_due = |committed: &CommittedOffset| {
             let from = match retained_from {
                 RetainedFrom::Never => return false,
@@ -126,7 +144,7 @@ impl Group {
             }
         }
         if !due.is_empty() {
-            let subscriptions = self.classic.subscriptions();
+            let subscriptions = self.membership.subscriptions();
             due.retain(|(stream, _)| !subscriptions.may_include(stream));
         }
         due
@@ -140,10 +158,17 @@ impl Group {
         step: &mut Step,
     ) {
         self.lingers = false;
-        let images = self.classic.delete();
-        let tombstone = images.map(|_| GroupRecord::Members(None));
-        let removal = Removal { partitions, images, answer };
-        self.remove(removal, tombstone.into_iter().collect(), step);
+        let (members, tombstones) = match &mut self.membership {
+            Membership::Classic(classic) => match classic.delete() {
+                Some(images) => (Members::Classic(images), vec![GroupRecord::Members(None)]),
+                None => (Members::Stay, Vec::new()),
+            },
+            Membership::Modern(modern) => {
+                self.is_changing = true;
+                (Members::Modern, logged(modern.tombstones()))
+            }
+        };
+        self.remove(Removal { partitions, members, answer }, tombstones, step);
     }
 
     /// Writes the tombstones of a removal, in as many batches as they need. When one fails, those
@@ -154,7 +179,10 @@ impl Group {
             let partitions = removal.partitions.split_off(TOMBSTONES_PER_WRITE_MAX);
             let partitions = std::mem::replace(&mut removal.partitions, partitions);
             let records = partitions.iter().map(tombstone).collect();
-            step.write(records, Then::Remove(Removal { partitions, images: None, answer: None }));
+            step.write(
+                records,
+                Then::Remove(Removal { partitions, members: Members::Stay, answer: None }),
+            );
         }
         let mut records: Vec<_> = removal.partitions.iter().map(tombstone).collect();
         records.extend(last);
@@ -175,9 +203,16 @@ impl Group {
             for partition in removal.partitions {
                 self.offsets.apply(partition, None);
             }
-            if let Some(images) = removal.images {
-                self.classic.deleted(images);
+            match (removal.members, &mut self.membership) {
+                (Members::Classic(images), Membership::Classic(classic)) => classic.deleted(images),
+                (Members::Modern, membership) => {
+                    *membership = Membership::Classic(Classic::new(self.limits));
+                }
+                (Members::Stay | Members::Classic(_), _) => {}
             }
+        }
+        if let Members::Modern = removal.members {
+            self.is_changing = false;
         }
         let Some((request, reply)) = removal.answer else { return };
         let reply = match (outcome, reply) {

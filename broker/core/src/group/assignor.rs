@@ -88,6 +88,15 @@ pub struct Subscriber {
     pub target: Partitions,
 }
 
+/// Partitions as records and requests list them: the indexes of each stream together.
+pub fn by_stream(partitions: &Partitions) -> BTreeMap<StreamId, Vec<i32>> {
+    let mut by_stream: BTreeMap<_, Vec<i32>> = BTreeMap::new();
+    for partition in partitions {
+        by_stream.entry(partition.stream).or_default().push(partition.index.as_i32());
+    }
+    by_stream
+}
+
 /// The partitions of a topic, in order.
 fn partitions_of(stream: StreamId, count: u32) -> impl Iterator<Item = PartitionId> {
     let index = |raw: u32| PartitionIndex::try_from(i64::from(raw)).ok();

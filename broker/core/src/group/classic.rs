@@ -27,6 +27,7 @@
 //!
 //! The rules and their order follow Kafka's coordinator. Read `join.rs`, `rebalance.rs`, `sync.rs`.
 
+pub(in crate::group) mod handover;
 mod join;
 mod member;
 #[cfg(test)]
@@ -53,6 +54,7 @@ use crate::group::records::{GroupImage, GroupRecord, MemberImage};
 use crate::group::state::{GroupLimits, Reply, Step, Then, refuse_join};
 
 pub use self::join::Replacement;
+pub(in crate::group) use self::join::is_small;
 pub use self::subscription::{CONSUMER_PROTOCOL_TYPE, Subscriptions};
 pub use self::sync::Assignments;
 
@@ -114,8 +116,8 @@ pub struct Joined {
     pub protocol_type: Option<Arc<str>>,
     /// The protocol that got most votes.
     pub protocol: Option<Arc<str>>,
-    /// The member that assigns.
-    pub leader: MemberId,
+    /// The member that assigns; none where the broker does.
+    pub leader: Option<MemberId>,
     /// The member's own id.
     pub member: MemberId,
     /// Everybody, for the leader; empty for the others.
@@ -283,6 +285,11 @@ impl Classic {
 
     pub(crate) fn is_vacant(&self) -> bool {
         self.is_deserted() && !self.logged
+    }
+
+    /// Whether a restart would find the members.
+    pub(in crate::group) fn is_logged(&self) -> bool {
+        self.logged
     }
 
     /// Whether nobody is a member or about to become one.

@@ -42,13 +42,17 @@ use crate::group::classic::{Join, Joined, Leaving, Sync, Synced};
 use crate::group::error::{GroupError, JoinRefused};
 use crate::group::identity::{Claim, GroupId};
 use crate::group::internal_log::{InternalLog, Submitted};
+use crate::group::modern::heartbeat::{ConsumerHeartbeat, HeartbeatRefused, Standing};
+use crate::group::modern::member::JOINING_EPOCH;
 use crate::group::records::{self, GroupRecord};
 use crate::group::state::{
     Effects, Event, Group, GroupLimits, NotWritten, Now, Reply, RequestId, Then,
 };
 use crate::group::timers::Timers;
+use crate::group::topics::{Topic, Topics};
 use crate::settings::broker_settings::BrokerSettings;
 use crate::stream::registry::Registry;
+use crate::stream::stream::Stream;
 
 pub use self::offsets::OffsetToCommit;
 
@@ -107,6 +111,8 @@ struct Shared {
     ready: OnceCell<Arc<Ready>>,
     /// A sync lock: held for a look-up or a change of the table, never across an await.
     groups: RwLock<HashMap<GroupId, Arc<Slot>>>,
+    /// A sync lock: the topics as groups last saw them, remade when the registry has changed.
+    topics: Mutex<Arc<Topics>>,
     timers: Timers<Weak<Slot>>,
     requests: AtomicU64,
     is_stopping: AtomicBool,
@@ -194,6 +200,7 @@ impl GroupCoordinator {
             options,
             ready: OnceCell::new(),
             groups: RwLock::default(),
+            topics: Mutex::default(),
             timers: Timers::default(),
             requests: AtomicU64::new(0),
             is_stopping: AtomicBool::new(false),
@@ -260,6 +267,25 @@ impl GroupCoordinator {
         for slot in self.shared.groups.read().values() {
             // A sender that is dropped tells its request that the broker is stopping.
             slot.state.lock().waiting.clear();
+        }
+    }
+
+    /// Takes a heartbeat of the consumer protocol: a member joins, stays or goes.
+    pub async fn consumer_heartbeat(
+        &self,
+        group: &GroupId,
+        heartbeat: ConsumerHeartbeat,
+    ) -> Result<Standing, HeartbeatRefused> {
+        let if_absent = match &heartbeat {
+            ConsumerHeartbeat::Stay(beat) if beat.epoch == JOINING_EPOCH => IfAbsent::Make,
+            _ => IfAbsent::Leave,
+        };
+        self.ready().await?.log.wait_for_room().await;
+        let event = |request| Event::Beat(request, heartbeat);
+        match self.ask_member(group, if_absent, event).await? {
+            Some(Reply::Beat(result)) => result,
+            None => Err(GroupError::GroupNotFound.into()),
+            Some(other) => unreachable!("a heartbeat was answered by {other:?}"),
         }
     }
 
@@ -362,6 +388,21 @@ impl Shared {
         Now { moment: self.clock.moment(), date: self.clock.now() }
     }
 
+    /// The topics that there are. Every group's step asks, and few find a change.
+    fn topics(&self) -> Arc<Topics> {
+        let version = self.registry.version();
+        let mut topics = self.topics.lock();
+        if topics.version() != version {
+            let topic = |stream: Arc<Stream>| {
+                let partition_count = u32::try_from(stream.partitions().len()).unwrap_or(u32::MAX);
+                (stream.name.clone(), Topic { id: stream.id, partition_count })
+            };
+            let all = self.registry.all().into_iter().map(topic);
+            *topics = Arc::new(Topics::new(version, all));
+        }
+        Arc::clone(&topics)
+    }
+
     /// Finds a group, or makes it, and does something under its lock.
     fn with_group<T>(
         &self,
@@ -414,6 +455,9 @@ impl Shared {
     /// Steps a group and carries out what it wants done.
     fn step(&self, ready: &Ready, slot: &Arc<Slot>, state: &mut SlotState, event: Event) {
         let now = self.now();
+        if state.group.reads_topics() || matches!(event, Event::Beat(..)) {
+            state.group.see_topics(&self.topics());
+        }
         let Effects { replies, writes, wake_by } = state.group.step(event, now);
         for write in writes {
             let encode = |record: &GroupRecord| records::encode(&slot.id, record);

@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::group::assignor::{Assignor, Partitions};
 use crate::group::classic::Client;
 use crate::group::identity::{GroupId, InstanceId, MemberId};
+use crate::group::modern::member::MemberMetadata;
 
 /// The protocol by which a group's members agree on who reads what.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum GroupType {
     /// Clients assign: JoinGroup and SyncGroup. A group of offsets without members is one too.
     Classic,
+    /// The broker assigns: ConsumerGroupHeartbeat.
+    Consumer,
 }
 
 /// Where a group stands, by the names that tools show.
@@ -23,6 +27,10 @@ pub enum GroupState {
     PreparingRebalance,
     /// A classic group waits for its leader's assignments.
     CompletingRebalance,
+    /// A consumer group's target is older than its epoch.
+    Assigning,
+    /// Members of a consumer group are on the way to their targets.
+    Reconciling,
     /// Everybody can know its part.
     Stable,
 }
@@ -45,6 +53,8 @@ pub struct ListedGroup {
 pub enum Description {
     /// A [`GroupType::Classic`] group.
     Classic(ClassicDescription),
+    /// A [`GroupType::Consumer`] group.
+    Modern(ModernDescription),
 }
 
 /// A classic group in full.
@@ -73,4 +83,36 @@ pub struct DescribedMember {
     pub metadata: Bytes,
     /// Its part; that of the last generation while a rebalance goes on.
     pub assignment: Bytes,
+}
+
+/// A group of the consumer protocol in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModernDescription {
+    /// Where it stands.
+    pub state: GroupState,
+    /// The group's epoch.
+    pub epoch: i32,
+    /// The epoch of its target assignment.
+    pub target_epoch: i32,
+    /// The assignor that most members ask for.
+    pub assignor: Assignor,
+    /// The members, in the order of their ids.
+    pub members: Vec<ModernMember>,
+}
+
+/// A member of a group of the consumer protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModernMember {
+    /// Its id.
+    pub member: MemberId,
+    /// The epoch it is in.
+    pub epoch: i32,
+    /// Whether it still speaks the classic protocol.
+    pub is_classic: bool,
+    /// What it said of itself.
+    pub metadata: MemberMetadata,
+    /// What it has.
+    pub assigned: Partitions,
+    /// What it is to have.
+    pub target: Partitions,
 }

@@ -17,6 +17,8 @@ pub enum GroupError {
     FencedInstance,
     /// The request belongs to another generation of the group. The member joins again.
     IllegalGeneration,
+    /// The member has reached another epoch; with its next heartbeat it knows which.
+    StaleMemberEpoch,
     /// The group is being rebalanced. The member joins again.
     RebalanceInProgress,
     /// The member has an id now and is to join again with it (KIP-394).

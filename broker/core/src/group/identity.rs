@@ -126,6 +126,13 @@ pub struct Claim {
     pub generation: Option<i32>,
 }
 
+impl Claim {
+    /// Of somebody who does not use group membership: an administrator, or a tool.
+    pub fn nobody() -> Claim {
+        Claim { member: None, instance: None, generation: None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 //!   key                                       value
 //!   type 1: group, topic, partition           offset, leader epoch, metadata, times, topic id
 //!   type 2: group                             generation, protocol, leader, members, assignments
+//!   the others                                see `modern/records.rs`
 //! ```
 //!
 //! A record without a value is a tombstone: what its key names is gone. Offsets are written with
@@ -29,6 +30,8 @@ use weir_model::time::Timestamp;
 
 use crate::group::classic::Client;
 use crate::group::identity::{GroupId, InstanceId, MemberId};
+use crate::group::modern;
+use crate::group::modern::records::ModernRecord;
 use crate::group::offsets::{CommittedOffset, PartitionName};
 
 /// Most bytes of members, metadata and assignments that a group may log at once. Kafka's own limit
@@ -55,6 +58,8 @@ pub enum GroupRecord {
     Members(Option<GroupImage>),
     /// A partition's offset; none once it is forgotten.
     Offset(PartitionName, Option<CommittedOffset>),
+    /// A change of a group of the consumer protocol.
+    Modern(ModernRecord),
 }
 
 /// What a restart knows of a group's members.
@@ -116,8 +121,10 @@ pub type KeyAndValue = (Bytes, Option<Bytes>);
 
 /// The bytes that a group's change is logged as.
 pub fn encode(group: &GroupId, record: &GroupRecord) -> KeyAndValue {
+    let id = group;
     let group = group.as_str().to_owned();
     match record {
+        GroupRecord::Modern(record) => modern::records::encode(id, record),
         GroupRecord::Members(image) => {
             let key = written(encode_key(&GroupMetadataKey { group }));
             let value = image.as_ref().map(group_value);
@@ -133,7 +140,7 @@ pub fn encode(group: &GroupId, record: &GroupRecord) -> KeyAndValue {
 }
 
 /// A text or list is too long only above what requests can carry, so an error is ours.
-fn written<E: Debug>(encoded: Result<Bytes, E>) -> Bytes {
+pub(in crate::group) fn written<E: Debug>(encoded: Result<Bytes, E>) -> Bytes {
     encoded.expect("strings that came in a request fit into a record")
 }
 
@@ -141,7 +148,7 @@ fn written<E: Debug>(encoded: Result<Bytes, E>) -> Bytes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableRecord(pub String);
 
-fn unreadable(why: impl Display) -> UnreadableRecord {
+pub(in crate::group) fn unreadable(why: impl Display) -> UnreadableRecord {
     UnreadableRecord(why.to_string())
 }
 
@@ -168,7 +175,12 @@ pub fn decode(
             let committed = value.map(committed_offset).transpose()?;
             Ok(Some((group_id(&group)?, GroupRecord::Offset((stream, partition), committed))))
         }
-        _ => Ok(None),
+        other => {
+            let Some((group, record)) = modern::records::decode(other, key, value)? else {
+                return Ok(None);
+            };
+            Ok(Some((group_id(&group)?, GroupRecord::Modern(record))))
+        }
     }
 }
 
@@ -231,11 +243,11 @@ fn member_image(value: MemberMetadata) -> Result<MemberImage, UnreadableRecord> 
     })
 }
 
-fn millis_i32(duration: Duration) -> i32 {
+pub(in crate::group) fn millis_i32(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
 
-fn duration_ms(millis: i32) -> Duration {
+pub(in crate::group) fn duration_ms(millis: i32) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 

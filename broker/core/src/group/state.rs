@@ -14,23 +14,33 @@
 //! A restart calls [`Group::replay`] with the same records in the same order and then steps
 //! [`Event::Loaded`], which starts the members' session clocks.
 //!
+//! A change of a group of the consumer protocol is reckoned with the group as a whole, so only one
+//! is on its way to the log at a time; requests that could change it wait behind it in the group.
+//!
 //! Every request that comes in with a [`RequestId`] is answered exactly once, in this step or a
-//! later one. Read [`super::classic`] for who is a member and when.
+//! later one. Read [`super::classic`] and [`super::modern`] for who is a member and when.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use weir_model::ids::{StreamId, StreamName};
 use weir_model::time::{Moment, Timestamp};
 
 use crate::group::administer::Removal;
+use crate::group::assignor::Assignor;
 use crate::group::classic::{
     Assignments, Classic, Join, Joined, Leaving, Replacement, Sync, Synced,
 };
 use crate::group::error::{CommitError, DeleteOffsetError, GroupError, JoinRefused};
 use crate::group::identity::{Claim, MemberId};
+use crate::group::membership::Membership;
+use crate::group::modern::Change;
+use crate::group::modern::heartbeat::{ConsumerHeartbeat, HeartbeatRefused, Standing};
 use crate::group::offsets::{CommittedOffset, Offsets, PartitionName};
-use crate::group::records::{GroupImage, GroupRecord};
-use crate::settings::broker_settings::BrokerSettings;
+use crate::group::records::GroupRecord;
+use crate::group::topics::Topics;
+use crate::settings::broker_settings::{BrokerSettings, MigrationPolicy};
 
 /// The bounds that all groups of a broker share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +54,19 @@ pub struct GroupLimits {
     /// How long an empty group waits for more members before its first generation
     /// (`group.initial.rebalance.delay.ms`). Zero: a first poll has its records at once.
     pub initial_rebalance_delay: Duration,
+    /// Most members of one group of the consumer protocol (`group.consumer.max.size`).
+    pub consumer_members_max: usize,
+    /// How long a member of the consumer protocol may be silent
+    /// (`group.consumer.session.timeout.ms`).
+    pub consumer_session_timeout: Duration,
+    /// How often such a member is to be heard of (`group.consumer.heartbeat.interval.ms`).
+    pub consumer_heartbeat_interval: Duration,
+    /// The assignor of groups whose members ask for none (the first of
+    /// `group.consumer.assignors`).
+    pub default_assignor: Assignor,
+    /// Which way a group may change its protocol while it has members
+    /// (`group.consumer.migration.policy`).
+    pub migration: MigrationPolicy,
     /// Longest text beside an offset (`offset.metadata.max.bytes`).
     pub metadata_bytes_max: usize,
     /// How long offsets outlive their group's last member (`offsets.retention.minutes`).
@@ -60,12 +83,18 @@ impl Default for GroupLimits {
 impl GroupLimits {
     /// What the broker's settings say.
     pub fn of(settings: &BrokerSettings) -> GroupLimits {
-        let groups = &settings.groups;
+        let (classic, consumer) = (&settings.groups, &settings.consumer_groups);
+        let assignor = consumer.assignors.first().and_then(|name| Assignor::from_name(name));
         GroupLimits {
-            members_max: groups.members_max,
-            session_timeout_min: groups.session_timeout_min,
-            session_timeout_max: groups.session_timeout_max,
-            initial_rebalance_delay: groups.initial_rebalance_delay,
+            members_max: classic.members_max,
+            session_timeout_min: classic.session_timeout_min,
+            session_timeout_max: classic.session_timeout_max,
+            initial_rebalance_delay: classic.initial_rebalance_delay,
+            consumer_members_max: consumer.members_max,
+            consumer_session_timeout: consumer.session_timeout,
+            consumer_heartbeat_interval: consumer.heartbeat_interval,
+            default_assignor: assignor.unwrap_or(Assignor::DEFAULT),
+            migration: consumer.migration,
             metadata_bytes_max: settings.offsets.metadata_bytes_max,
             offsets_retention: settings.offsets.retention,
         }
@@ -96,6 +125,8 @@ pub enum Event {
     Heartbeat(RequestId, Claim),
     /// Members go, by their own wish or an administrator's.
     Leave(RequestId, Vec<Leaving>),
+    /// A member of the consumer protocol joins, stays or goes.
+    Beat(RequestId, ConsumerHeartbeat),
     /// Offsets are to be kept.
     Commit(RequestId, Commit),
     /// A stream is being deleted, and its offsets with it.
@@ -149,6 +180,8 @@ pub enum Reply {
     Heartbeat(Result<(), GroupError>),
     /// To [`Event::Leave`], in the order of the request.
     Leave(Vec<Result<(), GroupError>>),
+    /// To [`Event::Beat`].
+    Beat(Result<Standing, HeartbeatRefused>),
     /// To [`Event::Commit`], in the order of the request.
     Commit(Result<Vec<Result<(), CommitError>>, GroupError>),
     /// To [`Event::ForgetStream`].
@@ -177,6 +210,8 @@ pub enum Then {
     Replace(Replacement),
     /// The last member went. Nobody waits.
     Emptied,
+    /// A change of a group of the consumer protocol, or of a group's protocol.
+    Change(Box<Change>, Vec<GroupRecord>),
     /// Offsets; the request, the answer per partition, and what to apply.
     Commit {
         /// Who waits.
@@ -198,6 +233,9 @@ pub enum Then {
     /// Tombstones for offsets, and maybe for the group.
     Remove(Removal),
 }
+
+/// How long after a failed write a group tries again what nobody asks for.
+pub(crate) const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// A step in the making: when it happens, and what it has led to so far.
 #[derive(Debug)]
@@ -232,51 +270,112 @@ impl Step {
 #[derive(Debug)]
 pub struct Group {
     pub(super) limits: GroupLimits,
-    pub(super) classic: Classic,
+    pub(super) membership: Membership,
     pub(super) offsets: Offsets,
+    pub(super) topics: Arc<Topics>,
     /// It had offsets. When they are gone tools still list it until retention is looked at.
     pub(super) lingers: bool,
+    /// A change that others must not be reckoned beside is on its way to the log.
+    pub(super) is_changing: bool,
+    /// What came meanwhile.
+    held: VecDeque<Event>,
 }
 
 impl Group {
     /// A group that nobody has joined and that has no offsets.
     pub fn new(limits: GroupLimits) -> Group {
-        let (classic, offsets) = (Classic::new(limits), Offsets::default());
-        Group { limits, classic, offsets, lingers: false }
+        Group {
+            limits,
+            membership: Membership::Classic(Classic::new(limits)),
+            offsets: Offsets::default(),
+            topics: Arc::default(),
+            lingers: false,
+            is_changing: false,
+            held: VecDeque::new(),
+        }
+    }
+
+    /// Tells the group which topics there are now; before a step of a group that
+    /// [`Group::reads_topics`], and of every other that may become one.
+    pub fn see_topics(&mut self, topics: &Arc<Topics>) {
+        self.topics = Arc::clone(topics);
+        if let Membership::Modern(modern) = &mut self.membership {
+            modern.see_topics(topics);
+        }
+    }
+
+    /// Whether a step depends on the topics that there are.
+    pub fn reads_topics(&self) -> bool {
+        matches!(self.membership, Membership::Modern(_))
     }
 
     /// Takes one event and says what is to be done about it.
     pub fn step(&mut self, event: Event, now: Now) -> Effects {
         let mut step = Step { now, effects: Effects::default() };
-        match event {
-            Event::Join(request, join) => self.classic.join(request, join, &mut step),
-            Event::Sync(request, sync) => self.classic.sync(request, sync, &mut step),
-            Event::Heartbeat(request, claim) => {
-                let result = self.classic.heartbeat(&claim, &mut step);
-                step.reply(request, Reply::Heartbeat(result));
-            }
-            Event::Leave(request, leaving) => {
-                let results = self.classic.leave(&leaving, &mut step);
-                step.reply(request, Reply::Leave(results));
-            }
-            Event::Commit(request, commit) => self.commit(request, commit, &mut step),
-            Event::ForgetStream(request, name, id) => self.forget(request, &name, id, &mut step),
-            Event::Delete(request) => self.delete(request, &mut step),
-            Event::DeleteOffsets(request, wanted) => {
-                self.delete_offsets(request, wanted, &mut step)
-            }
-            Event::Expire => self.expire(&mut step),
-            Event::Written(then, outcome) => self.written(then, outcome, &mut step),
-            Event::TimePassed => self.classic.time_passed(&mut step),
-            Event::Loaded => self.classic.loaded(&mut step),
+        self.take(event, &mut step);
+        while !self.is_changing {
+            let Some(event) = self.held.pop_front() else { break };
+            self.take(event, &mut step);
         }
         step.effects
+    }
+
+    /// Sends away those whose requests were held.
+    pub(super) fn refuse_held(&mut self, step: &mut Step) {
+        let error = GroupError::NotAvailable;
+        for event in std::mem::take(&mut self.held) {
+            match event {
+                Event::Join(request, join) => step.reply(request, refuse_join(error, join.member)),
+                Event::Sync(request, _) => step.reply(request, Reply::Sync(Err(error))),
+                Event::Heartbeat(request, _) => step.reply(request, Reply::Heartbeat(Err(error))),
+                Event::Leave(request, leaving) => {
+                    step.reply(request, Reply::Leave(vec![Err(error); leaving.len()]));
+                }
+                Event::Beat(request, _) => step.reply(request, Reply::Beat(Err(error.into()))),
+                Event::Delete(request) => step.reply(request, Reply::Deleted(Err(error))),
+                other => unreachable!("only requests about members are held, not {other:?}"),
+            }
+        }
+    }
+
+    /// Has this event come first once the change that is on its way is over.
+    pub(super) fn hold_first(&mut self, event: Event) {
+        self.held.push_front(event);
+    }
+
+    fn take(&mut self, event: Event, step: &mut Step) {
+        match event {
+            Event::Join(..)
+            | Event::Sync(..)
+            | Event::Heartbeat(..)
+            | Event::Leave(..)
+            | Event::Beat(..)
+            | Event::Delete(_)
+                if self.is_changing =>
+            {
+                self.held.push_back(event);
+            }
+            Event::Join(request, join) => self.join(request, join, step),
+            Event::Sync(request, sync) => self.sync(request, sync, step),
+            Event::Heartbeat(request, claim) => self.heartbeat(request, &claim, step),
+            Event::Leave(request, leaving) => self.leave(request, &leaving, step),
+            Event::Beat(request, beat) => self.beat(request, &beat, step),
+            Event::Commit(request, commit) => self.commit(request, commit, step),
+            Event::ForgetStream(request, name, id) => self.forget(request, &name, id, step),
+            Event::Delete(request) => self.delete(request, step),
+            Event::DeleteOffsets(request, wanted) => self.delete_offsets(request, wanted, step),
+            Event::Expire => self.expire(step),
+            Event::Written(then, outcome) => self.written(then, outcome, step),
+            Event::TimePassed => self.time_passed(step),
+            Event::Loaded => self.membership.loaded(step),
+        }
     }
 
     /// Takes a record that the log holds. Only while the group is rebuilt, in log order.
     pub fn replay(&mut self, record: GroupRecord) {
         match record {
-            GroupRecord::Members(image) => self.classic.replay(image),
+            GroupRecord::Members(image) => self.replay_members(image),
+            GroupRecord::Modern(record) => self.replay_modern(record),
             GroupRecord::Offset(partition, committed) => self.offsets.apply(partition, committed),
         }
     }
@@ -286,14 +385,9 @@ impl Group {
         &self.offsets
     }
 
-    /// What a restart would find of the group's members if it were logged now.
-    pub fn image(&self, date: Timestamp) -> GroupImage {
-        self.classic.image(date)
-    }
-
-    /// Who the members are and in which generation.
-    pub fn classic(&self) -> &Classic {
-        &self.classic
+    /// Who the members are.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     /// Forgets offsets that `lives` does not accept. Only while the group is rebuilt.
@@ -303,11 +397,11 @@ impl Group {
 
     /// Whether nothing would be lost with the group: no member, no offset, no trace in the log.
     pub fn is_vacant(&self) -> bool {
-        self.classic.is_vacant() && self.offsets.is_empty() && !self.lingers
+        self.membership.is_vacant() && !self.is_changing && self.offsets.is_empty() && !self.lingers
     }
 
     fn commit(&mut self, request: RequestId, commit: Commit, step: &mut Step) {
-        if let Err(error) = self.classic.check_commit(&commit.claim, step) {
+        if let Err(error) = self.membership.check_commit(&commit.claim, step) {
             return step.reply(request, Reply::Commit(Err(error)));
         }
         let mut results = Vec::with_capacity(commit.offsets.len());
@@ -346,8 +440,17 @@ impl Group {
 
     fn written(&mut self, then: Then, outcome: Result<(), NotWritten>, step: &mut Step) {
         match then {
-            Then::Assign(assignments) => self.classic.assigned(assignments, outcome, step),
-            Then::Replace(replacement) => self.classic.replaced(replacement, outcome, step),
+            Then::Assign(assignments) => {
+                if let Membership::Classic(classic) = &mut self.membership {
+                    classic.assigned(assignments, outcome, step);
+                }
+            }
+            Then::Replace(replacement) => {
+                if let Membership::Classic(classic) = &mut self.membership {
+                    classic.replaced(replacement, outcome, step);
+                }
+            }
+            Then::Change(change, records) => self.changed(*change, records, outcome, step),
             // The members are gone whatever the log says; a restart that finds them in it again
             // expires them by their session timeouts.
             Then::Emptied => {}

@@ -114,6 +114,18 @@ pub enum MigrationPolicy {
     Bidirectional,
 }
 
+impl MigrationPolicy {
+    /// Whether a classic group with members may become one of the consumer protocol.
+    pub fn can_upgrade(self) -> bool {
+        matches!(self, MigrationPolicy::Upgrade | MigrationPolicy::Bidirectional)
+    }
+
+    /// Whether a group of the consumer protocol may become a classic one with its last members.
+    pub fn can_downgrade(self) -> bool {
+        matches!(self, MigrationPolicy::Downgrade | MigrationPolicy::Bidirectional)
+    }
+}
+
 /// What holds for committed offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffsetSettings {

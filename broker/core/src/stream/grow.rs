@@ -109,6 +109,7 @@ impl Registry {
             }
             info!(stream = %stream.name, partitions = partitions.len(), "partitions added");
             stream.set_partitions(partitions);
+            self.count_change();
         }
         Ok(())
     }

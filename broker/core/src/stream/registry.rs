@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -65,6 +66,8 @@ pub struct Registry {
     defaults: RwLock<Arc<TopicDefaults>>,
     /// A sync lock: held for a look-up or a change of the maps, never across an await.
     tables: RwLock<Tables>,
+    /// Counts the changes of the set of streams and of their partitions.
+    version: AtomicU64,
     /// An async lock: one change of the set of streams at a time, across its commit.
     changing: tokio::sync::Mutex<()>,
 }
@@ -94,6 +97,7 @@ impl Registry {
             partitions_max: options.partitions_max,
             defaults: RwLock::new(Arc::new(options.defaults)),
             tables: RwLock::default(),
+            version: AtomicU64::new(0),
             changing: tokio::sync::Mutex::default(),
         };
         let mut deleting = Vec::new();
@@ -189,6 +193,17 @@ impl Registry {
                 self.publish_config(&stream, next);
             }
         }
+    }
+
+    /// Grows with every stream that is made or removed and every partition that is added; whoever
+    /// reads it before the streams sees at least the changes that it counts.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Says that there are other streams or partitions from now on.
+    pub(super) fn count_change(&self) {
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// All streams, ordered by name.
@@ -287,6 +302,7 @@ impl Registry {
             tables.by_name.remove(&stream.name);
             tables.by_id.remove(&stream.id);
         }
+        self.count_change();
         decided
     }
 
@@ -449,6 +465,7 @@ impl Registry {
         let mut tables = self.tables.write();
         tables.by_name.insert(stream.name.clone(), Arc::clone(stream));
         tables.by_id.insert(stream.id, Arc::clone(stream));
+        self.count_change();
     }
 }
 

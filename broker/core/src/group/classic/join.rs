@@ -209,7 +209,8 @@ impl Classic {
             Ok(()) => {
                 let members = if skip_assignment { self.members_for(&id) } else { Vec::new() };
                 let joined = self.joined(&id, members);
-                Reply::Join(Ok(Joined { leader: leader_to_tell, skip_assignment, ..joined }))
+                let leader = Some(leader_to_tell);
+                Reply::Join(Ok(Joined { leader, skip_assignment, ..joined }))
             }
             // The client joins again without an id, and the new id is logged with the next one.
             Err(NotWritten) => refuse_join(GroupError::NotAvailable, None),
@@ -235,7 +236,7 @@ impl Classic {
             generation: self.generation,
             protocol_type: self.protocol_type.clone(),
             protocol: self.protocol.clone(),
-            leader: self.leader.clone().expect("a group with members has a leader"),
+            leader: self.leader.clone(),
             member: id.clone(),
             members,
             skip_assignment: false,
@@ -244,7 +245,7 @@ impl Classic {
 }
 
 /// Whether what the member says can be kept, in memory and in a record.
-fn is_small(join: &Join) -> bool {
+pub(in crate::group) fn is_small(join: &Join) -> bool {
     let instance = join.instance.as_ref().map_or("", InstanceId::as_str);
     let texts = [instance, &join.protocol_type, &join.client.id, &join.client.host];
     let fits = |protocol: &Protocol| {

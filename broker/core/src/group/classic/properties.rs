@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::tests::{Bench, claim, committed, joining, known, member, partition, stream_id};
+use super::tests::{
+    Bench, claim, classic_of, committed, joining, known, member, partition, stream_id,
+};
 use super::*;
 use crate::group::offsets::CommittedOffset;
 use crate::group::records::GroupRecord;
@@ -92,7 +94,7 @@ impl World {
             Act::Sync { client, generations_ago } => {
                 let claim = self.claim(client, generations_ago);
                 let share = |id: &MemberId| (id.clone(), Bytes::from(id.as_str().to_owned()));
-                let assignments = self.bench.group.classic().members().map(share).collect();
+                let assignments = self.bench.classic().members().map(share).collect();
                 let sync = Sync { claim, protocol_type: None, protocol: None, assignments };
                 self.ask(Some(client), |request| Event::Sync(request, sync));
             }
@@ -141,7 +143,7 @@ impl World {
     }
 
     fn claim(&self, client: usize, generations_ago: i32) -> Claim {
-        let generation = self.bench.group.classic().generation() - generations_ago;
+        let generation = self.bench.classic().generation() - generations_ago;
         let id = self.ids[client].as_ref().map_or("nobody", MemberId::as_str);
         Claim { instance: instance(client), ..claim(id, generation) }
     }
@@ -153,9 +155,9 @@ impl World {
 
     /// A deleted group begins anew; only then do generations.
     fn may_delete(&mut self, act: impl FnOnce(&mut World)) {
-        let was_empty = self.bench.group.classic().phase() == Phase::Empty;
+        let was_empty = self.bench.classic().phase() == Phase::Empty;
         act(self);
-        if was_empty && self.bench.group.classic().generation() == 0 {
+        if was_empty && self.bench.classic().generation() == 0 {
             self.generation = 0;
             self.leaders.clear();
         }
@@ -176,7 +178,7 @@ impl World {
             let Some(client) = client else { continue };
             match reply {
                 Reply::Join(Ok(joined)) => {
-                    if joined.leader == joined.member && !joined.skip_assignment {
+                    if joined.leader.as_ref() == Some(&joined.member) && !joined.skip_assignment {
                         let leaders = self.leaders.entry(joined.generation).or_default();
                         leaders.insert(joined.member.clone());
                     }
@@ -189,7 +191,7 @@ impl World {
                     }
                     _ => {}
                 },
-                Reply::Sync(_) | Reply::Heartbeat(_) | Reply::Leave(_) => {}
+                Reply::Sync(_) | Reply::Heartbeat(_) | Reply::Leave(_) | Reply::Beat(_) => {}
                 Reply::Commit(_) | Reply::Forgotten(_) => {}
                 Reply::Deleted(_) | Reply::OffsetsDeleted(_) => {}
             }
@@ -197,7 +199,7 @@ impl World {
     }
 
     fn check(&mut self) {
-        let classic = self.bench.group.classic();
+        let classic = self.bench.classic();
         assert!(classic.generation() >= self.generation, "the generation went back");
         self.generation = classic.generation();
         let is_member = |id: &MemberId| classic.members.contains_key(id);
@@ -234,10 +236,10 @@ impl World {
         };
         assert_eq!(offsets(&replayed), offsets(&self.bench.group));
         let is_settled =
-            matches!(self.bench.group.classic().phase(), Phase::Empty | Phase::Stable { .. });
+            matches!(self.bench.classic().phase(), Phase::Empty | Phase::Stable { .. });
         if is_settled && self.bench.unwritten.is_empty() && !self.membership_write_failed {
             let date = self.bench.date();
-            assert_eq!(replayed.image(date), self.bench.group.image(date));
+            assert_eq!(classic_of(&replayed).image(date), self.bench.classic().image(date));
         }
     }
 
@@ -252,7 +254,7 @@ impl World {
             self.check();
         }
         assert_eq!(self.asked, BTreeMap::new(), "requests that were never answered");
-        assert_eq!(self.bench.group.classic().phase(), Phase::Empty, "everybody was silent");
+        assert_eq!(self.bench.classic().phase(), Phase::Empty, "everybody was silent");
         assert_eq!(self.bench.wake_by, None, "a group at rest wants to be woken for nothing");
     }
 }

@@ -16,6 +16,7 @@ use weir_model::time::{Moment, Timestamp};
 
 use super::*;
 use crate::group::error::{CommitError, JoinRefused};
+use crate::group::membership::Membership;
 use crate::group::offsets::{CommittedOffset, PartitionName};
 use crate::group::records::GroupRecord;
 use crate::group::state::{Commit, Event, Group, NotWritten, Now, RequestId, Write};
@@ -59,6 +60,10 @@ impl Bench {
 
     pub(super) fn slow_log_with(limits: GroupLimits) -> Bench {
         Bench { log_is_slow: true, ..Bench::new(limits) }
+    }
+
+    pub(super) fn classic(&self) -> &Classic {
+        classic_of(&self.group)
     }
 
     pub(super) fn date(&self) -> Timestamp {
@@ -177,25 +182,32 @@ impl Bench {
             self.join(joining(name));
         }
         let requests: Vec<_> = names.iter().map(|name| self.join(known(name))).collect();
-        let mut generation = self.group.classic().generation();
+        let mut generation = self.classic().generation();
         for request in requests {
             if let Some(Reply::Join(Ok(joined))) = self.replies.remove(&request) {
                 generation = joined.generation;
             }
         }
-        let leader = self.group.classic().leader().cloned().expect("there is a leader");
+        let leader = self.classic().leader().cloned().expect("there is a leader");
         let shares: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
         self.sync(leader.as_str(), generation, &shares);
         for name in names {
             self.sync(name, generation, &shares);
         }
-        assert!(self.is_stable(), "{:?}", self.group.classic().phase());
+        assert!(self.is_stable(), "{:?}", self.classic().phase());
         self.replies.clear();
         generation
     }
 
     fn is_stable(&self) -> bool {
-        matches!(self.group.classic().phase(), Phase::Stable { .. })
+        matches!(self.classic().phase(), Phase::Stable { .. })
+    }
+}
+
+pub(super) fn classic_of(group: &Group) -> &Classic {
+    match group.membership() {
+        Membership::Classic(classic) => classic,
+        Membership::Modern(_) => panic!("nobody has joined with the consumer protocol"),
     }
 }
 
@@ -272,7 +284,7 @@ fn the_first_member_leads_a_generation_of_its_own_at_once() {
     let mut bench = Bench::default();
     let request = bench.join(joining("a"));
     let joined = bench.joined(request);
-    assert_eq!((joined.generation, &joined.leader), (1, &member("a")));
+    assert_eq!((joined.generation, joined.leader.as_ref()), (1, Some(&member("a"))));
     assert_eq!(joined.members.len(), 1);
     let synced = bench.sync("a", 1, &[("a", "all")]);
     assert_eq!(bench.assignment(synced), "all");
@@ -290,7 +302,7 @@ fn a_new_member_starts_a_rebalance_that_waits_for_the_old_ones() {
     let (leader, follower) = (bench.joined(again), bench.joined(newcomer));
     assert_eq!(leader.generation, generation + 1);
     assert_eq!((leader.members.len(), follower.members.len()), (2, 0));
-    assert_eq!((&leader.leader, &follower.leader), (&member("a"), &member("a")));
+    assert_eq!((leader.leader, follower.leader), (Some(member("a")), Some(member("a"))));
 
     let waiting = bench.sync("b", generation + 1, &[]);
     assert!(bench.waits(waiting), "a follower waits for the leader's assignments");
@@ -303,7 +315,7 @@ fn a_new_member_starts_a_rebalance_that_waits_for_the_old_ones() {
 fn a_member_that_the_leader_forgets_gets_an_empty_assignment() {
     let mut bench = Bench::default();
     bench.stable(&["a", "b"]);
-    let generation = bench.group.classic().generation();
+    let generation = bench.classic().generation();
     bench.join(known("a"));
     bench.join(known("b"));
     bench.sync("a", generation + 1, &[("a", "all")]);
@@ -341,7 +353,7 @@ fn a_rebalance_waits_for_ids_that_were_given_out() {
     assert!(bench.waits(leader), "b has an id and is about to join");
     let newcomer = bench.join(known("b"));
     assert_eq!(bench.joined(leader).members.len(), 2);
-    assert_eq!(bench.joined(newcomer).leader, member("a"));
+    assert_eq!(bench.joined(newcomer).leader, Some(member("a")));
 }
 
 #[test]
@@ -382,14 +394,14 @@ fn when_the_leader_dies_another_member_leads() {
     }
     let again = bench.join(known("b"));
     let joined = bench.joined(again);
-    assert_eq!((joined.leader, joined.members.len()), (member("b"), 1));
+    assert_eq!((joined.leader, joined.members.len()), (Some(member("b")), 1));
 }
 
 #[test]
 fn a_leader_that_never_assigns_is_dropped_with_all_who_do_not_sync() {
     let mut bench = Bench::default();
     bench.stable(&["a", "b"]);
-    let generation = bench.group.classic().generation() + 1;
+    let generation = bench.classic().generation() + 1;
     bench.join(known("a"));
     bench.join(known("b"));
     let waiting = bench.sync("b", generation, &[]);
@@ -400,14 +412,14 @@ fn a_leader_that_never_assigns_is_dropped_with_all_who_do_not_sync() {
     assert_eq!(bench.refused(waiting), GroupError::RebalanceInProgress);
     assert_eq!(bench.heartbeat("a", generation), Err(GroupError::UnknownMember));
     let again = bench.join(known("b"));
-    assert_eq!(bench.joined(again).leader, member("b"));
+    assert_eq!(bench.joined(again).leader, Some(member("b")));
 }
 
 #[test]
 fn waiting_for_the_coordinator_is_not_silence() {
     let mut bench = Bench::default();
     bench.stable(&["a", "b"]);
-    let generation = bench.group.classic().generation() + 1;
+    let generation = bench.classic().generation() + 1;
     bench.join(known("a"));
     bench.join(known("b"));
     let waiting = bench.sync("b", generation, &[]);
@@ -517,7 +529,7 @@ fn a_full_group_takes_its_own_members_back_but_nobody_else() {
     assert_eq!(bench.refused(third), GroupError::GroupFull);
     bench.join(known("a"));
     let again = bench.join(known("b"));
-    assert_eq!(bench.joined(again).generation, bench.group.classic().generation());
+    assert_eq!(bench.joined(again).generation, bench.classic().generation());
 }
 
 #[test]
@@ -556,7 +568,7 @@ fn the_last_member_to_leave_empties_the_group() {
     let mut bench = Bench::default();
     let generation = bench.stable(&["a"]);
     assert_eq!(bench.leave(Leaving { member: Some(member("a")), instance: None }), Ok(()));
-    let classic = bench.group.classic();
+    let classic = bench.classic();
     assert_eq!((classic.phase(), classic.generation()), (Phase::Empty, generation + 1));
     assert_eq!(classic.leader(), None);
     let gone = Leaving { member: Some(member("a")), instance: None };
@@ -575,7 +587,7 @@ fn a_member_that_leaves_while_it_waits_is_answered() {
 
     bench.join(joining("c"));
     bench.join(known("a"));
-    let generation = bench.group.classic().generation();
+    let generation = bench.classic().generation();
     let syncing = bench.sync("c", generation, &[]);
     bench.leave(Leaving { member: Some(member("c")), instance: None }).expect("a member");
     assert_eq!(bench.refused(syncing), GroupError::UnknownMember);

@@ -80,36 +80,42 @@ impl GroupCoordinator {
         Ok(exists.into_iter().map(result_of).collect())
     }
 
-    /// What a group has committed for these partitions, in the order given.
+    /// What a group has committed for these partitions, in the order given. A group of the consumer
+    /// protocol tells its members only in their present epoch.
     pub async fn fetch_offsets(
         &self,
         group: &GroupId,
+        claim: &Claim,
         wanted: &[(Arc<Stream>, PartitionIndex)],
     ) -> Result<Vec<Option<CommittedOffset>>, GroupError> {
         let found = self.read(group, |group| {
+            group.membership().check_fetch(claim)?;
             let find = |(stream, partition): &(Arc<Stream>, PartitionIndex)| {
                 let committed = group.offsets().get(&stream.name, *partition)?;
                 belongs_to(committed, stream).then(|| committed.clone())
             };
-            wanted.iter().map(find).collect()
+            Ok(wanted.iter().map(find).collect())
         });
-        Ok(found.await?.unwrap_or_else(|| vec![None; wanted.len()]))
+        found.await?.unwrap_or_else(|| Ok(vec![None; wanted.len()]))
     }
 
-    /// Everything that a group has committed, by stream name and partition.
+    /// Everything that a group has committed, by stream name and partition; see
+    /// [`GroupCoordinator::fetch_offsets`].
     pub async fn fetch_all_offsets(
         &self,
         group: &GroupId,
+        claim: &Claim,
     ) -> Result<Vec<(Arc<Stream>, PartitionIndex, CommittedOffset)>, GroupError> {
         let found = self.read(group, |group| {
+            group.membership().check_fetch(claim)?;
             let all = group.offsets().iter();
             let owned = all.map(|(stream, partition, committed)| {
                 (stream.clone(), partition, committed.clone())
             });
-            owned.collect::<Vec<_>>()
+            Ok(owned.collect::<Vec<_>>())
         });
         let mut living = Vec::new();
-        for (name, partition, committed) in found.await?.unwrap_or_default() {
+        for (name, partition, committed) in found.await?.unwrap_or_else(|| Ok(Vec::new()))? {
             match self.shared.registry.by_name(name.as_str()) {
                 Some(stream) if belongs_to(&committed, &stream) => {
                     living.push((stream, partition, committed));

@@ -60,7 +60,9 @@ fn subscribed_to(name: &str, topics: &[&str]) -> Join {
 fn a_group_is_described_as_far_as_its_state_means_something() {
     let mut bench = Bench::default();
     let described = |bench: &Bench| {
-        let Description::Classic(described) = bench.group.describe();
+        let Description::Classic(described) = bench.group.describe() else {
+            panic!("a classic group is described as one");
+        };
         let members = described.members.iter();
         let shown =
             members.map(|one| (one.member.clone(), one.metadata.clone(), one.assignment.clone()));
@@ -159,7 +161,7 @@ fn a_member_that_comes_while_its_group_is_deleted_finds_a_new_one() {
     let joined = bench.join(joining("b"));
     assert_eq!(bench.joined(joined).generation, 1);
     bench.write_next(Ok(()));
-    assert_eq!(bench.group.classic().members().collect::<Vec<_>>(), [&member("b")]);
+    assert_eq!(bench.classic().members().collect::<Vec<_>>(), [&member("b")]);
 }
 
 #[test]
@@ -214,7 +216,7 @@ fn what_the_broker_cannot_read_may_be_a_subscription_to_anything() {
 fn offsets_expire_a_retention_after_the_last_member_went() {
     let mut bench = Bench::default();
     bench.stable(&["a"]);
-    let generation = bench.group.classic().generation();
+    let generation = bench.classic().generation();
     bench.commit(claim("a", generation), 1).expect("a member's commit");
     bench.everybody_leaves(&["a"]);
     bench.advance(RETENTION - MILLI);

@@ -167,5 +167,5 @@ fn a_restart_finds_members_assignments_and_offsets_and_then_expires_the_silent()
     let found = restarted.group.offsets().get(&stream, index).map(|found| found.offset);
     assert_eq!(found, Some(Offset::new(12)));
     restarted.advance(SESSION);
-    assert_eq!(restarted.group.classic().phase(), Phase::Empty);
+    assert_eq!(restarted.classic().phase(), Phase::Empty);
 }
