@@ -117,6 +117,18 @@ pub(crate) static SERVED: &[ServedApi] = {
             list_groups::GAPS,
         ),
         ServedApi::new(
+            ApiKey::ConsumerGroupHeartbeat,
+            (0, 1),
+            |exchange| exchange.in_turn(consumer_group_heartbeat::handle),
+            consumer_group_heartbeat::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::ConsumerGroupDescribe,
+            (0, 1),
+            |exchange| exchange.in_turn(consumer_group_describe::handle),
+            consumer_group_describe::GAPS,
+        ),
+        ServedApi::new(
             ApiKey::ApiVersions,
             (0, 4),
             |exchange| exchange.in_turn(api_versions::handle),

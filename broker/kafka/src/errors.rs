@@ -10,7 +10,9 @@ use weir_core::error::{
     GrowStreamError, QuotaError, ReadError,
 };
 use weir_core::group::error::{CommitError, DeleteOffsetError, GroupError};
+use weir_core::group::modern::heartbeat::{HeartbeatRefused, InvalidRegex, NoUpgrade};
 use weir_kafka_protocol::ErrorCode;
+use weir_kafka_protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use weir_model::batch::BatchError;
 use weir_model::ids::{InvalidStreamName, STREAM_NAME_LENGTH_MAX};
 
@@ -290,6 +292,7 @@ pub(crate) fn group_code(error: GroupError) -> ErrorCode {
         GroupError::UnknownMember => ErrorCode::UNKNOWN_MEMBER_ID,
         GroupError::FencedInstance => ErrorCode::FENCED_INSTANCE_ID,
         GroupError::IllegalGeneration => ErrorCode::ILLEGAL_GENERATION,
+        GroupError::StaleMemberEpoch => ErrorCode::STALE_MEMBER_EPOCH,
         GroupError::RebalanceInProgress => ErrorCode::REBALANCE_IN_PROGRESS,
         GroupError::MemberIdRequired => ErrorCode::MEMBER_ID_REQUIRED,
         GroupError::GroupFull => ErrorCode::GROUP_MAX_SIZE_REACHED,
@@ -300,6 +303,96 @@ pub(crate) fn group_code(error: GroupError) -> ErrorCode {
         GroupError::TooLarge => ErrorCode::MESSAGE_TOO_LARGE,
         // Makes clients look for the coordinator again, and so wait for it to come back.
         GroupError::NotAvailable | GroupError::ShuttingDown => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+    }
+}
+
+/// A heartbeat of the consumer protocol that was refused, in Kafka's words.
+pub(crate) fn heartbeat_refusal(
+    request: &ConsumerGroupHeartbeatRequest,
+    refused: &HeartbeatRefused,
+) -> Refusal {
+    let group = ClientText(&request.group_id);
+    let member = ClientText(&request.member_id);
+    let instance = ClientText(request.instance_id.as_deref().unwrap_or_default());
+    let (code, text) = match refused {
+        HeartbeatRefused::Group(GroupError::GroupNotFound) => {
+            let what = if request.member_epoch > 0 { "Consumer group" } else { "Group" };
+            (ErrorCode::GROUP_ID_NOT_FOUND, format!("{what} {group} not found."))
+        }
+        HeartbeatRefused::Group(error) => return Refusal::of(group_code(*error)),
+        HeartbeatRefused::OtherProtocol => {
+            (ErrorCode::GROUP_ID_NOT_FOUND, format!("Group {group} is not a consumer group."))
+        }
+        HeartbeatRefused::NoUpgrade(reason) => {
+            let why = no_upgrade_reason(*reason);
+            let text = format!("Cannot upgrade classic group {group} to consumer group because");
+            (ErrorCode::GROUP_ID_NOT_FOUND, format!("{text} {why}."))
+        }
+        HeartbeatRefused::UnknownMember => (
+            ErrorCode::UNKNOWN_MEMBER_ID,
+            format!("Member {member} is not a member of group {group}."),
+        ),
+        HeartbeatRefused::UnknownInstance => {
+            (ErrorCode::UNKNOWN_MEMBER_ID, format!("Instance id {instance} is unknown."))
+        }
+        HeartbeatRefused::FencedEpoch { received, known } => {
+            (ErrorCode::FENCED_MEMBER_EPOCH, fenced_epoch_text(*received, *known))
+        }
+        HeartbeatRefused::UnreleasedInstance(owner) => {
+            let owner = ClientText(owner.as_str());
+            (
+                ErrorCode::UNRELEASED_INSTANCE_ID,
+                format!(
+                    "Static member {member} with instance id {instance} cannot join the group \
+                     because the instance id is owned by {owner} member."
+                ),
+            )
+        }
+        HeartbeatRefused::FencedInstance(owner) => {
+            let owner = ClientText(owner.as_str());
+            (
+                ErrorCode::FENCED_INSTANCE_ID,
+                format!(
+                    "Static member {member} with instance id {instance} was fenced by member \
+                     {owner}."
+                ),
+            )
+        }
+        HeartbeatRefused::GroupFull { members_max } => (
+            ErrorCode::GROUP_MAX_SIZE_REACHED,
+            format!(
+                "The consumer group has reached its maximum capacity of {members_max} members."
+            ),
+        ),
+        HeartbeatRefused::InvalidRegex(InvalidRegex(why)) => {
+            let regex = ClientText(request.subscribed_topic_regex.as_deref().unwrap_or_default());
+            (
+                ErrorCode::INVALID_REGULAR_EXPRESSION,
+                format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {why}."),
+            )
+        }
+    };
+    Refusal::because(code, text)
+}
+
+fn fenced_epoch_text(received: i32, known: i32) -> String {
+    let which = if received > known { "greater" } else { "smaller" };
+    format!(
+        "The consumer group member has a {which} member epoch ({received}) than the one known by \
+         the group coordinator ({known}). The member must abandon all its partitions and rejoin."
+    )
+}
+
+fn no_upgrade_reason(reason: NoUpgrade) -> &'static str {
+    match reason {
+        NoUpgrade::Disabled => "online upgrade is disabled",
+        NoUpgrade::OtherType => "the group does not use the consumer embedded protocol",
+        NoUpgrade::TooManyMembers => "the group size exceeds the consumer group maximum size",
+        NoUpgrade::Malformed => "the embedded consumer protocol is malformed",
+        NoUpgrade::CustomAssignor => {
+            "an unsupported custom assignor is in use. Please refer to the documentation or \
+             switch to a default assignor before re-attempting the upgrade"
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) fn state_name(state: GroupState) -> &'static str {
         GroupState::Empty => "Empty",
         GroupState::PreparingRebalance => "PreparingRebalance",
         GroupState::CompletingRebalance => "CompletingRebalance",
+        GroupState::Assigning => "Assigning",
+        GroupState::Reconciling => "Reconciling",
         GroupState::Stable => "Stable",
     }
 }
@@ -37,5 +39,6 @@ pub(crate) fn state_name(state: GroupState) -> &'static str {
 pub(crate) fn type_name(group_type: GroupType) -> &'static str {
     match group_type {
         GroupType::Classic => "classic",
+        GroupType::Consumer => "consumer",
     }
 }

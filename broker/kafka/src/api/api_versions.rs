@@ -7,11 +7,14 @@
 //! - Produce is listed from 0 though 3 is the first that works: librdkafka switches compression off
 //!   when it does not see Produce 0 (KAFKA-18659).
 //!
-//! Left out: features (KIP-584). A client that finds none takes the path without
-//! `transaction.version` and `group.version`.
+//! - 3+: the features (KIP-584) that clients go by: `group.version` 1, which is KIP-848. As in
+//!   Kafka the range that is supported is told from 4 on, since it begins with 0.
+//!
+//! Left out: `transaction.version` and the other features. A client that does not find one takes
+//! the path without it.
 
 use weir_kafka_protocol::messages::api_versions::{
-    ApiVersion, ApiVersionsRequest, ApiVersionsResponse,
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
 use weir_kafka_protocol::{ApiKey, ErrorCode};
 
@@ -20,7 +23,14 @@ use crate::dispatch::{SERVED, ServedApi};
 
 use crate::exchange::{Exchange, PendingAnswer, RequestContext};
 
-pub(crate) const GAPS: &[&str] = &["no features (KIP-584)"];
+pub(crate) const GAPS: &[&str] = &["of the features (KIP-584) only `group.version`"];
+
+/// The feature that says whether a broker serves KIP-848.
+const GROUP_VERSION: &str = "group.version";
+/// First version whose clients can read a range of a feature that begins with 0.
+const ZERO_FEATURES_FROM: i16 = 4;
+/// The level of every feature was decided with the release, and never since.
+const FEATURES_EPOCH: i64 = 0;
 
 pub(crate) async fn handle(
     context: RequestContext,
@@ -33,7 +43,23 @@ pub(crate) async fn handle(
         return Ok(ApiVersionsResponse { error_code, ..Default::default() });
     }
     let api_keys = SERVED.iter().map(listed).collect();
-    Ok(ApiVersionsResponse { api_keys, ..Default::default() })
+    let supported = (context.version >= ZERO_FEATURES_FROM).then(|| SupportedFeatureKey {
+        name: GROUP_VERSION.to_owned(),
+        min_version: 0,
+        max_version: 1,
+    });
+    let finalized = FinalizedFeatureKey {
+        name: GROUP_VERSION.to_owned(),
+        max_version_level: 1,
+        min_version_level: 1,
+    };
+    Ok(ApiVersionsResponse {
+        api_keys,
+        supported_features: supported.into_iter().collect(),
+        finalized_features_epoch: FEATURES_EPOCH,
+        finalized_features: vec![finalized],
+        ..Default::default()
+    })
 }
 
 /// Answers a version that is not served, in the one form that every client can read.

@@ -1,7 +1,8 @@
 //! DescribeGroups (key 15), versions 0 to 6: classic groups in full, with their members.
 //!
 //! - What members said is told of a stable group only; in a rebalance it means nothing.
-//! - A group that is not there is in state `Dead` without an error; 6+: GROUP_ID_NOT_FOUND.
+//! - A group that is not there, or one of another protocol, is in state `Dead` without an error;
+//!   6+: GROUP_ID_NOT_FOUND.
 //! - 3+: the operations that the client may do, if it asks: all of them.
 //! - 4+: static members' names.
 //!
@@ -53,19 +54,23 @@ async fn describe(context: &RequestContext, group: &str) -> DescribedGroup {
         DescribedGroup { authorized_operations: OPERATIONS_NOT_ASKED, ..DescribedGroup::default() };
     match found {
         Ok(Description::Classic(classic)) => classic_group(classic, none),
+        Ok(Description::Modern(_)) => {
+            not_found(context, none, format!("Group {} is not a classic group.", ClientText(group)))
+        }
         Err(GroupError::GroupNotFound) => {
-            let dead = DescribedGroup { group_state: DEAD.to_owned(), ..none };
-            if context.version < NOT_FOUND_FROM {
-                return dead;
-            }
-            DescribedGroup {
-                error_code: context.answer_code(ErrorCode::GROUP_ID_NOT_FOUND),
-                error_message: Some(format!("Group {} not found.", ClientText(group))),
-                ..dead
-            }
+            not_found(context, none, format!("Group {} not found.", ClientText(group)))
         }
         Err(error) => DescribedGroup { error_code: context.answer_code(group_code(error)), ..none },
     }
+}
+
+fn not_found(context: &RequestContext, none: DescribedGroup, text: String) -> DescribedGroup {
+    let dead = DescribedGroup { group_state: DEAD.to_owned(), ..none };
+    if context.version < NOT_FOUND_FROM {
+        return dead;
+    }
+    let error_code = context.answer_code(ErrorCode::GROUP_ID_NOT_FOUND);
+    DescribedGroup { error_code, error_message: Some(text), ..dead }
 }
 
 fn classic_group(group: ClassicDescription, none: DescribedGroup) -> DescribedGroup {

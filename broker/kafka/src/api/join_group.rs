@@ -7,6 +7,7 @@
 //! - 5+: a `group_instance_id` makes the member static (KIP-345).
 //! - 7+: the protocol type is told, and the protocol's name is null where there is none.
 //! - 9+: a static leader that comes back is told to skip the assignment (KIP-814).
+//! - In a KIP-848 group the broker leads, and the answer comes at once.
 //! - Metadata above 64 KiB for one protocol, or more than 16 protocols: MESSAGE_TOO_LARGE.
 //!
 //! Left out: the reason (8+) is not used.
@@ -112,7 +113,7 @@ fn welcome(joined: Joined) -> JoinGroupResponse {
         generation_id: joined.generation,
         protocol_type: joined.protocol_type.map(text),
         protocol_name: joined.protocol.map(text),
-        leader: joined.leader.as_str().to_owned(),
+        leader: joined.leader.map(|leader| leader.as_str().to_owned()).unwrap_or_default(),
         skip_assignment: joined.skip_assignment,
         member_id: joined.member.as_str().to_owned(),
         members: joined.members.into_iter().map(member).collect(),

@@ -8,6 +8,8 @@
 //! - 2 to 4: a retention time of the client's own is stored as the offset's expiry time.
 //! - 6+: the leader epoch is kept beside the offset. 7+: static members say who they are.
 //! - A generation in a group that is not there is ILLEGAL_GENERATION, from 9 on GROUP_ID_NOT_FOUND.
+//! - 9+: in a KIP-848 group the generation is the member's epoch; another than the present one is
+//!   STALE_MEMBER_EPOCH. Before 9 that is UNSUPPORTED_VERSION, since such clients know no epochs.
 //! - 10+: topics are given by id.
 //!
 //! The answer comes when the offsets are kept as the groups' log promises.
@@ -38,6 +40,8 @@ pub(crate) const GAPS: &[&str] = &[];
 
 /// First version that names topics by id.
 const TOPIC_IDS_FROM: i16 = 10;
+/// First version that knows the epochs of KIP-848.
+const MEMBER_EPOCHS_FROM: i16 = 9;
 /// First version that tells a group that is not there from a generation that has passed.
 const GROUP_NOT_FOUND_FROM: i16 = 9;
 
@@ -125,6 +129,9 @@ async fn commit(
         }
         Err(GroupError::GroupNotFound) if context.version < GROUP_NOT_FOUND_FROM => {
             vec![ErrorCode::ILLEGAL_GENERATION; count]
+        }
+        Err(GroupError::StaleMemberEpoch) if context.version < MEMBER_EPOCHS_FROM => {
+            vec![ErrorCode::UNSUPPORTED_VERSION; count]
         }
         Err(error) => vec![group_code(error); count],
     }

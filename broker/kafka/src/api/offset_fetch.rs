@@ -7,7 +7,8 @@
 //! - 5+: the leader epoch that was committed is told.
 //! - 7+: `require_stable` changes nothing, since no offsets wait for a transaction.
 //! - 8+: many groups at once.
-//! - 9+: member id and epoch are for the new group protocol; classic groups do not check them.
+//! - 9+: a member of a KIP-848 group in another epoch than it names is STALE_MEMBER_EPOCH, an
+//!   unknown one UNKNOWN_MEMBER_ID; classic groups do not check them.
 //! - 10+: topics are given by id; one that is not there is UNKNOWN_TOPIC_ID.
 //!
 //! Left out: nothing.
@@ -15,6 +16,7 @@
 use std::collections::BTreeMap;
 
 use weir_core::group::error::GroupError;
+use weir_core::group::identity::Claim;
 use weir_core::group::offsets::CommittedOffset;
 use weir_kafka_protocol::messages::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
@@ -27,7 +29,7 @@ use weir_model::ids::PartitionIndex;
 use crate::close::CloseReason;
 use crate::errors::group_code;
 use crate::exchange::RequestContext;
-use crate::group::group_id;
+use crate::group::{claim, group_id};
 use crate::topic::{TopicRef, topic_id};
 
 pub(crate) const GAPS: &[&str] = &["`require_stable` changes nothing without transactions"];
@@ -105,9 +107,10 @@ async fn answer(
     context: &RequestContext,
     group: OffsetFetchRequestGroup,
 ) -> OffsetFetchResponseGroup {
+    let claim = claim(group.member_id.as_deref().unwrap_or_default(), None, group.member_epoch);
     let topics = match &group.topics {
-        Some(topics) => some_topics(context, &group.group_id, topics).await,
-        None => all_topics(context, &group.group_id).await,
+        Some(topics) => some_topics(context, &group.group_id, &claim, topics).await,
+        None => all_topics(context, &group.group_id, &claim).await,
     };
     let (topics, code) = match topics {
         Ok(topics) => (topics, ErrorCode::NONE),
@@ -120,6 +123,7 @@ async fn answer(
 async fn some_topics(
     context: &RequestContext,
     group: &str,
+    claim: &Claim,
     asked: &[OffsetFetchRequestTopics],
 ) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
     let group = group_id(group)?;
@@ -137,7 +141,7 @@ async fn some_topics(
         }
         streams.push(stream);
     }
-    let found = context.broker().groups().fetch_offsets(&group, &wanted).await?;
+    let found = context.broker().groups().fetch_offsets(&group, claim, &wanted).await?;
     let mut found = found.into_iter();
     let answers = asked.iter().zip(streams).map(|(topic, stream)| {
         topic_answer(topic, |index| match &stream {
@@ -164,8 +168,9 @@ fn topic_answer(
 async fn all_topics(
     context: &RequestContext,
     group: &str,
+    claim: &Claim,
 ) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
-    let found = context.broker().groups().fetch_all_offsets(&group_id(group)?).await?;
+    let found = context.broker().groups().fetch_all_offsets(&group_id(group)?, claim).await?;
     let by_id = context.version >= TOPIC_IDS_FROM;
     let mut topics: BTreeMap<String, OffsetFetchResponseTopics> = BTreeMap::new();
     for (stream, index, committed) in found {

@@ -7,6 +7,7 @@ mod client;
 mod cluster;
 mod configs;
 mod connection;
+mod consumer_groups;
 mod damage;
 mod delete_records;
 mod describe_logs;
