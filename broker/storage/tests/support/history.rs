@@ -438,9 +438,15 @@ impl History {
             cuts.push((self.partitions[*index].id, Offset::new(before)));
         }
         let trimmed = log.trim(&cuts).await;
+        if self.is_traced {
+            eprintln!("operation {}: trim {cuts:?}: {trimmed:?}", self.disk.operations());
+        }
         for ((index, (_, before)), result) in indexes.into_iter().zip(cuts).zip(trimmed) {
             let model = &mut self.partitions[index];
             match result {
+                // A log start that stays is not written: an earlier trim whose commit failed, and
+                // may lie on the disk all the same, is not undone by it.
+                Ok(log_start) if log_start.number() == model.log_start => {}
                 Ok(log_start) => {
                     model.log_start = log_start.number();
                     model.log_start_max = model.log_start;
