@@ -50,7 +50,7 @@ pub(crate) const fn type_code(kind: Kind) -> i8 {
         Kind::Int { .. } | Kind::GzipLevel => 3,
         Kind::Long { .. } => 5,
         Kind::Double { .. } => 6,
-        Kind::ListOf(_) | Kind::List | Kind::Patterns | Kind::ThrottledReplicas => 7,
+        Kind::ListOf(_) | Kind::List | Kind::PatternsOf(_) | Kind::ThrottledReplicas => 7,
     }
 }
 

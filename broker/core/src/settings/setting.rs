@@ -41,8 +41,8 @@ pub enum Kind {
     ListOf(&'static [&'static str]),
     /// A comma-separated list of anything.
     List,
-    /// A comma-separated list of `name=pattern`.
-    Patterns,
+    /// A comma-separated list of `name=pattern` with these names.
+    PatternsOf(&'static [&'static str]),
     /// A comma-separated list of `partition:broker`, or `*`.
     ThrottledReplicas,
     /// Any text.
@@ -65,7 +65,7 @@ impl Kind {
 
     /// Whether the value is a list, to which words can be added and from which they can be taken.
     pub const fn is_list(self) -> bool {
-        matches!(self, Kind::ListOf(_) | Kind::List | Kind::Patterns | Kind::ThrottledReplicas)
+        matches!(self, Kind::ListOf(_) | Kind::List | Kind::PatternsOf(_) | Kind::ThrottledReplicas)
     }
 }
 
@@ -198,23 +198,30 @@ impl Setting {
             Kind::ListOf(words) => words_of(value).try_for_each(|word| one_of(word, words)),
             Kind::ThrottledReplicas if are_replicas(value) => Ok(()),
             Kind::ThrottledReplicas => Err(format!("{} {REPLICAS_WANTED}", self.name)),
-            Kind::Patterns => match words_of(value).find(|word| !word.contains('=')) {
-                None => Ok(()),
-                Some(word) => Err(format!("Illegal client matching pattern: {word}")),
-            },
+            Kind::PatternsOf(names) => {
+                match words_of(value).find(|word| !is_pattern(word, names)) {
+                    None => Ok(()),
+                    Some(word) => Err(format!("Illegal client matching pattern: {word}")),
+                }
+            }
             Kind::List | Kind::Text => Ok(()),
         };
         outcome.map_err(|why| ConfigError::Invalid {
             name: self.name.to_owned(),
-            value: match self.kind {
-                // Kafka shows this one list as Java does.
-                Kind::ThrottledReplicas => {
-                    format!("[{}]", words_of(value).collect::<Vec<_>>().join(", "))
-                }
-                _ => value.to_owned(),
-            },
+            value: self.shown(value),
             why,
         })
+    }
+
+    /// A value that is refused as Kafka shows it, which is as Java shows what it was read as.
+    fn shown(&self, value: &str) -> String {
+        match (self.kind, value.trim().parse::<f64>()) {
+            (Kind::ThrottledReplicas, _) => {
+                format!("[{}]", words_of(value).collect::<Vec<_>>().join(", "))
+            }
+            (Kind::Double { .. }, Ok(number)) => format!("{number:?}"),
+            _ => value.to_owned(),
+        }
     }
 }
 
@@ -233,6 +240,12 @@ fn are_replicas(value: &str) -> bool {
         None => false,
     };
     value.trim() == "*" || words_of(value).all(is_replica)
+}
+
+fn is_pattern(word: &str, names: &[&str]) -> bool {
+    word.split_once('=').is_some_and(|(name, pattern)| {
+        names.contains(&name.trim()) && !pattern.is_empty() && !pattern.contains('=')
+    })
 }
 
 fn is_switch(value: &str) -> bool {

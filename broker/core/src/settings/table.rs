@@ -149,7 +149,18 @@ pub const CLIENT_METRICS_SETTINGS: &[Setting] = {
     use Setting as S;
     &[
         S::stored("interval.ms", Kind::Int { min: 100, max: 3_600_000 }, "300000"),
-        S::stored("match", Kind::Patterns, ""),
+        S::stored(
+            "match",
+            Kind::PatternsOf(&[
+                "client_id",
+                "client_instance_id",
+                "client_software_name",
+                "client_software_version",
+                "client_source_address",
+                "client_source_port",
+            ]),
+            "",
+        ),
         S::stored("metrics", Kind::List, ""),
     ]
 };

@@ -220,6 +220,14 @@ async fn changes_of_topics_are_refused_in_kafkas_words() {
         (
             TOPIC,
             "a",
+            &set("min.cleanable.dirty.ratio", "2"),
+            CONFIG,
+            "Invalid value 2.0 for configuration min.cleanable.dirty.ratio: Value must be no more \
+             than 1",
+        ),
+        (
+            TOPIC,
+            "a",
             &[
                 ("min.compaction.lag.ms", SET, Some("10")),
                 ("max.compaction.lag.ms", SET, Some("5")),
@@ -279,7 +287,8 @@ async fn changes_of_groups_and_metrics_are_refused_in_kafkas_words() {
             "Invalid value 5 for interval.ms, interval must be between 100 and 3600000 (1 hour)",
         ),
         (METRICS, "cm", &set("match", "foo"), CONFIG, "Illegal client matching pattern: foo"),
-        (METRICS, "", &set("match", "a=b"), INVALID, "Subscription name can't be empty"),
+        (METRICS, "cm", &set("match", "a=b"), CONFIG, "Illegal client matching pattern: a=b"),
+        (METRICS, "", &set("match", "client_id=b"), INVALID, "Subscription name can't be empty"),
         (9, "x", &set("a", "b"), INVALID, "Unknown resource type 9"),
     ])
     .await;
