@@ -174,13 +174,14 @@ impl Broker {
     }
 
     /// Gives streams more partitions, all in one metadata commit; each is judged on its own, in the
-    /// order given.
-    pub async fn grow_streams(
+    /// order given, as far as the client's quota reaches.
+    pub async fn grow_streams_within(
         &self,
+        quota: &Arc<MutationQuota>,
         growths: Vec<Growth>,
         intent: Intent,
     ) -> Vec<Result<(), GrowStreamError>> {
-        self.registry.grow(growths, intent).await
+        self.registry.grow_within(Arc::clone(quota), growths, intent).await
     }
 
     /// Time.

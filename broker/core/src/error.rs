@@ -102,6 +102,8 @@ pub enum GrowStreamError {
         /// Most partitions of the broker.
         max: u32,
     },
+    /// The client makes and deletes more partitions than its quota allows.
+    OverQuota,
     /// The metadata could not be committed.
     Meta(MetaError),
 }

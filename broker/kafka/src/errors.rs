@@ -216,6 +216,7 @@ pub(crate) fn grow_refusal(topic: &str, error: &GrowStreamError) -> Refusal {
             ErrorCode::POLICY_VIOLATION,
             format!("The broker has {used} partitions of at most {max}, {asked} more do not fit."),
         ),
+        GrowStreamError::OverQuota => Refusal::of(ErrorCode::THROTTLING_QUOTA_EXCEEDED),
         GrowStreamError::Meta(error) => meta_refusal(error),
     }
 }

@@ -15,6 +15,7 @@ use weir_storage::error::MetaError;
 use crate::carried_out::carried_out;
 use crate::error::GrowStreamError;
 use crate::partition::partition::Partition;
+use crate::quota::client_quotas::MutationQuota;
 use crate::stream::registry::Registry;
 use crate::stream::stream::{Intent, Routing, Stream};
 
@@ -31,18 +32,21 @@ type Grown = (Arc<Stream>, Vec<Arc<Partition>>);
 
 impl Registry {
     /// Gives streams more partitions, all in one metadata commit; each is judged on its own, in the
-    /// order given. Once begun it is carried out, whether the caller waits or not.
-    pub async fn grow(
+    /// order given, as far as the quota reaches: what could be added is charged, be it added or
+    /// only judged. Once begun it is carried out, whether the caller waits or not.
+    pub async fn grow_within(
         self: &Arc<Registry>,
+        quota: Arc<MutationQuota>,
         growths: Vec<Growth>,
         intent: Intent,
     ) -> Vec<Result<(), GrowStreamError>> {
         let registry = Arc::clone(self);
-        carried_out(async move { registry.grow_now(&growths, intent).await }).await
+        carried_out(async move { registry.grow_now(&quota, &growths, intent).await }).await
     }
 
     async fn grow_now(
         &self,
+        quota: &MutationQuota,
         growths: &[Growth],
         intent: Intent,
     ) -> Vec<Result<(), GrowStreamError>> {
@@ -51,7 +55,8 @@ impl Registry {
         let mut grown: Vec<Grown> = Vec::new();
         let mut results = Vec::with_capacity(growths.len());
         for growth in growths {
-            results.push(self.decide_growth(growth, &mut used).map(|decided| grown.push(decided)));
+            let decided = self.decide_growth(quota, growth, &mut used);
+            results.push(decided.map(|decided| grown.push(decided)));
         }
         if intent == Intent::Validate {
             return results;
@@ -63,7 +68,12 @@ impl Registry {
         results
     }
 
-    fn decide_growth(&self, growth: &Growth, used: &mut u64) -> Result<Grown, GrowStreamError> {
+    fn decide_growth(
+        &self,
+        quota: &MutationQuota,
+        growth: &Growth,
+        used: &mut u64,
+    ) -> Result<Grown, GrowStreamError> {
         let stream = self.by_name(&growth.name).ok_or(GrowStreamError::Unknown)?;
         if stream.name.is_internal() {
             return Err(GrowStreamError::Internal);
@@ -84,6 +94,7 @@ impl Registry {
         if *used + u64::from(asked) > u64::from(max) {
             return Err(GrowStreamError::PartitionLimit { used: *used, asked, max });
         }
+        quota.charge(asked as usize).map_err(|_| GrowStreamError::OverQuota)?;
         *used += u64::from(asked);
         let created = self.now();
         let cut = |(number, range): (usize, HashKeyRange)| match present.get(number) {

@@ -7,7 +7,9 @@
 //! - A manual assignment lists the new partitions only, and each must name this broker alone.
 //! - A topic named twice is INVALID_REQUEST, once. More than 10,000 partitions in one request, or
 //!   than the broker may have, are POLICY_VIOLATION.
-//! - validate_only checks everything and makes nothing.
+//! - A topic that the client's controller mutation quota does not reach is
+//!   THROTTLING_QUOTA_EXCEEDED; before version 3 it grows, and the client is paused (KIP-599).
+//! - validate_only checks everything and makes nothing; it is charged to the quota all the same.
 //!
 //! Left out: the request's timeout, since the answer is given when the partitions are there.
 
@@ -25,10 +27,14 @@ use weir_kafka_protocol::messages::create_partitions::{
 use crate::close::CloseReason;
 use crate::errors::{Refusal, grow_refusal};
 use crate::exchange::RequestContext;
+use crate::pauses::pause_ms;
 use crate::replicas::check_assignment;
 use crate::topic::PARTITIONS_PER_REQUEST_MAX;
 
 pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
+
+/// First version whose clients know that they may be over their quota.
+const OVER_QUOTA_FROM: i16 = 3;
 
 pub(crate) async fn handle(
     context: RequestContext,
@@ -46,18 +52,19 @@ pub(crate) async fn handle(
             Err(refusal) => results.push(result(&context, name, Err(refusal))),
         }
     }
+    let quota = context.mutation_quota(OVER_QUOTA_FROM);
     if added > PARTITIONS_PER_REQUEST_MAX {
         let text = "Excessively large number of partitions per request.";
         let refusal = Refusal::because(ErrorCode::POLICY_VIOLATION, text);
         results.extend(names.into_iter().map(|name| result(&context, name, Err(refusal.clone()))));
     } else if !growths.is_empty() {
-        let grown = context.broker().grow_streams(growths, intent).await;
+        let grown = context.broker().grow_streams_within(&quota, growths, intent).await;
         for (name, grown) in names.into_iter().zip(grown) {
             let outcome = grown.map_err(|error| grow_refusal(&name, &error));
             results.push(result(&context, name, outcome));
         }
     }
-    Ok(CreatePartitionsResponse { throttle_time_ms: 0, results })
+    Ok(CreatePartitionsResponse { throttle_time_ms: pause_ms(quota.pause()), results })
 }
 
 /// The topics by name; one that is named twice is refused.

@@ -4,6 +4,7 @@
 //!   own topics (marked internal) included. In version 0 an empty list asks for all.
 //! - A named topic that is missing is made with the default number of partitions, if the broker and
 //!   the request (4+) allow it; all of one request in one commit. It is ready in the same answer.
+//!   One that the client's controller mutation quota does not reach stays unknown meanwhile.
 //! - The broker's address depends on who asks; see `advertised`.
 //! - 7+: the leader epoch is the log epoch. 10+: topic ids; asking by id from 12 on, before that it
 //!   is INVALID_REQUEST. A request that has one id is read by ids alone, as in Kafka.
@@ -180,16 +181,24 @@ async fn create_missing(
         overrides: BTreeMap::new(),
         intent: Intent::Make,
     };
+    // In all versions, as in Kafka, which asks its controller by the newest CreateTopics; nor does
+    // the answer say anything of a pause there.
+    let quota = context.mutation_quota(0);
     let new = missing.values().map(new_stream).collect();
-    let results = context.broker().create_streams(new).await;
+    let results = context.broker().create_streams_within(&quota, new).await;
     for (name, result) in missing.into_keys().zip(results) {
         match result {
             Ok(_) => {
                 debug!(topic = name, peer = %context.connection.ends.peer, "created on first use")
             }
             // Somebody else was faster, which is as good; or the broker will make it when it needs
-            // it, and until then it is unknown.
-            Err(CreateStreamError::AlreadyExists | CreateStreamError::Internal) => {}
+            // it, and until then it is unknown. So it is while the client's quota does not reach:
+            // it asks again.
+            Err(
+                CreateStreamError::AlreadyExists
+                | CreateStreamError::Internal
+                | CreateStreamError::OverQuota,
+            ) => {}
             Err(error) => {
                 let code = create_refusal(&name, &error).code;
                 refusals.insert(name, code);

@@ -10,12 +10,17 @@ use weir_core::in_memory;
 use weir_core::quota::client_quotas::{ChangeIntent, QuotaChange};
 use weir_core::quota::entity::{EntityName, QuotaEntity, QuotaKey};
 use weir_kafka_protocol::ErrorCode;
+use weir_kafka_protocol::messages::create_partitions::{
+    CreatePartitionsRequest, CreatePartitionsTopic,
+};
 use weir_kafka_protocol::messages::create_topics::{
     CreatableTopic, CreateTopicsRequest, CreateTopicsResponse,
 };
 use weir_kafka_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use weir_kafka_protocol::messages::fetch::FetchResponse;
-use weir_kafka_protocol::messages::metadata::{MetadataRequest, MetadataResponse};
+use weir_kafka_protocol::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse,
+};
 use weir_kafka_protocol::messages::produce::ProduceResponse;
 use weir_model::time::{Clock, Moment, Timestamp};
 
@@ -253,6 +258,67 @@ async fn who_makes_too_many_partitions_is_refused_if_it_knows_and_else_paused() 
     assert_eq!((codes(&response), response.throttle_time_ms), (vec![none, none], 3_000));
     let waited = answer_time(&mut client).await;
     assert!(is_about(waited, 3.0), "{waited:?}");
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_adds_too_many_partitions_is_refused_if_it_knows_and_else_paused() {
+    let server = server().await;
+    let mut client = server.client();
+    for name in ["a", "b"] {
+        client.create_topic(name, 1, &[]).await;
+    }
+    limit(&server, "test", QuotaKey::ControllerMutationRate, 1.0).await;
+    let (none, over) = (ErrorCode::NONE, ErrorCode::THROTTLING_QUOTA_EXCEEDED);
+    let exists = ErrorCode::INVALID_PARTITIONS;
+    for (version, validate_only, wanted, expected, pause_ms) in [
+        (3, false, [("a", 7), ("b", 1)], [none, exists], 0),
+        (3, true, [("a", 8), ("b", 8)], [none, none], 0),
+        (3, true, [("a", 8), ("b", 8)], [over, over], 3_000),
+        (2, false, [("a", 8), ("b", 3)], [none, none], 3_000),
+    ] {
+        let topic = |(name, count): (&str, i32)| CreatePartitionsTopic {
+            name: name.to_owned(),
+            count,
+            assignments: None,
+        };
+        let request = CreatePartitionsRequest {
+            topics: wanted.map(topic).to_vec(),
+            validate_only,
+            ..Default::default()
+        };
+        let response = client.call(version, &request).await;
+        let mut codes: Vec<_> =
+            response.results.iter().map(|result| (&*result.name, result.error_code)).collect();
+        codes.sort_unstable();
+        let expected = [("a", expected[0].0), ("b", expected[1].0)];
+        assert_eq!((codes, response.throttle_time_ms), (expected.to_vec(), pause_ms), "{wanted:?}");
+        let waited = answer_time(&mut client).await;
+        assert!(is_about(waited, f64::from(pause_ms) / 1000.0), "{waited:?}");
+    }
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_made_on_first_use_wait_until_the_quota_reaches_them() {
+    let server = server().await;
+    let mut client = server.client();
+    limit(&server, "test", QuotaKey::ControllerMutationRate, 1.0).await;
+    client.call(7, &topics(&[("a", 14)])).await;
+    let request = MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic {
+            name: Some("b".to_owned()),
+            ..Default::default()
+        }]),
+        allow_auto_topic_creation: true,
+        ..Default::default()
+    };
+    let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    for (waited, expected) in [(0, unknown), (1, unknown), (3, ErrorCode::NONE)] {
+        tokio::time::sleep(Duration::from_secs(waited)).await;
+        let response = client.call(9, &request).await;
+        assert_eq!(ErrorCode(response.topics[0].error_code), expected, "after {waited} s more");
+    }
     client.close().await;
 }
 
