@@ -203,8 +203,6 @@ pub enum AppendError {
     },
     /// The records were looked at, and are not what the batch says.
     BadRecords(BatchError),
-    /// The writer asks for more replicas than there are (`min.insync.replicas` above 1).
-    TooFewReplicas,
     /// An earlier batch of the producer has not arrived; the client retries.
     SequenceGap,
     /// A newer instance of the producer has taken over.

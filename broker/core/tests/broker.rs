@@ -9,7 +9,7 @@ use weir_core::broker::{Broker, BrokerOptions};
 use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
 use weir_core::group::identity::{Claim, GroupId};
 use weir_core::in_memory;
-use weir_core::partition::append::{QuotaWait, Wanted};
+use weir_core::partition::append::QuotaWait;
 use weir_core::quota::limits::QuotaPolicy;
 use weir_core::read::fetch::{FetchPartition, FetchRequest};
 use weir_core::read::position::{RememberedPlace, Resolved, StartAt};
@@ -58,8 +58,7 @@ impl Bench {
 
     async fn append(&self, stream: &Stream, batch: RecordBatch) -> Result<Offset, AppendError> {
         let zero = PartitionIndex::ZERO;
-        let pending =
-            self.broker.append(stream, zero, batch, Wanted::OnReplicas, quota_wait(500)).await?;
+        let pending = self.broker.append(stream, zero, batch, quota_wait(500)).await?;
         pending.settled().await.map(|placed| placed.base_offset)
     }
 }
@@ -286,8 +285,7 @@ async fn a_producers_retry_gets_its_first_offset_again() {
     assert_eq!(bench.append(&stream, first.clone()).await, Ok(Offset::ZERO));
     bench.append(&stream, batch_of(&["c"], producer(2))).await.expect("the next sequence");
     let zero = PartitionIndex::ZERO;
-    let retried =
-        bench.broker.append(&stream, zero, first, Wanted::OnReplicas, quota_wait(500)).await;
+    let retried = bench.broker.append(&stream, zero, first, quota_wait(500)).await;
     let placed = retried.expect("admitted").settled().await.expect("answered");
     assert_eq!((placed.base_offset, placed.novelty), (Offset::ZERO, Novelty::Duplicate));
     let gap = bench.append(&stream, batch_of(&["e"], producer(9))).await;
@@ -396,7 +394,7 @@ async fn a_batch_is_refused_at_once_where_too_many_bytes_wait_for_quota() {
         share.grow().await;
     }
     let patient = QuotaWait { time_max: Duration::from_secs(30), held: share.held() };
-    let append = || bench.broker.append(&stream, zero, large.clone(), Wanted::OnReplicas, patient);
+    let append = || bench.broker.append(&stream, zero, large.clone(), patient);
     let mut first = Box::pin(append());
     let waits = tokio::time::timeout(Duration::from_millis(1), &mut first).await;
     assert!(waits.is_err(), "the first waits");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use weir_core::broker::{Broker, Foundations};
 use weir_core::error::ReadError;
 use weir_core::in_memory;
-use weir_core::partition::append::{QuotaWait, Wanted};
+use weir_core::partition::append::QuotaWait;
 use weir_core::read::fetch::{FetchPartition, FetchRequest, FetchedPartition};
 use weir_core::read::position::StartAt;
 use weir_core::request_budget::HeldBytes;
@@ -57,8 +57,7 @@ async fn append(broker: &Broker, stream: &Stream, count: u64) {
         builder.append(&record).expect("it fits");
         let wait = QuotaWait { time_max: Duration::ZERO, held: HeldBytes::default() };
         let batch = builder.build();
-        let pending =
-            broker.append(stream, PartitionIndex::ZERO, batch, Wanted::OnReplicas, wait).await;
+        let pending = broker.append(stream, PartitionIndex::ZERO, batch, wait).await;
         pending.expect("accepted").settled().await.expect("answered");
     }
 }

@@ -62,10 +62,6 @@ pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
         // The text that names the records is made in `api::produce`, which knows the topic.
         AppendError::KeyMissing { .. } => Refusal::of(ErrorCode::INVALID_RECORD),
         AppendError::BadRecords(error) => batch_refusal(error),
-        AppendError::TooFewReplicas => Refusal::because(
-            ErrorCode::NOT_ENOUGH_REPLICAS,
-            "min.insync.replicas asks for more replicas than the one that there is",
-        ),
         // KIP-360: a client may bump its epoch on this code, so a plain duplicate must never get
         // it; duplicates are answered as success with the first offset.
         AppendError::SequenceGap => Refusal::of(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
@@ -445,7 +441,6 @@ mod tests {
             (AppendError::InvalidTimestamp, false),
             (AppendError::KeyMissing { records: vec![0], record_count: 1 }, false),
             (AppendError::BadRecords(BatchError::InvalidProducer), false),
-            (AppendError::TooFewReplicas, true),
             (AppendError::OverQuota { partition: PartitionIndex::ZERO }, true),
             (AppendError::Internal, false),
             (AppendError::DiskFull, true),

@@ -277,11 +277,10 @@ pub(crate) fn append_error(error: &AppendError, stream: &Stream, account: &str) 
         // new shards.
         AppendError::Closed { .. }
         // Kinesis writes have neither producer sequences nor own timestamps nor expectations, so
-        // these four would be our mistake.
+        // these would be our mistake.
         | AppendError::InvalidTimestamp
         | AppendError::KeyMissing { .. }
         | AppendError::BadRecords(_)
-        | AppendError::TooFewReplicas
         | AppendError::SequenceGap
         | AppendError::StaleProducerEpoch
         | AppendError::EndMoved { .. }

@@ -24,7 +24,6 @@ use crate::partition::inspect::{compressed, inspected};
 use crate::partition::partition::Partition;
 use crate::request_budget::HeldBytes;
 use crate::routing::route::{OpenPartitions, RoutedPlace, RoutedRecord};
-use crate::settings::broker_settings::ReplicationFactors;
 use crate::stream::config::StreamConfig;
 use crate::stream::stream::Stream;
 
@@ -34,15 +33,6 @@ const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How many open partitions an error names.
 const NAMED_PARTITIONS_MAX: usize = 100;
-
-/// What the writer of a batch waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Its place in the log, at most.
-    Placed,
-    /// That as many replicas hold it as the stream asks for.
-    OnReplicas,
-}
 
 /// How the append of a batch may wait for its shard's quota.
 #[derive(Clone, Copy, Debug)]
@@ -86,27 +76,16 @@ impl Broker {
         stream: &Stream,
         partition: PartitionIndex,
         batch: RecordBatch,
-        wanted: Wanted,
         quota_wait: QuotaWait,
     ) -> Result<PendingAppend, AppendError> {
         let partition = writable(stream, partition)?;
         let config = stream.config();
-        if wanted == Wanted::OnReplicas {
-            self.check_replicas(&config)?;
-        }
         let now = self.clock().now();
         check_batch(&config, &batch, now)?;
         let batch = inspected(&config, batch, now).await?;
         self.admit_write(stream, &partition, &batch, quota_wait).await?;
         self.log().wait_for_room(partition.id).await;
         Ok(PendingAppend { ticket: self.submit(&partition, &config, batch) })
-    }
-
-    /// A Kafka of one broker has one replica to offer, whatever the stream asks for. Where any
-    /// replication factor is taken the broker stands for as many as are wanted.
-    fn check_replicas(&self, config: &StreamConfig) -> Result<(), AppendError> {
-        let any = self.settings().topics.replication_factors == ReplicationFactors::Any;
-        if config.replicas_min <= 1 || any { Ok(()) } else { Err(AppendError::TooFewReplicas) }
     }
 
     /// Appends records whose partition the broker picks: by the MD5 of the key, by the explicit

@@ -96,7 +96,7 @@ pub const BROKER_SETTINGS: &[Setting] = {
         ),
         S::acts("max.incremental.fetch.session.cache.slots", Kind::int(0), "1000").at_start(),
         S::acts("message.max.bytes", Kind::int(0), "1048588"),
-        S::acts("min.insync.replicas", Kind::int(1), "1"),
+        S::stored("min.insync.replicas", Kind::int(1), "1"),
         S::stored("num.io.threads", Kind::int(1), "8"),
         S::stored("num.network.threads", Kind::int(1), "3"),
         S::acts("num.partitions", Kind::Int { min: 1, max: 10_000 }, "1").at_start(),

@@ -41,8 +41,6 @@ pub struct StreamConfig {
     pub compression: Option<Compression>,
     /// Whether the newest record of each key stays, so that every record needs a key.
     pub is_compacted: bool,
-    /// How many replicas a writer wants that waits for all; there is one.
-    pub replicas_min: u32,
     /// Multiple of AWS's shard quotas; none where the stream's kind decides.
     pub quota_factor: Option<f64>,
 }
@@ -95,7 +93,6 @@ impl StreamConfig {
             log,
             compression: values.compression(),
             is_compacted: values.has_policy("compact"),
-            replicas_min: u32::try_from(whole("min.insync.replicas")).unwrap_or(u32::MAX),
             quota_factor: text("weir.quota.factor").parse().ok(),
             overrides,
         }

@@ -82,7 +82,8 @@ pub const TOPIC_SETTINGS: &[Setting] = {
             .defaults_to(&[same("log.cleaner.min.cleanable.ratio")]),
         S::stored("min.compaction.lag.ms", Kind::long(0), "0")
             .defaults_to(&[same("log.cleaner.min.compaction.lag.ms")]),
-        S::acts("min.insync.replicas", Kind::int(1), "1")
+        // Kafka lowers it to the topic's replicas (KIP-966), and there is one of each.
+        S::stored("min.insync.replicas", Kind::int(1), "1")
             .defaults_to(&[same("min.insync.replicas")]),
         S::stored("preallocate", Kind::Switch, "false").defaults_to(&[same("log.preallocate")]),
         S::stored("remote.log.copy.disable", Kind::Switch, "false"),

@@ -13,8 +13,8 @@
 //! - A client over its quota of written bytes or of time is answered at once and then paused, after
 //!   acks 0 too; what it sent is appended.
 //! - zstd needs version 7, else UNSUPPORTED_COMPRESSION_TYPE.
-//! - acks -1 on a topic with min.insync.replicas above 1 is NOT_ENOUGH_REPLICAS, unless the broker
-//!   takes any replication factor. Kafka 4 lowers the minimum to the topic's replicas instead.
+//! - acks -1 waits for the one replica that there is, whatever min.insync.replicas says: Kafka
+//!   lowers the minimum to the topic's replicas (KIP-966).
 //! - Records without a key on a compacted topic are INVALID_RECORD.
 //! - 5+: log start offset. 8+: an error message, and which records a batch is refused for. 13+:
 //!   topics by id.
@@ -28,7 +28,7 @@ use std::time::Duration;
 use tracing::warn;
 use weir_core::Placed;
 use weir_core::error::AppendError;
-use weir_core::partition::append::{PendingAppend, QuotaWait, Wanted};
+use weir_core::partition::append::{PendingAppend, QuotaWait};
 use weir_core::stream::stream::Stream;
 use weir_kafka_protocol::ErrorCode;
 use weir_kafka_protocol::messages::produce::{
@@ -141,11 +141,7 @@ async fn begin_topics(
                 time_max: timeout.saturating_sub(clock.moment().since(asked)),
                 held: context.held,
             };
-            let wanted = match acks {
-                Ok(Acks::Settled) => Wanted::OnReplicas,
-                _ => Wanted::Placed,
-            };
-            let partition = begin_partition(context, target, data, wanted, quota_wait).await;
+            let partition = begin_partition(context, target, data, quota_wait).await;
             // Where no answer is wanted, the connection's end says it.
             if let (Err(failed), true) = (&partition.begun, *acks != Ok(Acks::None)) {
                 let topic = stream.as_deref().map(|stream| stream.name.as_str());
@@ -165,7 +161,6 @@ async fn begin_partition(
     context: &RequestContext,
     target: Result<&Stream, Refusal>,
     data: PartitionProduceData,
-    wanted: Wanted,
     quota_wait: QuotaWait,
 ) -> BegunPartition {
     let index = data.index;
@@ -175,7 +170,7 @@ async fn begin_partition(
         Ok((stream, (partition, batch))) => {
             record_count = u64::try_from(batch.header().record_count).unwrap_or(0);
             let broker = context.broker();
-            let appended = broker.append(stream, partition, batch, wanted, quota_wait).await;
+            let appended = broker.append(stream, partition, batch, quota_wait).await;
             appended.map_err(|error| not_appended(&error, stream, partition))
         }
     };

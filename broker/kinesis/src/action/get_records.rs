@@ -142,7 +142,7 @@ mod tests {
     use bytes::Bytes;
     use serde_json::json;
     use std::time::Duration;
-    use weir_core::partition::append::{QuotaWait, Wanted};
+    use weir_core::partition::append::QuotaWait;
     use weir_core::quota::limits::QuotaPolicy;
     use weir_core::request_budget::HeldBytes;
     use weir_model::batch_builder::{BatchBuilder, BatchOptions};
@@ -195,8 +195,7 @@ mod tests {
         }
         let (zero, batch) = (PartitionIndex::ZERO, batch.build());
         let no_wait = QuotaWait { time_max: Duration::ZERO, held: HeldBytes::default() };
-        let appended =
-            harness.broker.append(&stream, zero, batch, Wanted::OnReplicas, no_wait).await;
+        let appended = harness.broker.append(&stream, zero, batch, no_wait).await;
         appended.expect("admitted").settled().await.expect("kept");
 
         let iterator = harness.iterator("topic", "TRIM_HORIZON").await;
