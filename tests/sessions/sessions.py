@@ -19,7 +19,8 @@ from harness.weir_process import Weir
 
 TOPIC = "idle"
 VERSION = 11
-# Most sessions of a broker, and most partitions in them all: broker/kafka/src/sessions.rs.
+# Most sessions of a broker that is told nothing else, and most partitions in them all:
+# broker/kafka/src/sessions.rs.
 SESSIONS_MAX, SESSION_PARTITIONS_MAX = 1_000, 500_000
 SESSION_BYTES_MAX = 250 << 20
 
