@@ -33,11 +33,12 @@ impl KafkaService {
             .iter()
             .map(|api| broker.metrics().request(Dialect::Kafka, api.key.name()))
             .collect();
+        let sessions_max = broker.settings().fetch_sessions.sessions_max;
         Arc::new(KafkaService {
             broker,
             advertised,
             bootstraps: Bootstraps::default(),
-            fetch_sessions: FetchSessions::default(),
+            fetch_sessions: FetchSessions::new(sessions_max),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             metrics,
         })

@@ -12,9 +12,10 @@
 //! A session is of no connection: whoever names it with its next epoch goes on with it, as in
 //! Kafka. Each request raises the epoch, so of two that name the same one is refused.
 //!
-//! Invariants: at most [`SESSIONS_MAX`] sessions and [`PARTITIONS_MAX`] partitions in them all. A
-//! new session takes the place of one that nobody used for [`EVICTION_AGE`], or else of a smaller
-//! one that is older than that; where there is none, the consumer is served without a session.
+//! Invariants: at most `max.incremental.fetch.session.cache.slots` sessions, and at most
+//! [`PARTITIONS_MAX`] partitions in them all. A new session takes the place of one that nobody used
+//! for [`EVICTION_AGE`], or else of a smaller one that is older than that; where there is none, the
+//! consumer is served without a session.
 //!
 //! Locks: the table's and a session's are never held together, neither across an await.
 
@@ -33,8 +34,6 @@ use weir_model::time::Moment;
 pub(crate) use tracked::{FetchedTopic, TrackedPartition, TrackedPartitions, Turn};
 use tracked::{TopicNaming, partitions_of};
 
-/// Most sessions (Kafka's `max.incremental.fetch.session.cache.slots`).
-const SESSIONS_MAX: usize = 1_000;
 /// Most partitions of all sessions together; each takes about 250 bytes.
 const PARTITIONS_MAX: usize = 500_000;
 /// How long a session is safe from new ones (Kafka's `min.incremental.fetch.session.eviction.ms`).
@@ -50,6 +49,7 @@ const FINAL_EPOCH: i32 = -1;
 /// The sessions of a broker.
 #[derive(Debug)]
 pub(crate) struct FetchSessions {
+    sessions_max: usize,
     partitions_max: usize,
     /// A sync lock: held for a look-up or a look at all sessions, never across an await.
     table: Mutex<Table>,
@@ -133,13 +133,12 @@ impl OpenSession {
     }
 }
 
-impl Default for FetchSessions {
-    fn default() -> FetchSessions {
-        FetchSessions { partitions_max: PARTITIONS_MAX, table: Mutex::default() }
-    }
-}
-
 impl FetchSessions {
+    /// No sessions yet, and never more than these.
+    pub(crate) fn new(sessions_max: usize) -> FetchSessions {
+        FetchSessions { sessions_max, partitions_max: PARTITIONS_MAX, table: Mutex::default() }
+    }
+
     /// Finds what a request fetches, and brings its session up to date. The request's lists of
     /// topics are taken.
     pub(crate) fn begin(
@@ -203,7 +202,7 @@ impl FetchSessions {
         let partitions: TrackedPartitions = partitions.into_iter().collect();
         let partition_count = partitions.len();
         let mut table = self.table.lock();
-        while table.sessions.len() >= SESSIONS_MAX
+        while table.sessions.len() >= self.sessions_max
             || table.partition_count + partition_count > self.partitions_max
         {
             let Some(evicted) = table.evictable(partition_count, now) else { return NO_SESSION };
@@ -291,6 +290,9 @@ mod tests {
         }
     }
 
+    /// Few, so that they are filled up at once.
+    const SESSIONS_MAX: usize = 20;
+
     struct Bench {
         sessions: FetchSessions,
         random: SeededRandom,
@@ -298,7 +300,7 @@ mod tests {
 
     impl Bench {
         fn new() -> Bench {
-            Bench { sessions: FetchSessions::default(), random: SeededRandom::new(7) }
+            Bench { sessions: FetchSessions::new(SESSIONS_MAX), random: SeededRandom::new(7) }
         }
 
         fn create(&self, partitions: usize, now: Moment) -> i32 {
@@ -411,5 +413,12 @@ mod tests {
         assert_eq!(grown, Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
         assert!(!bench.exists(id));
         assert_eq!(bench.sessions.table.lock().partition_count, 2);
+    }
+
+    #[test]
+    fn a_broker_without_slots_has_no_sessions() {
+        let mut bench = Bench::new();
+        bench.sessions.sessions_max = 0;
+        assert_eq!(bench.create(1, at(0)), NO_SESSION);
     }
 }
