@@ -4,7 +4,9 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use support::{Batch, START, TestLog, batches, partition, request};
@@ -120,21 +122,58 @@ fn a_clean_stop_leaves_every_finished_segment_sealed() {
         let log = log.reopen(is_clean).await;
         log.log.declare(partition(0), config(flush));
         log.log.close().await.expect("it closes");
-        let mut finished = Vec::new();
-        for directory in std::fs::read_dir(log.disk.path().join("logs")).expect("listed") {
-            for file in std::fs::read_dir(directory.expect("listed").path()).expect("listed") {
-                finished.push(file.expect("listed").path());
-            }
-        }
-        finished.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
-        assert!(finished.len() > 3, "{finished:?}");
-        for log in finished {
-            for extension in ["seal", "index", "timeindex"] {
-                let beside = log.with_extension(extension);
-                assert!(beside.exists(), "{flush:?}, clean: {is_clean}: no {beside:?}");
-            }
-        }
+        check_sealed(&segments(&log), &format!("{flush:?}, clean: {is_clean}"));
     });
+}
+
+#[test]
+fn a_segment_whose_seal_is_missing_is_sealed_by_the_next_stop() {
+    for_every_stop(async |log, flush, is_clean| {
+        append(&log, 0..20).await;
+        let log = log.reopen(true).await;
+        log.log.declare(partition(0), config(flush));
+        for derived in files(&log, |extension| extension != "log") {
+            std::fs::remove_file(derived).expect("removed");
+        }
+        let log = log.reopen(is_clean).await;
+        log.log.declare(partition(0), config(flush));
+        log.read(request(0, 0, 1)).await;
+        log.log.close().await.expect("it closes");
+        // The last one is not finished, and nothing was written to it.
+        let mut finished = segments(&log);
+        finished.pop();
+        check_sealed(&finished, &format!("{flush:?}, clean: {is_clean}"));
+    });
+}
+
+/// The files of all partitions with such extensions.
+fn files(log: &TestLog, is_wanted: impl Fn(&OsStr) -> bool) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for directory in std::fs::read_dir(log.disk.path().join("logs")).expect("listed") {
+        for file in std::fs::read_dir(directory.expect("listed").path()).expect("listed") {
+            files.push(file.expect("listed").path());
+        }
+    }
+    files.retain(|path| path.extension().is_some_and(&is_wanted));
+    files
+}
+
+/// The logs of all segments, in order.
+fn segments(log: &TestLog) -> Vec<PathBuf> {
+    let mut segments = files(log, |extension| extension == "log");
+    segments.sort_unstable();
+    segments
+}
+
+/// Every segment has its derived files.
+fn check_sealed(segments: &[PathBuf], case: &str) {
+    assert!(segments.len() > 3, "{segments:?}");
+    for log in segments {
+        for extension in ["seal", "index", "timeindex"] {
+            let beside = log.with_extension(extension);
+            assert!(beside.exists(), "{case}: no {beside:?}");
+        }
+    }
 }
 
 #[test]

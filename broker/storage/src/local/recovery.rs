@@ -229,12 +229,20 @@ impl<'a> Recovery<'a> {
             let is_current = |seal: &Seal| {
                 seal.summary.length <= *length && seal.summary.next_offset == follower
             };
-            match self.read_seal(*base)?.filter(is_current) {
+            let seal = self.read_seal(*base)?.filter(is_current);
+            let is_sealed = seal.is_some();
+            match seal {
                 Some(seal) => segment.restore(&seal),
                 None => self.walk_into(&segment, *length)?,
             }
             let reached = segment.summary().next_offset;
             self.replay(&segment)?;
+            // A crash came between the checkpoint and the seal. Behind the snapshot the producers
+            // are as at its end; before it their states of that time are not known any more.
+            if !is_sealed && reached >= self.replay_from {
+                let producers = self.opened.producers.clone();
+                self.opened.unsealed.push((Arc::clone(&segment), producers));
+            }
             self.opened.segments.push(segment);
             if reached != follower {
                 self.opened.end = self.end_of_last();
