@@ -4,7 +4,8 @@
 //!   rebalance timeout without those who have not.
 //! - 0: there is no rebalance timeout; the session timeout stands for it.
 //! - 4+: a dynamic member without an id gets MEMBER_ID_REQUIRED and one, and joins again (KIP-394).
-//! - 5+: a `group_instance_id` makes the member static (KIP-345).
+//! - 5+: a `group_instance_id` makes the member static (KIP-345). With an id that was given out to
+//!   a member without a name it is UNKNOWN_MEMBER_ID, where Kafka fails (UNKNOWN_SERVER_ERROR).
 //! - 7+: the protocol type is told, and the protocol's name is null where there is none.
 //! - 9+: a static leader that comes back is told to skip the assignment (KIP-814).
 //! - In a KIP-848 group the broker leads, and the answer comes at once.

@@ -4,7 +4,8 @@
 //!   Otherwise the member must be one of the generation. The error then is every partition's.
 //! - A topic or partition that does not exist is UNKNOWN_TOPIC_OR_PARTITION, a topic id
 //!   UNKNOWN_TOPIC_ID; metadata above `offset.metadata.max.bytes` OFFSET_METADATA_TOO_LARGE; an
-//!   offset below 0 INVALID_REQUEST. The others are kept.
+//!   offset below 0 INVALID_REQUEST, where Kafka keeps what no client sends and none can read from.
+//!   The others are kept.
 //! - 2 to 4: a retention time of the client's own is stored as the offset's expiry time.
 //! - 6+: the leader epoch is kept beside the offset. 7+: static members say who they are.
 //! - A generation in a group that is not there is ILLEGAL_GENERATION, from 9 on GROUP_ID_NOT_FOUND.

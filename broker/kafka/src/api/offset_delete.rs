@@ -3,6 +3,7 @@
 //! - GROUP_SUBSCRIBED_TO_TOPIC where a member reads the topic, or may: what it said cannot be read.
 //! - UNKNOWN_TOPIC_OR_PARTITION for a topic or partition that is not there; one without an offset
 //!   is no error.
+//! - A topic that is named twice is answered once, for the partitions of both.
 //! - For the whole request: GROUP_ID_NOT_FOUND, and NON_EMPTY_GROUP for a group with members that
 //!   are not consumers.
 //!
@@ -10,14 +11,14 @@
 //!
 //! Left out: nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use weir_core::group::error::GroupError;
 use weir_kafka_protocol::ErrorCode;
 use weir_kafka_protocol::messages::offset_delete::{
-    OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteResponsePartition,
-    OffsetDeleteResponseTopic,
+    OffsetDeleteRequest, OffsetDeleteRequestTopic, OffsetDeleteResponse,
+    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
 use weir_model::ids::{PartitionIndex, StreamName};
 
@@ -40,7 +41,7 @@ pub(crate) async fn handle(
             return Ok(OffsetDeleteResponse { error_code, ..Default::default() });
         }
     };
-    let topics = request.topics.into_iter().map(|topic| {
+    let topics = merged(request.topics).into_iter().map(|topic| {
         let name = StreamName::new(&topic.name).ok();
         let code_of = |index: i32| {
             let partition = (name.clone()?, PartitionIndex::try_from(index).ok()?);
@@ -57,6 +58,20 @@ pub(crate) async fn handle(
         OffsetDeleteResponseTopic { partitions: partitions.collect(), name: topic.name }
     });
     Ok(OffsetDeleteResponse { topics: topics.collect(), ..Default::default() })
+}
+
+/// The topics in the order in which they are first named, with all partitions named of each.
+fn merged(topics: Vec<OffsetDeleteRequestTopic>) -> Vec<OffsetDeleteRequestTopic> {
+    let mut places = HashMap::new();
+    let mut merged: Vec<OffsetDeleteRequestTopic> = Vec::new();
+    for topic in topics {
+        let place = *places.entry(topic.name.clone()).or_insert(merged.len());
+        match merged.get_mut(place) {
+            Some(first) => first.partitions.extend(topic.partitions),
+            None => merged.push(topic),
+        }
+    }
+    merged
 }
 
 /// The code of each partition that is there.

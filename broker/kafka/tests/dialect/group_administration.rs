@@ -246,7 +246,8 @@ async fn offsets_are_deleted_unless_a_member_reads_the_topic() {
         ("payments", 0),
         ("orders", 0),
     ];
-    let codes = vec![subscribed, 0, unknown, unknown, unknown, unknown, 0, subscribed];
+    // Each topic once, with all that was named of it.
+    let codes = vec![subscribed, subscribed, 0, unknown, unknown, 0, unknown, unknown];
     assert_eq!(delete_offsets(&mut client, "g", &wanted).await, (0, codes));
     leave(&mut client, "g", &joined).await;
     assert_eq!(delete_offsets(&mut client, "g", &wanted[..2]).await, (0, vec![0, 0]));
@@ -256,5 +257,19 @@ async fn offsets_are_deleted_unless_a_member_reads_the_topic() {
     {
         assert_eq!(delete_offsets(&mut client, group, &wanted).await, (code.0, vec![]));
     }
+    let topic = |partitions: &[i32]| OffsetDeleteRequestTopic {
+        name: "orders".to_owned(),
+        partitions: partitions
+            .iter()
+            .map(|index| OffsetDeleteRequestPartition { partition_index: *index })
+            .collect(),
+    };
+    let topics = vec![topic(&[0]), topic(&[7, 0])];
+    commit(&mut client, "twice", "orders").await;
+    let request = OffsetDeleteRequest { group_id: "twice".to_owned(), topics };
+    let answer = client.call(0, &request).await;
+    assert_eq!((answer.error_code, answer.topics.len()), (0, 1), "a topic that is named twice");
+    let indexes = answer.topics[0].partitions.iter().map(|partition| partition.partition_index);
+    assert_eq!(indexes.collect::<Vec<_>>(), [0, 7, 0]);
     assert_eq!(OffsetDeleteRequest::VERSIONS, (0, 0));
 }
