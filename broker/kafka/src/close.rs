@@ -8,6 +8,8 @@ use std::io;
 
 use weir_kafka_protocol::{ApiKey, DecodeError, EncodeError, ErrorCode};
 
+use crate::answers::ASKED_MAX;
+
 /// What ended a connection, other than the client's own wish.
 #[derive(Debug)]
 pub(crate) enum CloseReason {
@@ -23,6 +25,8 @@ pub(crate) enum CloseReason {
     Idle,
     /// The request is not what its key and version say.
     Malformed(DecodeError),
+    /// The request asks about more things than [`ASKED_MAX`].
+    AsksForTooMuch { count: usize },
     /// A known request that this broker does not serve.
     UnservedApi,
     /// A served request in a version that is not.
@@ -71,6 +75,9 @@ impl fmt::Display for CloseReason {
             CloseReason::SlowBody => out.write_str("frame came slower than 1 KiB/s"),
             CloseReason::Idle => out.write_str("idle for 10 minutes"),
             CloseReason::Malformed(error) => write!(out, "malformed request: {error}"),
+            CloseReason::AsksForTooMuch { count } => {
+                write!(out, "request asks about {count} things, at most {ASKED_MAX} are answered")
+            }
             CloseReason::UnservedApi => out.write_str("api is not served"),
             CloseReason::UnservedVersion { first, last } => {
                 write!(out, "version is not served, {first} to {last} are")

@@ -20,6 +20,7 @@
 
 mod advertised;
 mod answer_writer;
+mod answers;
 mod api;
 mod bootstrap;
 mod client_text;

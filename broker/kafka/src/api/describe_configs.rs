@@ -1,7 +1,8 @@
 //! DescribeConfigs (key 32), versions 1 to 4: the settings of topics, of the broker, of groups, of
 //! client metrics subscriptions, and the log levels.
 //!
-//! - Every resource has a result of its own, in the order given; one whose type Kafka does not know
+//! - Every resource has a result of its own, in the order given, and only one: its settings take
+//!   far more room than its name. One whose type Kafka does not know
 //!   makes the whole request INVALID_REQUEST, as do more than 10,000.
 //! - No keys, or none named: all settings. Names that do not exist are left out.
 //! - Broker "" is what was set for all brokers.
@@ -11,7 +12,7 @@
 //! Left out: settings of Kafka's that this broker has no use for (listeners, replicas, security);
 //! of the loggers only `root`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use weir_core::settings::describe::{DescribedSetting, SetValue};
 use weir_core::settings::holder::Resource;
@@ -71,7 +72,10 @@ pub(crate) async fn handle(
             configs,
         }
     };
-    let results = request.resources.into_iter().map(describe).collect();
+    let mut named = HashSet::new();
+    let mut resources = request.resources;
+    resources.retain(|asked| named.insert((asked.resource_type, asked.resource_name.clone())));
+    let results = resources.into_iter().map(describe).collect();
     Ok(DescribeConfigsResponse { throttle_time_ms: 0, results })
 }
 

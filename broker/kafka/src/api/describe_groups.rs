@@ -3,6 +3,7 @@
 //! - What members said is told of a stable group only; in a rebalance it means nothing.
 //! - A group that is not there, or one of another protocol, is in state `Dead` without an error;
 //!   6+: GROUP_ID_NOT_FOUND.
+//! - A group that is named twice is answered once; more than 200,000 close the connection.
 //! - 3+: the operations that the client may do, if it asks: all of them.
 //! - 4+: static members' names.
 //!
@@ -15,6 +16,7 @@ use weir_kafka_protocol::messages::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
 };
 
+use crate::answers::{check_asked, each_once};
 use crate::client_text::ClientText;
 use crate::close::CloseReason;
 use crate::errors::group_code;
@@ -33,8 +35,10 @@ pub(crate) async fn handle(
     context: RequestContext,
     request: DescribeGroupsRequest,
 ) -> Result<DescribeGroupsResponse, CloseReason> {
-    let mut groups = Vec::with_capacity(request.groups.len());
-    for group in request.groups {
+    check_asked(request.groups.len())?;
+    let asked = each_once(request.groups);
+    let mut groups = Vec::with_capacity(asked.len());
+    for group in asked {
         let mut described = describe(&context, &group).await;
         if request.include_authorized_operations && described.error_code == ErrorCode::NONE.0 {
             described.authorized_operations = GROUP_OPERATIONS_ALL;

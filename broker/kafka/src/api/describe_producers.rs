@@ -4,8 +4,10 @@
 //!   sequence and when it appended last.
 //! - Each partition has a result of its own: INVALID_TOPIC_EXCEPTION for a name that no topic can
 //!   have, UNKNOWN_TOPIC_OR_PARTITION.
+//! - A partition that is named twice is answered once; more than 200,000 close the connection.
 //! - Without transactions the coordinator epoch and the start of a transaction are -1.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use weir_core::stream::stream::Stream;
@@ -16,6 +18,7 @@ use weir_kafka_protocol::messages::describe_producers::{
 };
 use weir_model::ids::{PartitionIndex, StreamName};
 
+use crate::answers::check_asked;
 use crate::close::CloseReason;
 use crate::errors::{Refusal, name_refusal, read_code};
 use crate::exchange::RequestContext;
@@ -30,11 +33,17 @@ pub(crate) async fn handle(
     context: RequestContext,
     request: DescribeProducersRequest,
 ) -> Result<DescribeProducersResponse, CloseReason> {
+    check_asked(request.topics.iter().map(|topic| topic.partition_indexes.len()).sum())?;
     let mut topics = Vec::with_capacity(request.topics.len());
+    let mut answered: HashMap<String, HashSet<i32>> = HashMap::new();
     for topic in request.topics {
         let stream = resolve(&context, &topic.name);
         let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
+        let answered = answered.entry(topic.name.clone()).or_default();
         for partition_index in topic.partition_indexes {
+            if !answered.insert(partition_index) {
+                continue;
+            }
             let found =
                 stream.clone().and_then(|stream| producers(&context, &stream, partition_index));
             let (active_producers, refusal) = match found {

@@ -2,18 +2,19 @@
 //!
 //! - A partition without a commit, a group that is not there, and a topic name that is not there:
 //!   offset -1 without an error.
+//! - A partition that is named twice is answered once; more than 200,000 close the connection.
 //! - 2+: null topics ask for everything that the group has committed. A group's error stands in the
 //!   answer; in 1 it stands in each partition.
 //! - 5+: the leader epoch that was committed is told.
 //! - 7+: `require_stable` changes nothing, since no offsets wait for a transaction.
-//! - 8+: many groups at once.
+//! - 8+: many groups at once. One of which everything is asked twice is answered once.
 //! - 9+: a member of a KIP-848 group in another epoch than it names is STALE_MEMBER_EPOCH, an
 //!   unknown one UNKNOWN_MEMBER_ID; classic groups do not check them.
 //! - 10+: topics are given by id; one that is not there is UNKNOWN_TOPIC_ID.
 //!
 //! Left out: nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use weir_core::group::error::GroupError;
 use weir_core::group::identity::Claim;
@@ -26,6 +27,7 @@ use weir_kafka_protocol::messages::offset_fetch::{
 use weir_kafka_protocol::{ErrorCode, Uuid};
 use weir_model::ids::PartitionIndex;
 
+use crate::answers::check_asked;
 use crate::close::CloseReason;
 use crate::errors::group_code;
 use crate::exchange::RequestContext;
@@ -50,8 +52,9 @@ pub(crate) async fn handle(
     request: OffsetFetchRequest,
 ) -> Result<OffsetFetchResponse, CloseReason> {
     if context.version >= MANY_GROUPS_FROM {
-        let mut groups = Vec::with_capacity(request.groups.len());
-        for group in request.groups {
+        let asked = each_once(request.groups)?;
+        let mut groups = Vec::with_capacity(asked.len());
+        for group in asked {
             groups.push(answer(&context, group).await);
         }
         return Ok(OffsetFetchResponse { groups, ..Default::default() });
@@ -69,7 +72,31 @@ pub(crate) async fn handle(
         topics,
         ..OffsetFetchRequestGroup::default()
     };
+    let group = each_once(vec![group])?.pop().unwrap_or_default();
     Ok(single(&context, group).await)
+}
+
+/// Leaves of what is asked for what was not asked for before.
+fn each_once(
+    mut groups: Vec<OffsetFetchRequestGroup>,
+) -> Result<Vec<OffsetFetchRequestGroup>, CloseReason> {
+    let topics = groups.iter().filter_map(|group| group.topics.as_ref()).flatten();
+    let partitions: usize = topics.map(|topic| topic.partition_indexes.len()).sum();
+    check_asked(groups.len() + partitions)?;
+    let mut asked_in_full = HashSet::new();
+    let mut asked: HashMap<String, HashMap<(String, Uuid), HashSet<i32>>> = HashMap::new();
+    groups.retain_mut(|group| {
+        let Some(topics) = &mut group.topics else {
+            return asked_in_full.insert(group.group_id.clone());
+        };
+        let asked = asked.entry(group.group_id.clone()).or_default();
+        for topic in topics {
+            let asked = asked.entry((topic.name.clone(), topic.topic_id)).or_default();
+            topic.partition_indexes.retain(|index| asked.insert(*index));
+        }
+        true
+    });
+    Ok(groups)
 }
 
 /// The answer in the versions that know one group only.

@@ -280,6 +280,31 @@ async fn offsets_are_kept_and_found_in_every_version() {
 }
 
 #[tokio::test]
+async fn offsets_asked_for_twice_are_told_once_and_too_many_not_at_all() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    let topic = |partition_indexes: Vec<i32>| OffsetFetchRequestTopics {
+        name: "orders".to_owned(),
+        partition_indexes,
+        ..Default::default()
+    };
+    let group =
+        |topics| OffsetFetchRequestGroup { group_id: "g".to_owned(), topics, ..Default::default() };
+    let twice = Some(vec![topic(vec![1, 0, 1]), topic(vec![0, 2])]);
+    let groups = vec![group(twice), group(None), group(Some(vec![topic(vec![1, 3])])), group(None)];
+    let request = OffsetFetchRequest { groups, ..Default::default() };
+    let response = client.call(9, &request).await;
+    let told = response.groups.iter().map(|group| {
+        let partitions = group.topics.iter().flat_map(|topic| &topic.partitions);
+        partitions.map(|partition| partition.partition_index).collect::<Vec<_>>()
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [vec![1, 0, 2], vec![], vec![3]]);
+    let groups = vec![group(Some(vec![topic(vec![0; 200_000])]))];
+    client.send(9, &OffsetFetchRequest { groups, ..Default::default() }).await;
+    client.expect_close().await;
+}
+
+#[tokio::test]
 async fn topics_that_are_not_there_have_no_offsets() {
     let server = Server::start().await;
     let mut client = server.client();
