@@ -110,9 +110,10 @@ impl Group {
 
     pub(super) fn time_passed(&mut self, step: &mut Step) {
         match &mut self.membership {
+            // Looked at again when the change is over. Classic members that are being taken along
+            // must not expire either: what the log was told of them then would undo the change.
+            _ if self.is_changing => {}
             Membership::Classic(classic) => classic.time_passed(step),
-            // Looked at again when the change is over.
-            Membership::Modern(_) if self.is_changing => {}
             Membership::Modern(modern) => {
                 let expired = modern.expired(step.now);
                 if expired.is_empty() {

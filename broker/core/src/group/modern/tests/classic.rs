@@ -190,6 +190,22 @@ fn a_group_that_cannot_be_read_is_not_taken() {
 }
 
 #[test]
+fn time_that_passes_while_a_group_is_taken_along_undoes_nothing() {
+    let mut bench = Bench::new(&[("t", 2)]);
+    bench.classic_group(assignment(&[0, 1], None));
+    bench.log_is_slow = true;
+    bench.ask(joining("b", &["t"]));
+    // The classic member's session ends before the log has answered.
+    bench.advance(SESSION);
+    while !bench.unwritten.is_empty() {
+        bench.write_next(Ok(()));
+    }
+    let restarted = bench.restarted();
+    assert_eq!(restarted.modern().members(), bench.modern().members());
+    assert!(bench.modern().members().contains_key(&member("b")));
+}
+
+#[test]
 fn those_who_wait_in_a_classic_rebalance_are_sent_back_to_join() {
     let mut bench = Bench::new(&[("t", 2)]);
     bench.classic_group(assignment(&[0, 1], None));
