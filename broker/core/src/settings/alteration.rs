@@ -1,6 +1,6 @@
 //! Changes of settings, as clients ask for them: pure, from what is set to what will be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::error::{AlterConfigError, ListOperation};
 use crate::settings::holder::Resource;
@@ -59,17 +59,15 @@ impl Changes {
                 Change::Set(value) => value.clone(),
                 Change::Append(words) => {
                     let mut list = list_of(name, present, table, ListOperation::Append)?;
-                    for word in words_of(words) {
-                        if !list.contains(&word) {
-                            list.push(word);
-                        }
-                    }
+                    let mut known: HashSet<&str> = list.iter().copied().collect();
+                    list.extend(words_of(words).filter(|word| known.insert(word)));
                     list.join(",")
                 }
                 Change::Subtract(words) => {
-                    let list = list_of(name, present, table, ListOperation::Subtract)?;
-                    let stays = |word: &&str| !words_of(words).any(|gone| gone == *word);
-                    list.into_iter().filter(stays).collect::<Vec<_>>().join(",")
+                    let mut list = list_of(name, present, table, ListOperation::Subtract)?;
+                    let gone: HashSet<&str> = words_of(words).collect();
+                    list.retain(|word| !gone.contains(word));
+                    list.join(",")
                 }
             };
             next.insert(name.clone(), value);
@@ -126,6 +124,19 @@ mod tests {
             );
         }
         assert_eq!(applied(Change::Remove, &[("cleanup.policy", "x")]), Ok(Overrides::new()));
+    }
+
+    #[test]
+    fn a_change_of_very_many_words_is_worked_out_at_once() {
+        let words = |range: std::ops::Range<u32>| {
+            range.map(|number| number.to_string()).collect::<Vec<_>>().join(",")
+        };
+        let (all, most) = (words(0..200_000), words(1..200_000));
+        let grown = applied(Change::Append(all.clone()), &[("cleanup.policy", &most)]);
+        let grown = grown.expect("a list");
+        assert_eq!(grown.get("cleanup.policy"), Some(&format!("{most},0")));
+        let shrunk = applied(Change::Subtract(most), &[("cleanup.policy", &all)]);
+        assert_eq!(shrunk.expect("a list").get("cleanup.policy").map(String::as_str), Some("0"));
     }
 
     #[test]
