@@ -1,6 +1,7 @@
 //! ConsumerGroupDescribe (key 69), versions 0 to 1: KIP-848 groups in full, with their members.
 //!
 //! - A group that is not there, or a classic one, is GROUP_ID_NOT_FOUND.
+//! - A group that is named twice is answered once; more than 200,000 close the connection.
 //! - The operations that the client may do, if it asks: all of them.
 //! - Topics that are gone are left out of assignments.
 //! - 1+: whether a member still speaks the classic protocol.
@@ -16,6 +17,7 @@ use weir_kafka_protocol::messages::consumer_group_describe::{
 };
 use weir_kafka_protocol::{ErrorCode, Uuid};
 
+use crate::answers::{check_asked, each_once};
 use crate::client_text::ClientText;
 use crate::close::CloseReason;
 use crate::errors::group_code;
@@ -32,8 +34,10 @@ pub(crate) async fn handle(
     context: RequestContext,
     request: ConsumerGroupDescribeRequest,
 ) -> Result<ConsumerGroupDescribeResponse, CloseReason> {
-    let mut groups = Vec::with_capacity(request.group_ids.len());
-    for group in request.group_ids {
+    check_asked(request.group_ids.len())?;
+    let asked = each_once(request.group_ids);
+    let mut groups = Vec::with_capacity(asked.len());
+    for group in asked {
         let mut described = describe(&context, &group).await;
         if request.include_authorized_operations && described.error_code == ErrorCode::NONE.0 {
             described.authorized_operations = GROUP_OPERATIONS_ALL;

@@ -132,6 +132,18 @@ async fn a_group_is_described_with_its_members_and_listed_with_its_type() {
     client.close().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_named_twice_is_described_once() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    client.call(1, &joining("g", "a")).await;
+    let group_ids = ["g", "none", "g", "none", "g"].map(str::to_owned).to_vec();
+    let request = ConsumerGroupDescribeRequest { group_ids, ..Default::default() };
+    let groups = client.call(1, &request).await.groups;
+    let told: Vec<_> = groups.iter().map(|group| (&*group.group_id, group.members.len())).collect();
+    assert_eq!(told, [("g", 1), ("none", 0)]);
+}
+
 async fn commit(client: &mut Client, version: i16, epoch: i32) -> i16 {
     let partition = OffsetCommitRequestPartition { committed_offset: 0, ..Default::default() };
     let (name, partitions) = ("orders".to_owned(), vec![partition]);
