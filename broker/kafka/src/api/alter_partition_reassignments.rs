@@ -4,6 +4,7 @@
 //!   INVALID_REPLICA_ASSIGNMENT.
 //! - Without a list it would cancel a reassignment: NO_REASSIGNMENT_IN_PROGRESS.
 //! - 1+: whether the replication factor may change is echoed.
+//! - More than 200,000 partitions close the connection.
 
 use weir_kafka_protocol::ErrorCode;
 use weir_kafka_protocol::messages::alter_partition_reassignments::{
@@ -12,6 +13,7 @@ use weir_kafka_protocol::messages::alter_partition_reassignments::{
 };
 use weir_model::ids::PartitionIndex;
 
+use crate::answers::check_asked;
 use crate::client_text::ClientText;
 use crate::close::CloseReason;
 use crate::errors::Refusal;
@@ -24,6 +26,7 @@ pub(crate) async fn handle(
     context: RequestContext,
     request: AlterPartitionReassignmentsRequest,
 ) -> Result<AlterPartitionReassignmentsResponse, CloseReason> {
+    check_asked(request.topics.iter().map(|topic| topic.partitions.len()).sum())?;
     let reassign = |topic: ReassignableTopic| {
         let result = |partition: ReassignablePartition| {
             let refusal = reassign(&context, &topic.name, &partition).err();

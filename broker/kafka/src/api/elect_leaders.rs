@@ -3,6 +3,7 @@
 //! - A partition that is there is ELECTION_NOT_NEEDED, whatever the kind of election (1+); one that
 //!   is not is UNKNOWN_TOPIC_OR_PARTITION. A kind that does not exist is INVALID_REQUEST.
 //! - No list: every topic, without partitions, since Kafka leaves out those that need no election.
+//! - More than 200,000 partitions close the connection.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use weir_kafka_protocol::messages::elect_leaders::{
 };
 use weir_model::ids::PartitionIndex;
 
+use crate::answers::check_asked;
 use crate::client_text::ClientText;
 use crate::close::CloseReason;
 use crate::errors::Refusal;
@@ -37,6 +39,7 @@ pub(crate) async fn handle(
             asked.extend(context.broker().streams().iter().map(|s| (s.name.to_string(), vec![])));
         }
         Some(topics) => {
+            check_asked(topics.iter().map(|topic| topic.partitions.len()).sum())?;
             for topic in topics {
                 asked.entry(topic.topic).or_default().extend(topic.partitions);
             }
