@@ -25,7 +25,9 @@ use weir_kafka_records::{Message, decode_versioned_prefix, encode_versioned};
 use weir_model::ids::{PartitionId, PartitionIndex};
 
 use crate::group::assignor::{Partitions, by_stream};
-use crate::group::classic::{Join, Joined, Leaving, Protocol, Sync, Synced, is_small};
+use crate::group::classic::{
+    CONSUMER_PROTOCOL_TYPE, Join, Joined, Leaving, Protocol, Sync, Synced, is_small,
+};
 use crate::group::error::GroupError;
 use crate::group::identity::{Claim, InstanceId, MemberId};
 use crate::group::modern::heartbeat::{Found, HeartbeatRefused, Moved, check_size};
@@ -34,9 +36,6 @@ use crate::group::modern::{Change, Decision, Modern, logged};
 use crate::group::state::{Now, Reply, RequestId, Step, refuse_join};
 use crate::group::topics::Topics;
 use crate::settings::broker_settings::MigrationPolicy;
-
-/// The protocol type of consumers in the classic protocol.
-pub(in crate::group) const CONSUMER: &str = "consumer";
 
 /// What a classic member is given its rebalance timeout for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +92,7 @@ impl Modern {
         check_size(&records).map_err(|_| GroupError::TooLarge)?;
         let joined = Joined {
             generation: current.epoch,
-            protocol_type: Some(Arc::from(CONSUMER)),
+            protocol_type: Some(Arc::from(CONSUMER_PROTOCOL_TYPE)),
             protocol: join.protocols.first().map(|protocol| Arc::clone(&protocol.name)),
             leader: None,
             member: id.clone(),
@@ -117,7 +116,7 @@ impl Modern {
         let all_support = |offered: &Protocol| {
             parts().all(|part| part.protocols.iter().any(|own| own.name == offered.name))
         };
-        &*join.protocol_type == CONSUMER && join.protocols.iter().any(all_support)
+        &*join.protocol_type == CONSUMER_PROTOCOL_TYPE && join.protocols.iter().any(all_support)
     }
 
     fn find_classic(&self, id: &MemberId, join: &Join) -> Result<Found, GroupError> {
@@ -170,7 +169,8 @@ impl Modern {
         };
         let differs = |said: &Option<Arc<str>>, is: &str| said.as_deref().is_some_and(|s| s != is);
         let protocol = part.protocols.first().map(|protocol| &*protocol.name).unwrap_or_default();
-        if differs(&sync.protocol_type, CONSUMER) || differs(&sync.protocol, protocol) {
+        if differs(&sync.protocol_type, CONSUMER_PROTOCOL_TYPE) || differs(&sync.protocol, protocol)
+        {
             return refuse(GroupError::InconsistentProtocol);
         }
         let gives_up = member.current.state == MemberState::UnrevokedPartitions;

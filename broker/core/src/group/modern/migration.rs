@@ -16,12 +16,12 @@ use weir_kafka_records::decode_versioned_prefix;
 use weir_kafka_records::messages::consumer_protocol_assignment::ConsumerProtocolAssignment;
 
 use crate::group::assignor::Partitions;
-use crate::group::classic::Classic;
 use crate::group::classic::handover::{HandedOver, Handover};
+use crate::group::classic::{CONSUMER_PROTOCOL_TYPE, Classic};
 use crate::group::identity::MemberId;
 use crate::group::membership::Membership;
 use crate::group::modern::classic_members::{
-    CONSUMER, partitions_named, read_subscription, written_assignment,
+    partitions_named, read_subscription, written_assignment,
 };
 use crate::group::modern::heartbeat::NoUpgrade;
 use crate::group::modern::member::{
@@ -52,7 +52,7 @@ pub(in crate::group) fn upgraded(
     if !limits.migration.can_upgrade() {
         return Err(NoUpgrade::Disabled);
     }
-    if protocol_type.as_deref() != Some(CONSUMER) {
+    if protocol_type.as_deref() != Some(CONSUMER_PROTOCOL_TYPE) {
         return Err(NoUpgrade::OtherType);
     }
     if members.len() > limits.consumer_members_max {
@@ -139,7 +139,7 @@ impl Modern {
         let handed = handed.filter(|members| limits.migration.can_downgrade() && fits(members))?;
         let handover = Handover {
             generation: self.epoch,
-            protocol_type: Some(Arc::from(CONSUMER)),
+            protocol_type: Some(Arc::from(CONSUMER_PROTOCOL_TYPE)),
             members: handed,
         };
         let classic = Classic::take_over(self.limits, handover, now);
