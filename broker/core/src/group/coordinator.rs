@@ -14,7 +14,8 @@
 //! its steps; [`Event::Written`] comes back in that order. `kept_to` of a group is one past its
 //! last applied record; an answer leaves only after the log is kept that far.
 //!
-//! Locks: the table of groups, then one group, then the internal log. None across an await.
+//! Locks: the table of groups, then one group, then the picture of the topics (and in it the
+//! registry's tables, where nobody ever takes a group) or the internal log. None across an await.
 //!
 //! Members' requests are here; `offsets.rs` has what groups commit, `administer.rs` what is done to
 //! groups from outside, `load.rs` the start.

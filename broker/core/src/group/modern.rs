@@ -12,7 +12,7 @@
 //!
 //! - **Group epoch** ([`Modern::epoch`]): raised when a subscription, a regular expression's topics
 //!   or the topics themselves change, and when a member goes.
-//! - **Target** : what everybody is to have in the epoch, from the [`super::assignor`] that most
+//! - **Target**: what everybody is to have in the epoch, from the [`super::assignor`] that most
 //!   members ask for. Only the next heartbeat works it out: many changes cost one assignment.
 //! - **Current**: what each member has and what it is giving up. A partition is given out when
 //!   nobody has it, so it never has two owners.
@@ -119,7 +119,7 @@ impl Decision {
     }
 }
 
-/// Removes nobody and changes one member, or removes some: what a decision is reckoned with.
+/// How a decision alters who is in the group: what new epochs and targets are reckoned with.
 #[derive(Clone, Copy, Debug)]
 struct Altered<'a> {
     /// The member that comes or changes.
