@@ -33,7 +33,8 @@ pub const BROKER_SETTINGS: &[Setting] = {
         S::acts("group.consumer.heartbeat.interval.ms", Kind::int(1), "5000").at_start(),
         S::acts("group.consumer.max.heartbeat.interval.ms", Kind::int(1), "15000").at_start(),
         S::acts("group.consumer.max.session.timeout.ms", Kind::int(1), "60000").at_start(),
-        S::acts("group.consumer.max.size", Kind::int(1), MANY).at_start(),
+        // Kafka has no limit.
+        S::acts("group.consumer.max.size", Kind::int(1), "1000").at_start(),
         S::acts(
             "group.consumer.migration.policy",
             Kind::OneOfAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]),
