@@ -121,15 +121,16 @@ impl Broker {
         let client_quotas =
             ClientQuotas::open(Arc::clone(&meta), Arc::clone(&clock), &options.settings);
         let client_quotas = Arc::new(client_quotas.await?);
-        let configurations = Configurations::new(
+        let configurations = Arc::new(Configurations::new(
             Arc::clone(&registry),
             started_with,
             options.default_flush,
             held,
             settings,
-        );
+        ));
         let groups = GroupCoordinator::new(
             Arc::clone(&registry),
+            Arc::clone(&configurations),
             Arc::clone(&log),
             clock,
             random,
@@ -137,7 +138,7 @@ impl Broker {
         );
         let broker = Broker {
             foundations,
-            configurations: Arc::new(configurations),
+            configurations,
             options,
             registry,
             groups: Arc::new(groups),

@@ -52,6 +52,8 @@ use crate::group::state::{
 use crate::group::timers::Timers;
 use crate::group::topics::{Topic, Topics};
 use crate::settings::broker_settings::BrokerSettings;
+use crate::settings::configurations::Configurations;
+use crate::settings::holder::Holder;
 use crate::stream::registry::Registry;
 use crate::stream::stream::Stream;
 
@@ -103,6 +105,7 @@ pub struct GroupCoordinator {
 #[derive(Debug)]
 struct Shared {
     registry: Arc<Registry>,
+    configurations: Arc<Configurations>,
     log: Arc<Log>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -188,6 +191,7 @@ impl GroupCoordinator {
     /// request about a group, which must be made inside a tokio runtime.
     pub fn new(
         registry: Arc<Registry>,
+        configurations: Arc<Configurations>,
         log: Arc<Log>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
@@ -195,6 +199,7 @@ impl GroupCoordinator {
     ) -> GroupCoordinator {
         let shared = Shared {
             registry,
+            configurations,
             log,
             clock,
             random,
@@ -389,6 +394,12 @@ impl Shared {
         Now { moment: self.clock.moment(), date: self.clock.now() }
     }
 
+    /// The bounds of a group, which its own settings may change.
+    fn limits_of(&self, id: &GroupId) -> GroupLimits {
+        let own = self.configurations.of(&Holder::Group(id.as_str().to_owned()));
+        self.options.limits.with_own(&own)
+    }
+
     /// The topics that there are. Every group's step asks, and few find a change.
     fn topics(&self) -> Arc<Topics> {
         let version = self.registry.version();
@@ -458,6 +469,7 @@ impl Shared {
         let now = self.now();
         if state.group.reads_topics() || matches!(event, Event::Beat(..)) {
             state.group.see_topics(&self.topics());
+            state.group.see_limits(self.limits_of(&slot.id));
         }
         let Effects { replies, writes, wake_by } = state.group.step(event, now);
         for write in writes {

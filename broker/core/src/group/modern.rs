@@ -190,6 +190,10 @@ impl Modern {
         self.members.is_empty() && !self.is_logged
     }
 
+    pub(in crate::group) fn see_limits(&mut self, limits: GroupLimits) {
+        self.limits = limits;
+    }
+
     pub(in crate::group) fn see_topics(&mut self, topics: &Arc<Topics>) {
         self.topics = Arc::clone(topics);
     }

@@ -41,8 +41,9 @@ use crate::group::offsets::{CommittedOffset, Offsets, PartitionName};
 use crate::group::records::GroupRecord;
 use crate::group::topics::Topics;
 use crate::settings::broker_settings::{BrokerSettings, MigrationPolicy};
+use crate::stream::config::Overrides;
 
-/// The bounds that all groups of a broker share.
+/// The bounds of a group: those that all groups of a broker share, but for what it sets itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupLimits {
     /// Most members of one group (Kafka's `group.max.size`).
@@ -97,6 +98,21 @@ impl GroupLimits {
             migration: consumer.migration,
             metadata_bytes_max: settings.offsets.metadata_bytes_max,
             offsets_retention: settings.offsets.retention,
+        }
+    }
+
+    /// These bounds for a group with settings of its own, each of which is legal.
+    pub fn with_own(self, own: &Overrides) -> GroupLimits {
+        let millis = |name: &str| {
+            let millis = own.get(name)?.trim().parse().ok()?;
+            Some(Duration::from_millis(millis))
+        };
+        GroupLimits {
+            consumer_session_timeout: millis("consumer.session.timeout.ms")
+                .unwrap_or(self.consumer_session_timeout),
+            consumer_heartbeat_interval: millis("consumer.heartbeat.interval.ms")
+                .unwrap_or(self.consumer_heartbeat_interval),
+            ..self
         }
     }
 }
@@ -301,6 +317,14 @@ impl Group {
         self.topics = Arc::clone(topics);
         if let Membership::Modern(modern) = &mut self.membership {
             modern.see_topics(topics);
+        }
+    }
+
+    /// Tells the group what bounds it has now: a group's own settings change while it lives.
+    pub fn see_limits(&mut self, limits: GroupLimits) {
+        self.limits = limits;
+        if let Membership::Modern(modern) = &mut self.membership {
+            modern.see_limits(limits);
         }
     }
 

@@ -67,8 +67,8 @@ impl Shared {
         let mut groups: HashMap<GroupId, Group> = HashMap::new();
         let read = log.read_all(|record| {
             if let Some((id, change)) = readable(record) {
-                let group = groups.entry(id).or_insert_with(|| Group::new(self.options.limits));
-                group.replay(change);
+                let fresh = || Group::new(self.limits_of(&id));
+                groups.entry(id.clone()).or_insert_with(fresh).replay(change);
             }
         });
         let kept_to = read.await.map_err(|error| {

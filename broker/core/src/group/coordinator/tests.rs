@@ -18,7 +18,10 @@ use crate::group::classic::{Client, JoinedMember, Protocol};
 use crate::group::description::GroupState;
 use crate::group::error::CommitError;
 use crate::group::identity::MemberId;
+use crate::group::modern::heartbeat::Beat;
+use crate::settings::alteration::{Alteration, Change, Changes};
 use crate::settings::broker_settings::TopicDefaults;
+use crate::settings::holder::Resource;
 use crate::stream::registry::RegistryOptions;
 use crate::stream::stream::{Intent, NewStream, Routing, Stream};
 
@@ -49,6 +52,7 @@ impl Clock for PausedClock {
 /// Everything that outlives a coordinator.
 struct Ground {
     registry: Arc<Registry>,
+    configurations: Arc<Configurations>,
     log: Arc<Log>,
     clock: Arc<dyn Clock>,
 }
@@ -69,12 +73,21 @@ impl Ground {
         )
         .await
         .expect("memory does not fail");
-        Ground { registry: Arc::new(registry), log, clock }
+        let registry = Arc::new(registry);
+        let configurations = Arc::new(Configurations::new(
+            Arc::clone(&registry),
+            Default::default(),
+            FlushPolicy::Group,
+            Default::default(),
+            BrokerSettings::default(),
+        ));
+        Ground { registry, configurations, log, clock }
     }
 
     fn coordinator(&self, options: GroupOptions) -> Arc<GroupCoordinator> {
         Arc::new(GroupCoordinator::new(
             Arc::clone(&self.registry),
+            Arc::clone(&self.configurations),
             Arc::clone(&self.log),
             Arc::clone(&self.clock),
             Arc::new(SeededRandom::new(2)),
@@ -234,6 +247,60 @@ async fn a_member_that_falls_silent_is_expired_by_the_timer() {
     tokio::time::sleep(SESSION + Duration::from_secs(1)).await;
     let late = groups.heartbeat(&group("g"), claim(&joined)).await;
     assert_eq!(late, Err(GroupError::UnknownMember));
+}
+
+/// Sets a group's own settings.
+async fn configure(ground: &Ground, name: &str, settings: &[(&str, &str)]) {
+    let set = |(name, value): &(&str, &str)| ((*name).to_owned(), Change::Set((*value).to_owned()));
+    let alteration = Alteration {
+        resource: Resource::Held(Holder::Group(name.to_owned())),
+        changes: Changes::Some(settings.iter().map(set).collect()),
+    };
+    let altered = ground.configurations.alter(vec![alteration], Intent::Make).await;
+    assert_eq!(altered, [Ok(())]);
+}
+
+/// The heartbeat of the consumer protocol of member `m`, who joins in epoch 0.
+fn beat(epoch: i32) -> ConsumerHeartbeat {
+    ConsumerHeartbeat::Stay(Box::new(Beat {
+        member: MemberId::from_client("m").expect("an id"),
+        epoch,
+        instance: None,
+        rack: None,
+        rebalance_timeout: Some(Duration::from_secs(300)),
+        topics: Some([Arc::from("t")].into()),
+        regex: None,
+        assignor: None,
+        owned: Some(Default::default()),
+        client: Client { id: "c".into(), host: "/127.0.0.1".into() },
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_groups_own_timeouts_act_from_the_next_heartbeat_on_and_after_a_restart() {
+    let ground = Ground::new().await;
+    let groups = ground.started();
+    let interval_s = |standing: Result<Standing, HeartbeatRefused>| {
+        let standing = standing.expect("a member");
+        (standing.epoch, standing.heartbeat_interval.map(|interval| interval.as_secs()))
+    };
+    let (name, after) = (group("g"), Duration::from_secs);
+    let joined = groups.consumer_heartbeat(&name, beat(0)).await;
+    assert_eq!(interval_s(joined), (1, Some(5)));
+    let own =
+        [("consumer.session.timeout.ms", "60000"), ("consumer.heartbeat.interval.ms", "7000")];
+    configure(&ground, "g", &own).await;
+    assert_eq!(interval_s(groups.consumer_heartbeat(&name, beat(1)).await), (1, Some(7)));
+    tokio::time::sleep(after(59)).await;
+    assert_eq!(interval_s(groups.consumer_heartbeat(&name, beat(1)).await), (1, Some(7)));
+
+    drop(groups);
+    let restarted = ground.started();
+    assert!(restarted.list().await.is_ok(), "the groups are loaded, and their timers begin");
+    tokio::time::sleep(after(59)).await;
+    assert_eq!(interval_s(restarted.consumer_heartbeat(&name, beat(1)).await), (1, Some(7)));
+    tokio::time::sleep(after(61)).await;
+    assert!(restarted.consumer_heartbeat(&name, beat(1)).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
