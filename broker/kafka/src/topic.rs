@@ -9,6 +9,9 @@ use weir_model::ids::StreamId;
 
 /// Partitions that one request may make, as in Kafka: each costs memory from then on.
 pub(crate) const PARTITIONS_PER_REQUEST_MAX: u64 = 10_000;
+/// Topics, partitions and settings that one request may make together, as in Kafka, where each is
+/// a record of one batch.
+pub(crate) const RECORDS_PER_REQUEST_MAX: u64 = 10_000;
 
 /// A stream's id as Kafka's topic id.
 pub(crate) fn topic_id(stream: &Stream) -> Uuid {

@@ -5,7 +5,9 @@
 //! - A manual assignment must number its partitions from 0 without a gap and name this broker
 //!   alone, and leaves both counts at -1.
 //! - A topic named twice is INVALID_REQUEST, once.
-//! - More than 10,000 partitions in one request, or than the broker may have, are POLICY_VIOLATION.
+//! - More than 10,000 partitions in one request are POLICY_VIOLATION for all of its topics; so are
+//!   more than 10,000 topics, partitions and settings together, and more partitions than the broker
+//!   may have.
 //! - Settings are checked by the core's table: unknown ones and bad values are INVALID_CONFIG.
 //! - A topic that the client's controller mutation quota does not reach is
 //!   THROTTLING_QUOTA_EXCEEDED; before version 6 it is made, and the client paused (KIP-599).
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 use weir_core::settings::broker_settings::{ReplicationFactors, TopicSettings};
 use weir_core::settings::describe::DescribedSetting;
+use weir_core::stream::config_table::setting as topic_setting;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_kafka_protocol::ErrorCode;
 use weir_kafka_protocol::messages::create_topics::{
@@ -34,7 +37,7 @@ use crate::errors::{Refusal, create_refusal, name_refusal};
 use crate::exchange::RequestContext;
 use crate::pauses::pause_ms;
 use crate::replicas::check_assignment;
-use crate::topic::{PARTITIONS_PER_REQUEST_MAX, topic_id};
+use crate::topic::{PARTITIONS_PER_REQUEST_MAX, RECORDS_PER_REQUEST_MAX, topic_id};
 
 pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
 
@@ -49,7 +52,9 @@ pub(crate) async fn handle(
     let intent = if request.validate_only { Intent::Validate } else { Intent::Make };
     let mut topics = Vec::with_capacity(request.topics.len());
     let (mut legal_names, mut legal) = (Vec::new(), Vec::new());
-    for (name, wanted) in by_name(request.topics) {
+    let asked = by_name(request.topics);
+    let asked_partitions = partitions_in_all(&context, &asked);
+    for (name, wanted) in asked {
         match wanted.and_then(|topic| new_stream(&context, topic, intent)) {
             Ok(new) => {
                 legal_names.push(name);
@@ -59,13 +64,9 @@ pub(crate) async fn handle(
         }
     }
     let quota = context.mutation_quota(OVER_QUOTA_FROM);
-    let partition_count: u64 = legal.iter().map(|new| u64::from(new.partitions)).sum();
-    if partition_count > PARTITIONS_PER_REQUEST_MAX {
-        let text = "Excessively large number of partitions per request.";
-        let refusal = Refusal::because(ErrorCode::POLICY_VIOLATION, text);
-        for name in legal_names {
-            topics.push(refused(&context, name, refusal.clone()));
-        }
+    if let Err(refusal) = check_size(&context, asked_partitions, &legal) {
+        let names = topics.drain(..).map(|topic| topic.name).chain(legal_names);
+        topics = names.map(|name| refused(&context, name, refusal.clone())).collect();
     } else if !legal.is_empty() {
         let results = context.broker().create_streams_within(&quota, legal).await;
         for (name, result) in legal_names.into_iter().zip(results) {
@@ -92,6 +93,42 @@ fn by_name(topics: Vec<CreatableTopic>) -> BTreeMap<String, Result<CreatableTopi
         }
     }
     wanted
+}
+
+/// Partitions of all topics of a request, legal or not.
+fn partitions_in_all(
+    context: &RequestContext,
+    asked: &BTreeMap<String, Result<CreatableTopic, Refusal>>,
+) -> u64 {
+    let default = u64::from(context.broker().settings().topics.partitions);
+    let partitions = |topic: &CreatableTopic| match topic.num_partitions {
+        _ if !topic.assignments.is_empty() => topic.assignments.len() as u64,
+        BROKER_DEFAULT => default,
+        count => u64::try_from(count).unwrap_or(0),
+    };
+    asked.values().filter_map(|asked| asked.as_ref().ok()).map(partitions).sum()
+}
+
+/// Refuses a request that asks for too much at once, in Kafka's words for its two limits.
+fn check_size(
+    context: &RequestContext,
+    asked_partitions: u64,
+    legal: &[NewStream],
+) -> Result<(), Refusal> {
+    let is_new = |new: &&NewStream| context.broker().stream(new.name.as_str()).is_none();
+    let records = |new: &NewStream| {
+        // Unknown names are refused by the core, each topic by itself.
+        let settings = new.overrides.keys().filter(|name| topic_setting(name).is_some()).count();
+        1 + u64::from(new.partitions) + settings as u64
+    };
+    let text = if asked_partitions > PARTITIONS_PER_REQUEST_MAX {
+        "Excessively large number of partitions per request."
+    } else if legal.iter().filter(is_new).map(records).sum::<u64>() > RECORDS_PER_REQUEST_MAX {
+        "Unable to perform excessively large batch operation."
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::because(ErrorCode::POLICY_VIOLATION, text))
 }
 
 /// What the core is asked to make.

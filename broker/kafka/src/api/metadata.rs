@@ -31,7 +31,7 @@ use crate::close::CloseReason;
 use crate::connection::Ends;
 use crate::errors::create_refusal;
 use crate::exchange::RequestContext;
-use crate::topic::{PARTITIONS_PER_REQUEST_MAX, TopicRef, topic_id};
+use crate::topic::{RECORDS_PER_REQUEST_MAX, TopicRef, topic_id};
 
 pub(crate) const GAPS: &[&str] = &[];
 
@@ -132,8 +132,8 @@ async fn look_up(
         }
     }
     // More than that are answered as unknown, as in Kafka when it does not make them.
-    let new_partitions = missing.len() as u64 * u64::from(settings.partitions);
-    if new_partitions > PARTITIONS_PER_REQUEST_MAX {
+    let new_records = missing.len() as u64 * (1 + u64::from(settings.partitions));
+    if new_records > RECORDS_PER_REQUEST_MAX {
         let (peer, topics) = (context.connection.ends.peer, missing.len());
         warn!(%peer, topics, "not creating so many topics for one request");
         missing.clear();

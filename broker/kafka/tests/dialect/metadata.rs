@@ -69,6 +69,24 @@ async fn a_missing_topic_is_made_only_if_broker_and_client_agree() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn more_topics_than_one_request_may_make_are_unknown_and_none_is_made() {
+    let settings = [("num.partitions", "4999")];
+    let server = Server::with(in_memory::options_with(&settings)).await;
+    let mut client = server.client();
+    for (names, code) in [
+        (&["a", "b", "c"][..], ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        (&["a", "b"], ErrorCode::NONE),
+    ] {
+        let topics = Some(names.iter().map(|name| by_name(name)).collect());
+        let request = MetadataRequest { topics, ..Default::default() };
+        let topics = client.call(9, &request).await.topics;
+        let codes: Vec<_> = topics.iter().map(|topic| ErrorCode(topic.error_code)).collect();
+        assert_eq!(codes, vec![code; names.len()], "{names:?}");
+    }
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn names_and_ids_that_cannot_be_are_refused_one_by_one() {
     let server = Server::start().await;
     let mut client = server.client();

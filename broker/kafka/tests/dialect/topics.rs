@@ -81,6 +81,45 @@ async fn check_refusals(cases: Vec<(CreatableTopic, ErrorCode, &str)>) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_request_makes_so_many_partitions_topics_and_settings_and_no_more() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    client.create_topic("taken", 1, &[]).await;
+    let counted = |(name, num_partitions): &(&str, i32)| CreatableTopic {
+        num_partitions: *num_partitions,
+        ..topic(name)
+    };
+    let (partitions, records) = (
+        Some("Excessively large number of partitions per request."),
+        Some("Unable to perform excessively large batch operation."),
+    );
+    for (topics, said) in [
+        (&[("a", 9_999)][..], None),
+        (&[("a", 10_000)], records),
+        (&[("a", 9_997), ("b", 1)], None),
+        (&[("a", 9_998), ("b", 1)], records),
+        (&[("a", 9_998), ("taken", 1)], None),
+        (&[("a", 9_999), ("a b", 2)], partitions),
+        (&[("a", 10_001), ("b", 1)], partitions),
+    ] {
+        let request = CreateTopicsRequest {
+            topics: topics.iter().map(counted).collect(),
+            validate_only: true,
+            ..Default::default()
+        };
+        let results = client.call(7, &request).await.topics;
+        let refused = results.iter().filter(|result| result.error_message.as_deref() == said);
+        let refused = refused.filter(|result| result.error_code != 0).count();
+        let expected = if said.is_some() { topics.len() } else { 0 };
+        assert_eq!(refused, expected, "{topics:?}: {results:?}");
+        let a = results.iter().find(|result| result.name == "a").expect("answered");
+        let code = if said.is_some() { ErrorCode::POLICY_VIOLATION } else { ErrorCode::NONE };
+        assert_eq!(ErrorCode(a.error_code), code, "{topics:?}");
+    }
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn names_and_settings_are_refused_in_kafkas_words() {
     let config = |name: &str, value: Option<&str>| CreatableTopic {
         configs: vec![CreatableTopicConfig {
@@ -209,16 +248,16 @@ async fn good_and_bad_topics_of_one_request_do_not_touch_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_request_makes_at_most_ten_thousand_partitions() {
+async fn a_request_that_is_too_large_makes_none_of_its_topics() {
     let server = Server::start().await;
     let mut client = server.client();
     let of = |name: &str, num_partitions| CreatableTopic { num_partitions, ..topic(name) };
-    let refused = create(&mut client, vec![of("a", 5_000), of("b", 5_001)]).await;
+    let refused = create(&mut client, vec![of("a", 5_000), of("b", 4_999)]).await;
     for result in refused {
         assert_eq!(ErrorCode(result.error_code), ErrorCode::POLICY_VIOLATION, "{}", result.name);
     }
     assert!(server.broker.streams().is_empty());
-    let made = create(&mut client, vec![of("a", 5_000), of("b", 5_000)]).await;
+    let made = create(&mut client, vec![of("a", 4_999), of("b", 4_999)]).await;
     assert!(made.iter().all(|result| result.error_code == 0));
     client.close().await;
 }
