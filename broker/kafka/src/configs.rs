@@ -264,7 +264,8 @@ fn refused_value(kind: i8, error: &ConfigError) -> Refusal {
                     invalid_request(format!("Unknown client metrics configuration: {name}"))
                 }
                 GROUP => Refusal::because(code, format!("Unknown group config name: {name}")),
-                // Kafka keeps it, without a word that it has no effect.
+                // Kafka keeps it, for plug-ins that might know it. The code is what it has for the
+                // names of a broker that cannot be changed.
                 BROKER => Refusal::because(code, format!("Unknown broker config name: {name}")),
                 _ => config_refusal(error),
             }

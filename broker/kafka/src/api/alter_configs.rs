@@ -4,7 +4,7 @@
 //! - Each resource is judged on its own, and what is accepted is one commit; a resource named twice
 //!   is INVALID_REQUEST.
 //! - Topics, the broker, all brokers (""), groups and client metrics subscriptions. Unknown names
-//!   and bad values are INVALID_CONFIG (INVALID_REQUEST for the broker, as in Kafka).
+//!   and bad values are INVALID_CONFIG, for the broker and for client metrics INVALID_REQUEST.
 //! - validate_only checks everything and changes nothing.
 
 use weir_core::settings::alteration::Changes;

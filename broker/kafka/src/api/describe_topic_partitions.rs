@@ -4,6 +4,7 @@
 //!   as the request wants, at most 2,000 and at least one, with a cursor to the next.
 //! - A cursor is where to go on. A negative partition in it, or a topic that is not among those
 //!   named, is INVALID_REQUEST for every topic; with none named its topic may be gone by then.
+//! - Where an empty name is among them every topic is UNKNOWN_SERVER_ERROR, as in Kafka.
 //! - Topics are not made on first use here. Authorised operations are all of them, since there are
 //!   no ACLs; there are no eligible leaders beside the one.
 
@@ -40,8 +41,15 @@ pub(crate) async fn handle(
     let is_bad = |cursor: &RequestCursor| {
         cursor.partition_index < 0 || !(names_all || named.contains(&cursor.topic_name))
     };
-    if request.cursor.as_ref().is_some_and(is_bad) {
-        let refused = |name| without_partitions(&context, name, ErrorCode::INVALID_REQUEST);
+    let refusal = if request.cursor.as_ref().is_some_and(is_bad) {
+        Some(ErrorCode::INVALID_REQUEST)
+    } else if named.contains("") {
+        Some(ErrorCode::UNKNOWN_SERVER_ERROR)
+    } else {
+        None
+    };
+    if let Some(code) = refusal {
+        let refused = |name| without_partitions(&context, name, code);
         let topics = named.into_iter().map(refused).collect();
         return Ok(DescribeTopicPartitionsResponse { topics, ..Default::default() });
     }

@@ -1,12 +1,11 @@
 //! IncrementalAlterConfigs (key 44), versions 0 and 1: change some settings of a resource.
 //!
-//! - Operations: 0 set, 1 delete, 2 append and 3 subtract (lists only, else INVALID_CONFIG). One
-//!   that does not exist makes the whole request INVALID_REQUEST; Kafka says
-//!   UNKNOWN_SERVER_ERROR.
+//! - Operations: 0 set, 1 delete, 2 append and 3 subtract (lists only, else INVALID_CONFIG). Where
+//!   one does not exist every resource of the request is UNKNOWN_SERVER_ERROR, as in Kafka.
 //! - Each resource is judged on its own, and what is accepted is one commit; a resource named twice
 //!   is INVALID_REQUEST, as is a setting named twice or one without the value that it needs.
 //! - Topics, the broker, all brokers (""), groups and client metrics subscriptions. Unknown names
-//!   and bad values are INVALID_CONFIG (INVALID_REQUEST for the broker, as in Kafka).
+//!   and bad values are INVALID_CONFIG, for the broker and for client metrics INVALID_REQUEST.
 //! - validate_only checks everything and changes nothing.
 
 use weir_core::settings::alteration::{Change, Changes};
@@ -33,17 +32,14 @@ pub(crate) async fn handle(
     request: IncrementalAlterConfigsRequest,
 ) -> Result<IncrementalAlterConfigsResponse, CloseReason> {
     let mut configs = request.resources.iter().flat_map(|resource| &resource.configs);
-    let unknown = configs.find(|config| !(SET..=SUBTRACT).contains(&config.config_operation));
-    let unknown = unknown.map(|config| {
-        let text = format!("Unknown operation {}.", config.config_operation);
-        Refusal::because(ErrorCode::INVALID_REQUEST, text)
-    });
+    let has_unknown = configs.any(|config| !(SET..=SUBTRACT).contains(&config.config_operation));
     let asked = |resource: AlterConfigsResource| AskedChanges {
         resource_type: resource.resource_type,
         resource_name: resource.resource_name,
-        changes: match &unknown {
-            Some(refusal) => Err(refusal.clone()),
-            None => configs::by_name(resource.configs.into_iter().map(change)).map(Changes::Some),
+        changes: if has_unknown {
+            Err(Refusal::of(ErrorCode::UNKNOWN_SERVER_ERROR))
+        } else {
+            configs::by_name(resource.configs.into_iter().map(change)).map(Changes::Some)
         },
     };
     let asked = request.resources.into_iter().map(asked).collect();

@@ -167,6 +167,7 @@ async fn topics_are_described_page_by_page() {
         (&["a", "a"], 10, None, &[("a", 0, 4)], None),
         (&["a"], 10, Some(("a", 99)), &[("a", 0, 0)], None),
         (&["a"], 10, Some(("a", -1)), &[("a", 42, 0)], None),
+        (&["", "a"], 10, None, &[("", -1, 0), ("a", -1, 0)], None),
         (&["a", "c"], 10, Some(("b", 0)), &[("a", 42, 0), ("c", 42, 0)], None),
         (&["c", "nope"], 1, None, &[("c", 0, 1)], Some(("nope", 0))),
         (

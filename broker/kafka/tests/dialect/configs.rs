@@ -249,6 +249,7 @@ async fn changes_of_the_broker_are_refused_in_kafkas_words() {
             INVALID,
             "Cannot update these configs dynamically: Set(num.partitions)",
         ),
+        (BROKER, "1", &set("no.such", "1"), INVALID, "Unknown broker config name: no.such"),
         (
             BROKER,
             "9",
@@ -315,6 +316,26 @@ async fn good_and_bad_resources_of_one_request_do_not_touch_each_other() {
     let retention = |name| server.broker.stream(name).expect("made").config().retention_ms;
     assert_eq!(retention("good"), Some(5));
     assert_eq!((retention("bad"), retention("twice")), (Some(604_800_000), Some(604_800_000)));
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_does_not_exist_fails_all_resources_of_its_request() {
+    let server = Server::start().await;
+    let mut client = server.client();
+    client.create_topic("orders", 1, &[]).await;
+    client.create_topic("bills", 1, &[]).await;
+    for operation in [-1, 4] {
+        let asked = vec![
+            resource(TOPIC, "orders", &[("retention.ms", operation, Some("5"))]),
+            resource(TOPIC, "bills", &[("retention.ms", SET, Some("5"))]),
+        ];
+        let responses = alter(&mut client, asked).await;
+        let codes: Vec<_> = responses.iter().map(|one| ErrorCode(one.error_code)).collect();
+        assert_eq!(codes, [ErrorCode::UNKNOWN_SERVER_ERROR; 2], "{operation}");
+    }
+    let bills = server.broker.stream("bills").expect("made");
+    assert_eq!(bills.config().retention_ms, Some(604_800_000));
     client.close().await;
 }
 
