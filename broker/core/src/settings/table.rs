@@ -173,7 +173,76 @@ pub fn broker_setting(name: &str) -> Option<&'static Setting> {
 
 #[cfg(test)]
 mod tests {
+    use weir_storage::config::FlushPolicy;
+
     use super::*;
+    use crate::group::state::GroupLimits;
+    use crate::settings::broker_settings::BrokerSettings;
+    use crate::settings::setting::Effect;
+    use crate::settings::written::Written;
+    use crate::stream::config::{Overrides, StreamConfig};
+    use crate::stream::config_table::TOPIC_SETTINGS;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Of {
+        Broker,
+        Topic,
+        Group,
+    }
+
+    /// What the broker, a topic and a group run with, without what was written to that end; none
+    /// where the values do not fit each other.
+    fn run_with(
+        of: Of,
+        settings: &[(&str, &str)],
+    ) -> Option<(BrokerSettings, StreamConfig, GroupLimits)> {
+        let mut written = Written::default();
+        let (mut topic, mut group) = (Overrides::new(), Overrides::new());
+        for (name, value) in settings {
+            let own = ((*name).to_owned(), (*value).to_owned());
+            match of {
+                Of::Broker => written.insert(name, value).expect("a legal value"),
+                Of::Topic => topic.extend([own]),
+                Of::Group => group.extend([own]),
+            }
+        }
+        let mut broker = BrokerSettings::new(written).ok()?;
+        let defaults = broker.topic_defaults(FlushPolicy::Os);
+        let mut topic = StreamConfig::new(topic, &defaults).ok()?;
+        let group = GroupLimits::of(&broker).with_own(&group);
+        broker.written = Written::default();
+        topic.overrides = Overrides::new();
+        Some((broker, topic, group))
+    }
+
+    /// Whether some value of the setting changes something, alone or beside a codec.
+    fn changes_something(of: Of, setting: &Setting) -> bool {
+        let values = match setting.kind {
+            Kind::OneOf(words) | Kind::OneOfAnyCase(words) | Kind::ListOf(words) => words,
+            _ => &["true", "false", "0", "1", "2", "7000", "60000", "100000000"],
+        };
+        let codecs = [&[][..], &[("compression.type", "gzip")], &[("compression.type", "zstd")]];
+        let bases = if matches!(of, Of::Group) { &codecs[..1] } else { &codecs[..] };
+        let legal = values.iter().filter(|value| setting.check(value).is_ok());
+        legal.flat_map(|value| bases.iter().map(move |base| (value, base))).any(|(value, base)| {
+            let with = run_with(of, &[base, &[(setting.name, *value)][..]].concat());
+            with.is_some() && with != run_with(of, base)
+        })
+    }
+
+    #[test]
+    fn what_acts_changes_what_is_run_with_and_what_is_stored_only_does_not() {
+        for (of, table) in [
+            (Of::Broker, BROKER_SETTINGS),
+            (Of::Topic, TOPIC_SETTINGS),
+            (Of::Group, GROUP_SETTINGS),
+        ] {
+            for setting in table {
+                let acts = setting.effect == Effect::Acts;
+                assert_eq!(changes_something(of, setting), acts, "{of:?}: {}", setting.name);
+            }
+        }
+    }
 
     #[test]
     fn the_tables_are_ordered_and_their_own_defaults_are_legal() {
