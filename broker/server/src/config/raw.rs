@@ -101,7 +101,7 @@ fn assignments<'de, D: Deserializer<'de>>(table: D) -> Result<Option<Vec<String>
 
 /// A setting's value in the file: quoted or not.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "in [set], a name with dots is quoted and has one value")]
 enum FileValue {
     Text(String),
     Whole(i64),
@@ -261,6 +261,7 @@ mod tests {
             ("\n\nflush = 3\n", 3, "expected a string"),
             ("config = \"x\"\n", 1, "unknown field `config`"),
             ("kafka = \n", 1, ""),
+            ("[set]\nnum.partitions = 3\n", 2, "a name with dots is quoted"),
         ] {
             let error = RawConfig::from_file(path, text).expect_err(text).0;
             assert!(error.starts_with(&format!("weir.toml, line {line}: ")), "{error}");
