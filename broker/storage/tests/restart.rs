@@ -229,3 +229,22 @@ fn only_an_unclean_start_is_told() {
         assert!(told.contains(expected), "{told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_stop_leaves_every_partition_ready_to_go_on() {
+    let partitions = 50;
+    let mut log = TestLog::local().await;
+    for round in 0..3 {
+        for number in 0..partitions {
+            log.log.declare(partition(number), config(FlushPolicy::Os));
+            let placed = log.append(batch(round).append_to(partition(number))).await;
+            let placed = placed.expect("accepted");
+            let expected = (round * 2, Novelty::New);
+            assert_eq!((placed.base_offset.number(), placed.novelty), expected, "{number}");
+            // One that was written before is taken up with the partition's state.
+            let again = log.append(batch(round).append_to(partition(number))).await;
+            assert_eq!(again.expect("known").novelty, Novelty::Duplicate, "{number}");
+        }
+        log = log.reopen(true).await;
+    }
+}

@@ -23,7 +23,8 @@ pub struct LocalOptions {
     pub flushing: Flushing,
     /// Most segment files open, and mapped, at one time; those with unflushed bytes come on top.
     pub open_files_max: usize,
-    /// Threads that check partitions after an unclean stop.
+    /// Threads that check partitions after an unclean stop, and that write at a clean one what
+    /// spares the next start that.
     pub recovery_threads: usize,
     /// How often what is durable is written into the metadata store, at most.
     pub checkpoint_interval: Duration,
