@@ -144,9 +144,17 @@ mod tests {
     use std::time::Duration;
     use weir_core::partition::append::QuotaWait;
     use weir_core::quota::limits::QuotaPolicy;
+    use weir_core::read::fetch::{FetchPartition, FetchRequest};
     use weir_core::request_budget::HeldBytes;
+    use weir_core::settings::alteration::{Alteration, Change, Changes};
+    use weir_core::settings::holder::Resource;
+    use weir_core::stream::stream::Intent;
+    use weir_model::batch::RecordBatch;
     use weir_model::batch_builder::{BatchBuilder, BatchOptions};
+    use weir_model::compression::Codec;
     use weir_model::ids::PartitionIndex;
+    use weir_model::limits::DecodeLimits;
+    use weir_model::offset::Offset;
     use weir_model::record::RecordToWrite;
     use weir_model::time::Timestamp;
 
@@ -213,6 +221,62 @@ mod tests {
         assert_eq!(later["Records"][0]["ApproximateArrivalTimestamp"], 1_700_000_001.5);
         let number = |page: &serde_json::Value| text(&page["Records"][0]["SequenceNumber"]);
         assert_eq!(number(&page), number(&later));
+    }
+
+    #[tokio::test]
+    async fn what_a_stream_compresses_is_read_back_by_all_dialects() {
+        for (name, codec) in [
+            ("gzip", Codec::Gzip),
+            ("snappy", Codec::Snappy),
+            ("lz4", Codec::Lz4),
+            ("zstd", Codec::Zstd),
+        ] {
+            let harness = Harness::new().await;
+            harness.create_stream("s", 1).await;
+            let change = ("compression.type".to_owned(), Change::Set(name.to_owned()));
+            let alteration = Alteration {
+                resource: Resource::Stream("s".to_owned()),
+                changes: Changes::Some([change].into()),
+            };
+            let configurations = harness.broker.configurations();
+            let altered = configurations.alter(vec![alteration], Intent::Make).await;
+            assert_eq!(altered, [Ok(())]);
+            let data = "a".repeat(5_000);
+            harness.put("s", "key", &data).await;
+            let iterator = harness.iterator("s", "TRIM_HORIZON").await;
+            assert_eq!(harness.data_from(&iterator).await, [data.as_str()], "{name}");
+
+            // The bytes that a Kafka consumer is sent.
+            let bytes = fetched(&harness, "s").await;
+            assert!(bytes.len() < data.len() / 2, "{name}: {} bytes", bytes.len());
+            let batch = RecordBatch::parse(bytes).expect("one batch");
+            assert_eq!((batch.codec(), batch.verify_crc()), (codec, Ok(())));
+            let mut records = batch.records(&DecodeLimits::default()).expect("it decodes");
+            let record = records.next().expect("one record").expect("a sound record");
+            assert_eq!(record.value.as_deref(), Some(data.as_bytes()), "{name}");
+        }
+    }
+
+    /// What a fetch of the first partition from its beginning holds.
+    async fn fetched(harness: &Harness, name: &str) -> Bytes {
+        let stream = harness.broker.stream(name).expect("the stream");
+        let wanted = FetchPartition {
+            partition: stream.partition(PartitionIndex::ZERO).expect("the first"),
+            stream,
+            from: Offset::ZERO,
+            bytes_max: 1 << 20,
+            current_epoch: None,
+            last_epoch: None,
+        };
+        let request = FetchRequest {
+            partitions: vec![wanted],
+            bytes_max: 1 << 20,
+            bytes_min: 1,
+            wait_max: Duration::ZERO,
+        };
+        let fetched = harness.broker.fetch(&request).await.remove(0).expect("in range");
+        let extent = fetched.ranges.extents.first().expect("one extent").load();
+        extent.await.expect("bytes in memory")
     }
 
     #[tokio::test]
