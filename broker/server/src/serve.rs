@@ -223,6 +223,10 @@ impl Server {
         };
         match tokio::time::timeout(STOP_MAX, stopped).await {
             Ok(closed) => closed.map_err(StopError::Log)?,
+            // What is still being written only saves the next start from reading the logs.
+            Err(_) if broker.log().stats().unflushed_bytes == 0 => {
+                warn!("everything is kept, but the stop is not marked as clean for want of time");
+            }
             Err(_) => return Err(StopError::TimedOut),
         }
         drop(broker);

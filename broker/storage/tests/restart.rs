@@ -4,10 +4,10 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 
 use support::{Batch, START, TestLog, batches, partition, request};
 use weir_model::ids::LogEpoch;
@@ -190,13 +190,18 @@ fn deleted_partitions_do_not_return() {
     });
 }
 
-/// What a log tells at the level that users see.
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What this thread's logs have told at the level that users see.
+    static TOLD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes down what is told, for the thread that tells it.
+struct Told;
 
 impl io::Write for Told {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("not poisoned").write(bytes)
+        TOLD.with_borrow_mut(|told| told.extend_from_slice(bytes));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -204,27 +209,31 @@ impl io::Write for Told {
     }
 }
 
+/// One subscriber for all threads: a thread's own could miss what another thread met first, while
+/// there was none.
+fn take_down_what_is_told() {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_ansi(false)
+        .with_writer(|| Told);
+    tracing::subscriber::set_global_default(subscriber.finish()).expect("the first one");
+}
+
 #[test]
 fn only_an_unclean_start_is_told() {
+    take_down_what_is_told();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     for (is_clean, expected) in [(true, ""), (false, "records=6")] {
-        let told = Told::default();
         runtime.block_on(async {
             let log = TestLog::local().await;
             log.log.declare(partition(0), config(FlushPolicy::Group));
             for mark in 0..3 {
                 log.append(batch(mark).append_to(partition(0))).await.expect("accepted");
             }
-            let writer = told.clone();
-            let subscriber = tracing_subscriber::fmt()
-                .with_max_level(tracing::Level::INFO)
-                .with_ansi(false)
-                .with_writer(move || writer.clone());
-            let _guard = tracing::subscriber::set_default(subscriber.finish());
+            TOLD.take();
             log.reopen(is_clean).await;
         });
-        let told = String::from_utf8(told.0.lock().expect("not poisoned").clone());
-        let told = told.expect("text");
+        let told = String::from_utf8(TOLD.take()).expect("text");
         assert_eq!(told.is_empty(), expected.is_empty(), "{told}");
         assert!(told.contains(expected), "{told}");
     }
