@@ -420,6 +420,7 @@ mod tests {
         for (written, expected) in [
             (&[][..], None),
             (&[("log.retention.hours", "1")], Some("3600000")),
+            (&[("log.retention.hours", " 1 ")], Some("3600000")),
             (&[("log.retention.hours", "-1")], Some("-1")),
             (&[("log.retention.hours", "1"), ("log.retention.minutes", "1")], Some("60000")),
             (&[("log.retention.minutes", "1"), ("log.retention.ms", "5")], Some("5")),

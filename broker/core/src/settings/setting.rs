@@ -118,7 +118,7 @@ impl Synonym {
     /// The topic's value for a legal value of the broker's. Negative times mean "never" in all
     /// units.
     pub fn convert(self, value: &str) -> String {
-        match value.parse::<i64>() {
+        match value.trim().parse::<i64>() {
             Ok(number) if self.factor != 1 => {
                 let converted = number.saturating_mul(self.factor);
                 if number < 0 { "-1".to_owned() } else { converted.to_string() }
