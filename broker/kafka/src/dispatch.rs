@@ -117,18 +117,6 @@ pub(crate) static SERVED: &[ServedApi] = {
             list_groups::GAPS,
         ),
         ServedApi::new(
-            ApiKey::ConsumerGroupHeartbeat,
-            (0, 1),
-            |exchange| exchange.in_turn(consumer_group_heartbeat::handle),
-            consumer_group_heartbeat::GAPS,
-        ),
-        ServedApi::new(
-            ApiKey::ConsumerGroupDescribe,
-            (0, 1),
-            |exchange| exchange.in_turn(consumer_group_describe::handle),
-            consumer_group_describe::GAPS,
-        ),
-        ServedApi::new(
             ApiKey::ApiVersions,
             (0, 4),
             |exchange| exchange.in_turn(api_versions::handle),
@@ -255,6 +243,18 @@ pub(crate) static SERVED: &[ServedApi] = {
             describe_producers::GAPS,
         ),
         ServedApi::new(
+            ApiKey::ConsumerGroupHeartbeat,
+            (0, 1),
+            |exchange| exchange.in_turn(consumer_group_heartbeat::handle),
+            consumer_group_heartbeat::GAPS,
+        ),
+        ServedApi::new(
+            ApiKey::ConsumerGroupDescribe,
+            (0, 1),
+            |exchange| exchange.in_turn(consumer_group_describe::handle),
+            consumer_group_describe::GAPS,
+        ),
+        ServedApi::new(
             ApiKey::ListConfigResources,
             (0, 1),
             |exchange| exchange.in_turn(list_config_resources::handle),
@@ -330,9 +330,10 @@ mod tests {
     }
 
     #[test]
-    fn no_api_stands_in_the_table_twice() {
+    fn every_api_stands_in_the_table_once_and_in_order() {
         for (index, api) in SERVED.iter().enumerate() {
-            assert!(!SERVED[..index].iter().any(|other| other.key == api.key), "{:?}", api.key);
+            let mut before = SERVED[..index].iter();
+            assert!(before.all(|other| other.key.as_i16() < api.key.as_i16()), "{:?}", api.key);
         }
     }
 }
