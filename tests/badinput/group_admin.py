@@ -28,6 +28,8 @@ HERE = pathlib.Path(__file__).parent
 RECORDED = HERE / "group_admin.json"
 ALLOWED = HERE / "group_admin_allowed.toml"
 CLOSED, NO_ANSWER = "closed", "no answer"
+# Requests that are answered, and told of in the log too: what the line says.
+ANSWERED_WITH_A_LINE = {("Metadata 0", "Topics of 10000"): "not creating so many topics"}
 CHANGES = ", and changes what is there"
 ANSWER_TIMEOUT_S = 20
 UNKNOWN_SERVER_ERROR = -1
@@ -96,9 +98,15 @@ class Sender:
         if outcome == CLOSED:
             self.closed_peers.append(self.connection.peer)
         if outcome == CLOSED or outcome == NO_ANSWER:
-            self.connection.close()
-            self.connection = None
+            self.end_connection()
         return outcome + (CHANGES if self.changed() else "")
+
+    def end_connection(self):
+        """The next request is sent on another one, as another peer. Returns this peer."""
+        peer = self.connection.peer
+        self.connection.close()
+        self.connection = None
+        return peer
 
     def changed(self):
         """Whether good clients see something else than before; it is as before after this."""
@@ -230,6 +238,9 @@ class GroupAdmin(Subject):
         for case, values in requests_of(row, version):
             outcome = self.sender.send(row, version, values)
             count += 1
+            if (name, case) in ANSWERED_WITH_A_LINE:
+                peer = self.sender.end_connection()
+                self.expect_line(peer, ANSWERED_WITH_A_LINE[name, case])
             if not self.is_allowed(name, case, outcome) and not agrees(outcome, expected[case]):
                 problems.append(f"{case}: {outcome!r}, Kafka {expected[case]!r}")
         closed = self.lines_of_the_closed()

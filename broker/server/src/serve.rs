@@ -40,6 +40,12 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long a stop may take; the last flush has all of it that the answers leave.
 const STOP_MAX: Duration = Duration::from_millis(4_500);
 
+const _: () = assert!(STOP_MAX.as_millis() < 5_000, "a stop takes at most five seconds");
+const _: () = assert!(
+    ANSWER_WAIT_MAX.as_millis() < STOP_MAX.as_millis(),
+    "slow clients would leave the last flush no time"
+);
+
 /// The addresses that were really bound; a dialect that is off has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Addresses {
