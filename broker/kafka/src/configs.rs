@@ -121,8 +121,7 @@ fn named_twice<T>(asked: &[AskedChanges<T>]) -> BTreeSet<(i8, String)> {
     asked.iter().map(key).filter(|key| !seen.insert(key.clone())).collect()
 }
 
-/// The settings of a request by name: each once, and with a value unless `may_be_null` says
-/// otherwise.
+/// The settings of a request by name: each once, and with the value that its change needs.
 pub(crate) fn by_name<T>(
     settings: impl Iterator<Item = (String, Result<T, NullValue>)>,
 ) -> Result<BTreeMap<String, T>, Refusal> {

@@ -13,8 +13,6 @@
 //!
 //! Left out: the request's timeout, since the answer is given when the partitions are there.
 
-use std::collections::BTreeMap;
-
 use weir_core::error::GrowStreamError;
 use weir_core::stream::grow::Growth;
 use weir_core::stream::stream::Intent;
@@ -29,7 +27,7 @@ use crate::errors::{Refusal, grow_refusal};
 use crate::exchange::RequestContext;
 use crate::pauses::pause_ms;
 use crate::replicas::check_assignment;
-use crate::topic::PARTITIONS_PER_REQUEST_MAX;
+use crate::topic::{PARTITIONS_PER_REQUEST_MAX, each_by_name};
 
 pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
 
@@ -43,7 +41,7 @@ pub(crate) async fn handle(
     let intent = if request.validate_only { Intent::Validate } else { Intent::Make };
     let (mut names, mut growths, mut results) = (Vec::new(), Vec::new(), Vec::new());
     let mut added: u64 = 0;
-    for (name, wanted) in by_name(request.topics) {
+    for (name, wanted) in each_by_name(request.topics, |topic| topic.name.clone()) {
         match wanted.and_then(|topic| growth(&context, topic, &mut added)) {
             Ok(growth) => {
                 names.push(name);
@@ -65,21 +63,6 @@ pub(crate) async fn handle(
         }
     }
     Ok(CreatePartitionsResponse { throttle_time_ms: pause_ms(quota.pause()), results })
-}
-
-/// The topics by name; one that is named twice is refused.
-fn by_name(
-    topics: Vec<CreatePartitionsTopic>,
-) -> BTreeMap<String, Result<CreatePartitionsTopic, Refusal>> {
-    let mut wanted = BTreeMap::new();
-    for topic in topics {
-        let name = topic.name.clone();
-        if wanted.insert(name.clone(), Ok(topic)).is_some() {
-            let refusal = Refusal::because(ErrorCode::INVALID_REQUEST, "Duplicate topic name.");
-            wanted.insert(name, Err(refusal));
-        }
-    }
-    wanted
 }
 
 /// What the core is asked for, once the assignment of the new partitions has been looked at.

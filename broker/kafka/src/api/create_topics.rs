@@ -37,7 +37,7 @@ use crate::errors::{Refusal, create_refusal, name_refusal};
 use crate::exchange::RequestContext;
 use crate::pauses::pause_ms;
 use crate::replicas::check_assignment;
-use crate::topic::{PARTITIONS_PER_REQUEST_MAX, RECORDS_PER_REQUEST_MAX, topic_id};
+use crate::topic::{PARTITIONS_PER_REQUEST_MAX, RECORDS_PER_REQUEST_MAX, each_by_name, topic_id};
 
 pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
 
@@ -45,6 +45,7 @@ pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
 const OVER_QUOTA_FROM: i16 = 6;
 /// What Kafka calls "the broker's default" in both counts.
 const BROKER_DEFAULT: i32 = -1;
+
 pub(crate) async fn handle(
     context: RequestContext,
     request: CreateTopicsRequest,
@@ -52,7 +53,7 @@ pub(crate) async fn handle(
     let intent = if request.validate_only { Intent::Validate } else { Intent::Make };
     let mut topics = Vec::with_capacity(request.topics.len());
     let (mut legal_names, mut legal) = (Vec::new(), Vec::new());
-    let asked = by_name(request.topics);
+    let asked = each_by_name(request.topics, |topic| topic.name.clone());
     let asked_partitions = partitions_in_all(&context, &asked);
     for (name, wanted) in asked {
         match wanted.and_then(|topic| new_stream(&context, topic, intent)) {
@@ -80,19 +81,6 @@ pub(crate) async fn handle(
         }
     }
     Ok(CreateTopicsResponse { throttle_time_ms: pause_ms(quota.pause()), topics })
-}
-
-/// The topics by name; one that is named twice is refused.
-fn by_name(topics: Vec<CreatableTopic>) -> BTreeMap<String, Result<CreatableTopic, Refusal>> {
-    let mut wanted = BTreeMap::new();
-    for topic in topics {
-        let name = topic.name.clone();
-        if wanted.insert(name.clone(), Ok(topic)).is_some() {
-            let refusal = Refusal::because(ErrorCode::INVALID_REQUEST, "Duplicate topic name.");
-            wanted.insert(name, Err(refusal));
-        }
-    }
-    wanted
 }
 
 /// Partitions of all topics of a request, legal or not.
