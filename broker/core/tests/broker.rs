@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_core::broker::{Broker, BrokerOptions};
+use weir_core::broker::{Broker, BrokerOptions, Foundations};
 use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
 use weir_core::group::identity::{Claim, GroupId};
 use weir_core::in_memory;
@@ -26,6 +26,10 @@ use weir_model::offset::Offset;
 use weir_model::random::SeededRandom;
 use weir_model::record::RecordToWrite;
 use weir_model::time::{ManualClock, Timestamp};
+use weir_storage::log::Log;
+use weir_storage::memory::MemoryLog;
+use weir_storage::meta::memory::MemoryMeta;
+use weir_storage::meta::{MetaChange, MetaFuture, MetaStore, Versioned};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -44,9 +48,15 @@ impl Bench {
     }
 
     async fn with(options: BrokerOptions) -> Bench {
+        Bench::on(Arc::new(MemoryMeta::default()), options).await
+    }
+
+    async fn on(meta: Arc<dyn MetaStore>, options: BrokerOptions) -> Bench {
         let clock = Arc::new(ManualClock::starting_at(NOW));
         let random = Arc::new(SeededRandom::new(1));
-        let broker = in_memory::open(Arc::clone(&clock) as _, random, options).await;
+        let log = Arc::new(Log::Memory(MemoryLog::start(Arc::clone(&clock) as _)));
+        let foundations = Foundations { log, meta, clock: Arc::clone(&clock) as _, random };
+        let broker = Broker::open(foundations, options).await;
         Bench { broker: broker.expect("an in-memory broker opens"), clock }
     }
 
@@ -161,9 +171,30 @@ async fn each_stream_of_a_request_is_judged_on_its_own() {
     assert_eq!(names, ["a.b", "fresh"]);
 }
 
+/// A store whose commits take a while.
+#[derive(Debug, Default)]
+struct SlowMeta(MemoryMeta);
+
+impl MetaStore for SlowMeta {
+    fn get(&self, key: Bytes) -> MetaFuture<'_, Option<Versioned>> {
+        self.0.get(key)
+    }
+
+    fn scan(&self, prefix: Bytes) -> MetaFuture<'_, Vec<(Bytes, Versioned)>> {
+        self.0.scan(prefix)
+    }
+
+    fn commit(&self, changes: Vec<MetaChange>) -> MetaFuture<'_, ()> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.0.commit(changes).await
+        })
+    }
+}
+
 #[tokio::test]
 async fn a_creation_is_carried_out_though_its_client_went_away() {
-    let bench = Bench::new().await;
+    let bench = Bench::on(Arc::new(SlowMeta::default()), in_memory::default_options()).await;
     let creation = bench.broker.create_streams(vec![new_stream("left", Routing::ByHash, 1)]);
     // Polled once and dropped, as by a connection that breaks.
     tokio::select! {
