@@ -3,7 +3,8 @@
 //! [`fetch`](crate::read::fetch), [`read`](crate::read::records),
 //! [`find_offset`](crate::read::position).
 //!
-//! Lock order: registry → group or transaction → partition. None is held across an await.
+//! Lock order: group or transaction → registry → partition. None is held across an await
+//! (docs/adr/0012).
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
