@@ -43,6 +43,8 @@ pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
 
 /// First version whose clients know that they may be over their quota.
 const OVER_QUOTA_FROM: i16 = 6;
+/// First version whose answers carry the settings.
+const SETTINGS_FROM: i16 = 5;
 /// What Kafka calls "the broker's default" in both counts.
 const BROKER_DEFAULT: i32 = -1;
 
@@ -224,7 +226,7 @@ fn created(
         num_partitions: i32::try_from(partition_count).unwrap_or(i32::MAX),
         replication_factor: 1,
         error_message: None,
-        configs: Some(configs(context, stream)),
+        configs: (context.version >= SETTINGS_FROM).then(|| configs(context, stream)),
         ..Default::default()
     }
 }
