@@ -1,7 +1,8 @@
 //! The façade that the dialects hold. One call per request goes through here; each family of verbs
 //! stands in its own file as `impl Broker`: [`append`](crate::partition::append),
 //! [`fetch`](crate::read::fetch), [`read`](crate::read::records),
-//! [`find_offset`](crate::read::position).
+//! [`find_offset`](crate::read::position), and what changes a stream
+//! ([`retention`](crate::stream::retention) and its neighbours).
 //!
 //! Lock order: group or transaction → registry → partition. None is held across an await
 //! (docs/adr/0012).
@@ -215,6 +216,11 @@ impl Broker {
     /// The logs, for numbers and internal streams; records go through the verbs of this type.
     pub fn log(&self) -> &Arc<Log> {
         &self.foundations.log
+    }
+
+    /// The table of all streams, for the families of verbs that stand in files of their own.
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     /// The stream with this name, internal ones included.

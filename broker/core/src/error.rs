@@ -74,6 +74,36 @@ pub enum AlterConfigError {
     Meta(MetaError),
 }
 
+/// Why one stream was not changed; what its change may be refused for differs with the change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AmendError<R> {
+    /// The stream does not live, or holds the broker's own state.
+    Unknown,
+    /// The change makes no sense for this stream.
+    Refused(R),
+    /// The metadata could not be committed.
+    Meta(MetaError),
+}
+
+/// Why a stream's retention stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetentionRefusal {
+    /// Below the fewest hours.
+    TooShort,
+    /// Above the most hours.
+    TooLong,
+    /// To be increased to less than it is.
+    ShorterThanNow {
+        /// What it is.
+        now_hours: u64,
+    },
+    /// To be decreased to more than it is.
+    LongerThanNow {
+        /// What it is.
+        now_hours: u64,
+    },
+}
+
 /// Why a stream did not get more partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrowStreamError {

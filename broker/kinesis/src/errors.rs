@@ -5,12 +5,16 @@
 //! recorded from the real service where that was possible; clients match on some of them (retry
 //! code looks for "Rate exceeded").
 
+mod amend;
+
 use std::fmt::Debug;
 
 use bytes::Bytes;
 use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
 use weir_core::stream::stream::Stream;
 use weir_model::ids::PartitionIndex;
+
+pub(crate) use amend::{amend_error, retention_refusal};
 
 use crate::shard::ShardId;
 use crate::wire::{Encoding, ReplyWriter};

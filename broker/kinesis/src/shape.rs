@@ -158,6 +158,9 @@ pub(crate) static BOOLEAN: Shape = Shape { kind: Kind::Boolean, rules: &[] };
 /// A time.
 pub(crate) static TIMESTAMP: Shape = Shape { kind: Kind::Timestamp, rules: &[] };
 
+/// Any whole number.
+pub(crate) static INTEGER: Shape = Shape { kind: Kind::Integer, rules: &[] };
+
 /// A whole number from 1 on.
 pub(crate) static POSITIVE_INTEGER: Shape =
     Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(1)] };

@@ -8,8 +8,6 @@ pub(crate) const MODE_SETTING: &str = "weir.stream.mode";
 /// What Kafka's default limit of a batch leaves for the batch around one record of 1 MiB.
 pub(crate) const RECORD_OVERHEAD_BYTES: i64 = 12;
 
-const HOUR_MS: u64 = 3_600_000;
-
 /// Who scales a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum StreamMode {
@@ -34,14 +32,6 @@ impl StreamMode {
     }
 }
 
-/// The retention in hours, rounded up, within the 24 to 8,760 that Kinesis knows.
-pub(crate) fn retention_hours(config: &StreamConfig) -> u64 {
-    match config.retention_ms {
-        Some(retention_ms) => retention_ms.div_ceil(HOUR_MS).clamp(24, 8760),
-        None => 8760,
-    }
-}
-
 /// Largest record in KiB, within the 1,024 to 10,240 that Kinesis knows.
 pub(crate) fn max_record_kib(config: &StreamConfig) -> usize {
     (config.message_bytes_max / 1024).clamp(1024, 10_240)
@@ -58,21 +48,6 @@ mod tests {
         let overrides = settings.iter().map(own).collect();
         StreamConfig::new(overrides, &TopicDefaults::of_the_table(FlushPolicy::Os))
             .expect("legal settings")
-    }
-
-    #[test]
-    fn retention_is_shown_in_hours_rounded_up() {
-        for (retention_ms, hours) in [
-            ("-1", 8760),
-            ("0", 24),
-            ("86400000", 24),
-            ("86400001", 25),
-            ("604800000", 168),
-            ("9223372036854775807", 8760),
-        ] {
-            let config = config(&[("retention.ms", retention_ms)]);
-            assert_eq!(retention_hours(&config), hours, "{retention_ms}");
-        }
     }
 
     #[test]

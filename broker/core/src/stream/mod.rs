@@ -1,9 +1,11 @@
 //! Streams (Kafka: topics): their names, their settings, and the table of all of them.
 
+pub(crate) mod amend;
 pub mod config;
 pub mod config_table;
 pub mod grow;
 pub mod registry;
+pub mod retention;
 mod row;
 #[expect(clippy::module_inception, reason = "one noun is one file, and the noun is stream")]
 pub mod stream;

@@ -9,6 +9,7 @@
 //! are always off.
 
 use bytes::Bytes;
+use weir_core::stream::retention::retention_hours;
 use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call};
@@ -16,7 +17,7 @@ use crate::errors::KinesisError;
 use crate::shape::{self, Member};
 use crate::shard::{ShardId, write_shard};
 use crate::stream_reference::{find_stream, stream_arn};
-use crate::stream_settings::{StreamMode, retention_hours};
+use crate::stream_settings::StreamMode;
 use crate::wire::ReplyWriter;
 
 /// Most shards in one reply, whatever `Limit` says.

@@ -6,12 +6,14 @@
 //! [`ACTIONS`].
 
 mod create_stream;
+mod decrease_stream_retention_period;
 mod delete_stream;
 mod describe_limits;
 mod describe_stream;
 mod describe_stream_summary;
 mod get_records;
 mod get_shard_iterator;
+mod increase_stream_retention_period;
 mod list_shards;
 mod list_streams;
 mod put_record;
@@ -34,12 +36,14 @@ use crate::wire::{Encoding, ReplyWriter};
 /// Every operation that is served. The model's other operations answer as unknown ones do.
 pub(crate) static ACTIONS: &[&Action] = &[
     &create_stream::ACTION,
+    &decrease_stream_retention_period::ACTION,
     &delete_stream::ACTION,
     &describe_limits::ACTION,
     &describe_stream::ACTION,
     &describe_stream_summary::ACTION,
     &get_records::ACTION,
     &get_shard_iterator::ACTION,
+    &increase_stream_retention_period::ACTION,
     &list_shards::ACTION,
     &list_streams::ACTION,
     &put_record::ACTION,

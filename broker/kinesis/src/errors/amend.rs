@@ -1,0 +1,48 @@
+//! Why a stream was not changed, in AWS's words.
+
+use weir_core::error::{AmendError, RetentionRefusal};
+use weir_core::stream::retention::{RETENTION_HOURS_MAX, RETENTION_HOURS_MIN};
+use weir_core::stream::stream::Stream;
+
+use super::KinesisError;
+
+/// What every change of a stream may run into; `refused` words what only this kind is refused for.
+pub(crate) fn amend_error<R>(
+    error: AmendError<R>,
+    stream: &Stream,
+    account: &str,
+    refused: impl FnOnce(R) -> KinesisError,
+) -> KinesisError {
+    match error {
+        AmendError::Unknown => KinesisError::stream_not_found(stream.name.as_str(), account),
+        AmendError::Refused(refusal) => refused(refusal),
+        AmendError::Meta(error) => KinesisError::internal_failure(&error),
+    }
+}
+
+/// Why a retention of `hours` is refused.
+pub(crate) fn retention_refusal(
+    refusal: RetentionRefusal,
+    hours: i64,
+    stream: &Stream,
+) -> KinesisError {
+    let name = stream.name.as_str();
+    KinesisError::invalid_argument(match refusal {
+        RetentionRefusal::TooShort => format!(
+            "Minimum allowed retention period is {RETENTION_HOURS_MIN} hours. \
+             Requested retention period ({hours} hours) is too short."
+        ),
+        RetentionRefusal::TooLong => format!(
+            "Maximum allowed retention period is {RETENTION_HOURS_MAX} hours. \
+             Requested retention period ({hours} hours) is too long."
+        ),
+        RetentionRefusal::ShorterThanNow { now_hours } => format!(
+            "Requested retention period ({hours} hours) for stream {name} can not be shorter than \
+             existing retention period ({now_hours} hours). Use DecreaseRetentionPeriod API."
+        ),
+        RetentionRefusal::LongerThanNow { now_hours } => format!(
+            "Requested retention period ({hours} hours) for stream {name} can not be longer than \
+             existing retention period ({now_hours} hours). Use IncreaseRetentionPeriod API."
+        ),
+    })
+}
