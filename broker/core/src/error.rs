@@ -104,6 +104,17 @@ pub enum RetentionRefusal {
     },
 }
 
+/// Why tags are not put on a resource, or taken off it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagRefusal {
+    /// A key or a value has characters that tags do not have.
+    IllegalCharacters,
+    /// A key begins with what AWS keeps for itself.
+    ReservedKey,
+    /// The resource would have more than it may.
+    TooMany,
+}
+
 /// Why a stream did not get more partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrowStreamError {

@@ -79,6 +79,7 @@ fn new_stream(name: &str, routing: Routing, partitions: u32) -> NewStream {
         routing,
         partitions,
         overrides: BTreeMap::new(),
+        attributes: Default::default(),
         intent: Intent::Make,
     }
 }

@@ -44,6 +44,7 @@ async fn unflushed_stream(broker: &Broker) -> Arc<Stream> {
         routing: Routing::ByPartition,
         partitions: 1,
         overrides: BTreeMap::from([("weir.flush".to_owned(), "os".to_owned())]),
+        attributes: Default::default(),
         intent: Intent::Make,
     };
     broker.create_streams(vec![new]).await.remove(0).expect("made")

@@ -77,6 +77,7 @@ async fn settings_and_added_partitions_outlive_the_run_that_made_them() {
                 routing: Routing::ByPartition,
                 partitions: 1,
                 overrides: BTreeMap::new(),
+                attributes: Default::default(),
                 intent: Intent::Make,
             };
             broker.create_streams(vec![new]).await.remove(0).expect("made");

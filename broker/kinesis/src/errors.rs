@@ -14,8 +14,9 @@ use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadEr
 use weir_core::stream::stream::Stream;
 use weir_model::ids::PartitionIndex;
 
-pub(crate) use amend::{amend_error, retention_refusal};
+pub(crate) use amend::{amend_error, retention_refusal, tag_refusal};
 
+use crate::log_text::shortened;
 use crate::shard::ShardId;
 use crate::wire::{Encoding, ReplyWriter};
 
@@ -187,6 +188,12 @@ impl KinesisError {
             ErrorKind::ResourceNotFound,
             format!("Stream {name} under account {account} not found."),
         )
+    }
+
+    /// An ARN of something that is not served. The sentence is ours.
+    pub(crate) fn resource_not_found(arn: &str) -> KinesisError {
+        let arn = shortened(arn);
+        KinesisError::new(ErrorKind::ResourceNotFound, format!("Resource {arn} not found."))
     }
 
     /// A shard id that cannot be one.

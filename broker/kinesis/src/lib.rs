@@ -33,6 +33,7 @@ mod input;
 mod log_text;
 mod page_token;
 mod reply_memory;
+mod resource_reference;
 mod sealed_token;
 mod sequence_number;
 mod service;

@@ -56,16 +56,29 @@ pub(crate) enum Rule {
     ValueAtMost(i64),
     OneOf(&'static [&'static str]),
     Matches(Pattern),
-    MapKeyLengths { min: usize, max: usize },
-    MapValueLengths { min: usize, max: usize },
+    MapKeyLengths {
+        min: usize,
+        max: usize,
+    },
+    MapValueLengths {
+        min: usize,
+        max: usize,
+    },
+    /// Of each text in a list.
+    ElementLengths {
+        min: usize,
+        max: usize,
+    },
 }
 
-/// The regular expressions of the API. There are five, so each is matched by hand.
+/// The regular expressions of the API. There are few, so each is matched by hand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pattern {
     /// Streams, consumers, shards.
     Name,
     StreamArn,
+    /// Whatever may have tags or a policy.
+    ResourceArn,
     StreamId,
     HashKey,
     SequenceNumber,
@@ -77,6 +90,7 @@ impl Pattern {
         match self {
             Pattern::Name => "[a-zA-Z0-9_.-]+",
             Pattern::StreamArn => r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+",
+            Pattern::ResourceArn => r"arn:aws.*:kinesis:.*:\d{12}:.*(stream|channel|queue)/\S+",
             Pattern::StreamId => "[a-z0-9]{20}-[a-z0-9]{3}",
             Pattern::HashKey => r"0|([1-9]\d{0,38})",
             Pattern::SequenceNumber => r"0|([1-9]\d{0,128})",
@@ -92,7 +106,9 @@ impl Pattern {
                         .bytes()
                         .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
             }
-            Pattern::StreamArn => is_stream_arn(text),
+            Pattern::StreamArn => resources_in_arn(text)
+                .any(|resource| resource.strip_prefix("stream/").is_some_and(is_solid)),
+            Pattern::ResourceArn => resources_in_arn(text).any(is_kind_and_name),
             Pattern::StreamId => {
                 let alphabet = |part: &str| {
                     part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
@@ -115,20 +131,34 @@ fn is_number(text: &str, digits_max: usize) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn is_stream_arn(text: &str) -> bool {
-    text.match_indices(":stream/").any(|(at, separator)| {
+/// The parts of a text that may be the resource in an ARN of Kinesis: what follows the account, of
+/// which there may be several, since a resource may look like the end of an ARN.
+pub(crate) fn resources_in_arn(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices(':').filter_map(|(at, _)| {
         let (before, resource) = text.split_at(at);
-        let resource = resource.strip_prefix(separator).unwrap_or_default();
-        let (front, account) = before.rsplit_once(':').unwrap_or_default();
-        !resource.is_empty()
-            && !resource.contains(char::is_whitespace)
-            && account.len() == 12
-            && account.bytes().all(|byte| byte.is_ascii_digit())
-            // The two `.*` of the pattern may be empty, so `front` may end right after the colon.
-            && front.strip_prefix("arn:aws").is_some_and(|rest| {
-                !rest.contains('\n') && format!("{rest}:").contains(":kinesis:")
-            })
+        let (front, account) = before.rsplit_once(':')?;
+        let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+        // The two `.*` of the pattern may be empty, so `front` may end right after the colon.
+        let is_ours = front
+            .strip_prefix("arn:aws")
+            .is_some_and(|rest| !rest.contains('\n') && format!("{rest}:").contains(":kinesis:"));
+        if is_account && is_ours { resource.strip_prefix(':') } else { None }
     })
+}
+
+/// `.*(stream|channel|queue)/\S+`
+fn is_kind_and_name(resource: &str) -> bool {
+    ["stream/", "channel/", "queue/"].iter().any(|kind| {
+        resource.match_indices(kind).any(|(at, _)| {
+            let (before, rest) = resource.split_at(at);
+            !before.contains('\n') && rest.strip_prefix(kind).is_some_and(is_solid)
+        })
+    })
+}
+
+/// `\S+`
+fn is_solid(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_whitespace)
 }
 
 const NAME_RULES: &[Rule] =
@@ -144,6 +174,39 @@ pub(crate) static SHARD_ID: Shape = Shape { kind: Kind::Text, rules: NAME_RULES 
 pub(crate) static STREAM_ARN: Shape = Shape {
     kind: Kind::Text,
     rules: &[Rule::Matches(Pattern::StreamArn), Rule::LengthAtLeast(1), Rule::LengthAtMost(2048)],
+};
+
+/// The ARN of anything that may have tags or a policy.
+pub(crate) static RESOURCE_ARN: Shape = Shape {
+    kind: Kind::Text,
+    rules: &[Rule::Matches(Pattern::ResourceArn), Rule::LengthAtLeast(1), Rule::LengthAtMost(2048)],
+};
+
+/// Tags to put on a resource.
+pub(crate) static TAGS: Shape = Shape {
+    kind: Kind::Map,
+    rules: &[
+        Rule::LengthAtLeast(1),
+        Rule::LengthAtMost(200),
+        Rule::MapKeyLengths { min: 1, max: 128 },
+        Rule::MapValueLengths { min: 0, max: 256 },
+    ],
+};
+
+/// The key of one tag.
+pub(crate) static TAG_KEY: Shape =
+    Shape { kind: Kind::Text, rules: &[Rule::LengthAtLeast(1), Rule::LengthAtMost(128)] };
+
+static ANY_TEXT: Shape = Shape { kind: Kind::Text, rules: &[] };
+
+/// The keys of tags to take off a resource.
+pub(crate) static TAG_KEYS: Shape = Shape {
+    kind: Kind::List(&ANY_TEXT),
+    rules: &[
+        Rule::LengthAtLeast(1),
+        Rule::LengthAtMost(50),
+        Rule::ElementLengths { min: 1, max: 128 },
+    ],
 };
 
 /// The id that the model reserves; checked, then ignored.
@@ -235,6 +298,20 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(Pattern::StreamArn.matches(text), expected, "{text}");
+            assert_eq!(Pattern::ResourceArn.matches(text), expected, "{text}");
+        }
+        let account = "arn:aws:kinesis:us-east-1:000000000000";
+        for (resource, expected) in [
+            ("queue/q", true),
+            ("channel/c", true),
+            ("a/stream/s", true),
+            ("streams/s", false),
+            ("topic/t", false),
+            ("queue/", false),
+        ] {
+            let arn = format!("{account}:{resource}");
+            assert_eq!(Pattern::ResourceArn.matches(&arn), expected, "{arn}");
+            assert!(!Pattern::StreamArn.matches(&arn), "{arn}");
         }
     }
 }

@@ -138,6 +138,9 @@ fn holds(rule: &Rule, value: &Value<'_>) -> bool {
         Rule::MapValueLengths { min, max } => {
             entries(value).iter().all(|(_, value)| (*min..=*max).contains(&length(value)))
         }
+        Rule::ElementLengths { min, max } => {
+            elements(value).iter().all(|value| (*min..=*max).contains(&length(value)))
+        }
     }
 }
 
@@ -165,6 +168,9 @@ fn rule_text(rule: &Rule) -> String {
         Rule::MapValueLengths { min, max } => {
             format!("Map value must satisfy constraint: {}", lengths(min, max))
         }
+        Rule::ElementLengths { min, max } => {
+            format!("Member must satisfy constraint: {}", lengths(min, max))
+        }
     }
 }
 
@@ -186,6 +192,13 @@ fn length(value: &Value<'_>) -> usize {
 fn entries<'v, 'a>(value: &'v Value<'a>) -> &'v [(std::borrow::Cow<'a, str>, Value<'a>)] {
     match value {
         Value::Map(entries) => entries,
+        _ => &[],
+    }
+}
+
+fn elements<'v, 'a>(value: &'v Value<'a>) -> &'v [Value<'a>] {
+    match value {
+        Value::List(elements) => elements,
         _ => &[],
     }
 }

@@ -13,6 +13,7 @@ use weir_storage::error::MetaError;
 
 use crate::carried_out::carried_out;
 use crate::error::AmendError;
+use crate::stream::attributes::StreamAttributes;
 use crate::stream::config::{Overrides, StreamConfig};
 use crate::stream::registry::Registry;
 use crate::stream::stream::Stream;
@@ -24,12 +25,18 @@ pub(crate) struct Draft {
     pub(crate) present: Arc<StreamConfig>,
     /// Its settings, by Kafka name. Only legal names and values may be written here.
     pub(crate) settings: Overrides,
+    /// What its owner says of it.
+    pub(crate) attributes: StreamAttributes,
 }
 
 impl Draft {
     fn of(stream: &Stream) -> Draft {
         let present = stream.config();
-        Draft { settings: present.overrides.clone(), present }
+        Draft {
+            settings: present.overrides.clone(),
+            attributes: StreamAttributes::clone(&stream.attributes()),
+            present,
+        }
     }
 
     /// Writes one setting.
@@ -69,13 +76,22 @@ impl Registry {
 
     /// Commits what has changed, if anything has, and shows it.
     async fn keep(&self, stream: &Stream, draft: Draft) -> Result<(), MetaError> {
-        if draft.settings == draft.present.overrides {
+        let Draft { present, settings, attributes } = draft;
+        let new_settings = settings != present.overrides;
+        let new_attributes = attributes != *stream.attributes();
+        if !new_settings && !new_attributes {
             return Ok(());
         }
-        let config = StreamConfig::of(draft.settings, &self.defaults());
-        self.commit(vec![self.config_row(stream, &config)]).await?;
-        info!(stream = %stream.name, settings = ?config.overrides, "settings changed");
-        self.publish_config(stream, config);
+        let config = StreamConfig::of(settings, &self.defaults());
+        self.commit(vec![self.amended_row(stream, &config, &attributes)]).await?;
+        if new_attributes {
+            info!(stream = %stream.name, "attributes changed");
+            stream.set_attributes(attributes);
+        }
+        if new_settings {
+            info!(stream = %stream.name, settings = ?config.overrides, "settings changed");
+            self.publish_config(stream, config);
+        }
         Ok(())
     }
 }

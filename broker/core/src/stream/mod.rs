@@ -1,6 +1,8 @@
 //! Streams (Kafka: topics): their names, their settings, and the table of all of them.
 
 pub(crate) mod amend;
+pub mod attributes;
+mod attributes_row;
 pub mod config;
 pub mod config_table;
 pub mod grow;
@@ -9,3 +11,4 @@ pub mod retention;
 mod row;
 #[expect(clippy::module_inception, reason = "one noun is one file, and the noun is stream")]
 pub mod stream;
+pub mod tags;

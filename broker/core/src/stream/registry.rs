@@ -31,6 +31,7 @@ use crate::error::{CreateStreamError, DeleteStreamError};
 use crate::partition::partition::Partition;
 use crate::quota::client_quotas::MutationQuota;
 use crate::settings::broker_settings::TopicDefaults;
+use crate::stream::attributes::StreamAttributes;
 use crate::stream::config::{StreamConfig, first_overrides};
 use crate::stream::row::{self, Life};
 use crate::stream::stream::{Intent, NewStream, Stream};
@@ -148,7 +149,7 @@ impl Registry {
 
     /// The row of a stream that is about to have these settings.
     pub(crate) fn config_row(&self, stream: &Stream, config: &StreamConfig) -> MetaChange {
-        self.row(stream, config, &stream.partitions())
+        self.row(stream, config, &stream.attributes(), &stream.partitions())
     }
 
     /// The row of a stream that is about to have these partitions.
@@ -157,19 +158,30 @@ impl Registry {
         stream: &Stream,
         partitions: &[Arc<Partition>],
     ) -> MetaChange {
-        self.row(stream, &stream.config(), partitions)
+        self.row(stream, &stream.config(), &stream.attributes(), partitions)
+    }
+
+    /// The row of a stream that is about to have these settings and attributes.
+    pub(super) fn amended_row(
+        &self,
+        stream: &Stream,
+        config: &StreamConfig,
+        attributes: &StreamAttributes,
+    ) -> MetaChange {
+        self.row(stream, config, attributes, &stream.partitions())
     }
 
     fn row(
         &self,
         stream: &Stream,
         config: &StreamConfig,
+        attributes: &StreamAttributes,
         partitions: &[Arc<Partition>],
     ) -> MetaChange {
         MetaChange {
             key: row::key(stream.id),
             expect: Expect::Anything,
-            value: Some(row::encode_with(stream, config, partitions, Life::Lives)),
+            value: Some(row::encode_with(stream, config, attributes, partitions, Life::Lives)),
         }
     }
 

@@ -78,6 +78,7 @@ fn apply(draft: &mut Draft, change: RetentionChange) -> Result<(), RetentionRefu
 mod tests {
     use super::*;
     use crate::settings::broker_settings::TopicDefaults;
+    use crate::stream::attributes::StreamAttributes;
     use std::sync::Arc;
     use weir_storage::config::FlushPolicy;
 
@@ -114,7 +115,8 @@ mod tests {
         ] {
             let present = Arc::new(config(now_ms));
             let settings = present.overrides.clone();
-            let mut draft = Draft { present, settings };
+            let attributes = StreamAttributes::default();
+            let mut draft = Draft { present, settings, attributes };
             assert_eq!(apply(&mut draft, change), Ok(()), "{now_ms} {change:?}");
             assert_eq!(draft.settings["retention.ms"], then_ms, "{now_ms} {change:?}");
         }

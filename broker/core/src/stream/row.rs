@@ -3,7 +3,7 @@
 //! ```text
 //!   key    's' + the stream's 16-byte id
 //!   value  {"name": …, "routing": …, "created_ms": …, "settings": {…}, "partitions": […],
-//!           "deleting": …}
+//!           "deleting": …, "attributes": {…}}
 //! ```
 //!
 //! JSON, because rows are few, small and read once at start, and because a person with any redb
@@ -21,6 +21,8 @@ use weir_model::time::Timestamp;
 
 use crate::partition::partition::{ClosedAt, Partition};
 use crate::settings::broker_settings::TopicDefaults;
+use crate::stream::attributes::StreamAttributes;
+use crate::stream::attributes_row::AttributesRow;
 use crate::stream::config::{Overrides, StreamConfig};
 use crate::stream::stream::{Intent, NewStream, Routing, Stream};
 
@@ -44,6 +46,8 @@ struct StreamRow {
     partitions: Vec<PartitionRow>,
     #[serde(default)]
     deleting: bool,
+    #[serde(default, skip_serializing_if = "AttributesRow::is_empty")]
+    attributes: AttributesRow,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,13 +81,14 @@ pub(super) fn key(id: StreamId) -> Bytes {
 }
 
 pub(super) fn encode(stream: &Stream, life: Life) -> Bytes {
-    encode_with(stream, &stream.config(), &stream.partitions(), life)
+    encode_with(stream, &stream.config(), &stream.attributes(), &stream.partitions(), life)
 }
 
-/// The row of a stream that is about to have these settings and partitions.
+/// The row of a stream that is about to have these settings, attributes and partitions.
 pub(super) fn encode_with(
     stream: &Stream,
     config: &StreamConfig,
+    attributes: &StreamAttributes,
     partitions: &[Arc<Partition>],
     life: Life,
 ) -> Bytes {
@@ -97,6 +102,7 @@ pub(super) fn encode_with(
         settings: config.overrides.clone(),
         partitions: partitions.iter().map(|partition| encode_partition(partition)).collect(),
         deleting: life == Life::Deleting,
+        attributes: AttributesRow::of(attributes),
     };
     serde_json::to_vec(&row).expect("a row of texts and numbers always serialises").into()
 }
@@ -143,6 +149,7 @@ pub(super) fn decode(
         routing,
         partitions: 0,
         overrides: Overrides::new(),
+        attributes: row.attributes.into_attributes(),
         intent: Intent::Make,
     };
     let created = Timestamp::from_millis(row.created_ms);
@@ -191,6 +198,7 @@ mod tests {
             decode(&key(id), FIRST_RELEASE.as_bytes(), &defaults()).expect("a legal row");
         assert_eq!((stream.id, life), (id, Life::Lives));
         assert_eq!(stream.config().retention_ms, Some(86_400_000));
+        assert_eq!(*stream.attributes(), StreamAttributes::default());
         let partitions = stream.partitions();
         assert_eq!(partitions[0].closed_at().map(|closed| closed.end), Some(Offset::new(7)));
         assert_eq!(partitions[1].parents[0], Some(PartitionIndex::ZERO));

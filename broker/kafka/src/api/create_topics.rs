@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use weir_core::settings::broker_settings::{ReplicationFactors, TopicSettings};
 use weir_core::settings::describe::DescribedSetting;
+use weir_core::stream::attributes::StreamAttributes;
 use weir_core::stream::config_table::setting as topic_setting;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_kafka_protocol::ErrorCode;
@@ -136,7 +137,14 @@ fn new_stream(
         assigned_partitions(&topic, context.broker().options().node_id)?
     };
     let overrides = overrides(topic.configs)?;
-    Ok(NewStream { name, routing: Routing::ByPartition, partitions, overrides, intent })
+    Ok(NewStream {
+        name,
+        routing: Routing::ByPartition,
+        partitions,
+        overrides,
+        attributes: StreamAttributes::default(),
+        intent,
+    })
 }
 
 fn check_replication_factor(wanted: i16, settings: TopicSettings) -> Result<(), Refusal> {

@@ -8,15 +8,16 @@
 //! some seconds. It starts with 24 hours of retention, trims by record, and dates records by their
 //! arrival. The broker's limit of partitions and the account's of on-demand streams hold.
 //!
-//! Gaps: tags are checked but not kept until the tag operations are served. `WarmThroughputMiBps`
-//! is accepted and has no effect. `RecordDistributionStrategy=AUTO` is refused. The rate of calls
+//! Gaps: `WarmThroughputMiBps` is accepted and has no effect. `RecordDistributionStrategy=AUTO` is refused. The rate of calls
 //! is not limited.
 
 use bytes::Bytes;
+use weir_core::stream::attributes::StreamAttributes;
 use weir_core::stream::config::Overrides;
 use weir_core::stream::stream::{Intent, NewStream, Routing};
 use weir_model::ids::StreamName;
 
+use crate::action::add_tags_to_stream::read_tags;
 use crate::action::describe_limits::AccountUse;
 use crate::action::{Action, Call};
 use crate::errors::{self, KinesisError};
@@ -30,15 +31,6 @@ static STREAM_MODE: Shape =
     Shape { kind: Kind::Text, rules: &[Rule::OneOf(&["PROVISIONED", "ON_DEMAND"])] };
 static STREAM_MODE_DETAILS: Shape =
     Shape { kind: Kind::Structure(&[Member::required("StreamMode", &STREAM_MODE)]), rules: &[] };
-static TAGS: Shape = Shape {
-    kind: Kind::Map,
-    rules: &[
-        Rule::LengthAtLeast(1),
-        Rule::LengthAtMost(200),
-        Rule::MapKeyLengths { min: 1, max: 128 },
-        Rule::MapValueLengths { min: 0, max: 256 },
-    ],
-};
 static WARM_THROUGHPUT: Shape = Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(0)] };
 static MAX_RECORD_SIZE: Shape =
     Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(1024), Rule::ValueAtMost(10_240)] };
@@ -51,7 +43,7 @@ pub(super) static ACTION: Action = Action {
         Member::required("StreamName", &shape::STREAM_NAME),
         Member::optional("ShardCount", &shape::POSITIVE_INTEGER),
         Member::optional("StreamModeDetails", &STREAM_MODE_DETAILS),
-        Member::optional("Tags", &TAGS),
+        Member::optional("Tags", &shape::TAGS),
         Member::optional("WarmThroughputMiBps", &WARM_THROUGHPUT),
         Member::optional("MaxRecordSizeInKiB", &MAX_RECORD_SIZE),
         Member::optional("RecordDistributionStrategy", &DISTRIBUTION),
@@ -69,12 +61,14 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
         ));
     }
     check_on_demand_limit(call, mode)?;
+    let attributes = StreamAttributes { tags: read_tags(call, name)? };
     let new = NewStream {
         // The API's pattern lets a few names pass that are no stream names here.
         name: StreamName::new(name).map_err(|_| KinesisError::reserved_name(name))?,
         routing: Routing::ByHash,
         partitions: u32::try_from(shards).unwrap_or(u32::MAX),
         overrides: overrides(call, mode),
+        attributes,
         intent: Intent::Make,
     };
     for result in call.broker().create_streams(vec![new]).await {

@@ -5,6 +5,7 @@
 //! It calls the core once and writes its reply. A new operation is one file here and one line in
 //! [`ACTIONS`].
 
+mod add_tags_to_stream;
 mod create_stream;
 mod decrease_stream_retention_period;
 mod delete_stream;
@@ -16,8 +17,13 @@ mod get_shard_iterator;
 mod increase_stream_retention_period;
 mod list_shards;
 mod list_streams;
+mod list_tags_for_resource;
+mod list_tags_for_stream;
 mod put_record;
 mod put_records;
+mod remove_tags_from_stream;
+mod tag_resource;
+mod untag_resource;
 
 use std::pin::Pin;
 
@@ -35,6 +41,7 @@ use crate::wire::{Encoding, ReplyWriter};
 
 /// Every operation that is served. The model's other operations answer as unknown ones do.
 pub(crate) static ACTIONS: &[&Action] = &[
+    &add_tags_to_stream::ACTION,
     &create_stream::ACTION,
     &decrease_stream_retention_period::ACTION,
     &delete_stream::ACTION,
@@ -46,8 +53,13 @@ pub(crate) static ACTIONS: &[&Action] = &[
     &increase_stream_retention_period::ACTION,
     &list_shards::ACTION,
     &list_streams::ACTION,
+    &list_tags_for_resource::ACTION,
+    &list_tags_for_stream::ACTION,
     &put_record::ACTION,
     &put_records::ACTION,
+    &remove_tags_from_stream::ACTION,
+    &tag_resource::ACTION,
+    &untag_resource::ACTION,
 ];
 
 /// One operation.

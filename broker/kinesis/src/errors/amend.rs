@@ -1,8 +1,9 @@
 //! Why a stream was not changed, in AWS's words.
 
-use weir_core::error::{AmendError, RetentionRefusal};
+use weir_core::error::{AmendError, RetentionRefusal, TagRefusal};
 use weir_core::stream::retention::{RETENTION_HOURS_MAX, RETENTION_HOURS_MIN};
 use weir_core::stream::stream::Stream;
+use weir_core::stream::tags::TAGS_MAX;
 
 use super::KinesisError;
 
@@ -43,6 +44,24 @@ pub(crate) fn retention_refusal(
         RetentionRefusal::LongerThanNow { now_hours } => format!(
             "Requested retention period ({hours} hours) for stream {name} can not be longer than \
              existing retention period ({now_hours} hours). Use IncreaseRetentionPeriod API."
+        ),
+    })
+}
+
+/// Why tags of the stream with this name are refused.
+pub(crate) fn tag_refusal(refusal: TagRefusal, stream: &str, account: &str) -> KinesisError {
+    KinesisError::invalid_argument(match refusal {
+        // The colon is legal too, though AWS's sentence does not say so.
+        TagRefusal::IllegalCharacters => "Some tags contain invalid characters. Valid characters: \
+             Unicode letters, digits, white space, _ . / = + - % @."
+            .to_owned(),
+        // The sentence of AWS's other services; that of Kinesis was not recorded.
+        TagRefusal::ReservedKey => {
+            "aws: prefixed tag key names are not allowed for external use.".to_owned()
+        }
+        TagRefusal::TooMany => format!(
+            "Failed to add tags to stream {stream} under account {account} because a given stream \
+             cannot have more than {TAGS_MAX} tags associated with it."
         ),
     })
 }

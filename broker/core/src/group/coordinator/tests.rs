@@ -105,6 +105,7 @@ impl Ground {
             routing: Routing::ByPartition,
             partitions: 2,
             overrides: Default::default(),
+            attributes: Default::default(),
             intent: Intent::Make,
         };
         self.registry.create(vec![new]).await.remove(0).expect("the name is free")

@@ -1,0 +1,13 @@
+//! What a stream carries beside its settings and its partitions: what its owner has said about it.
+//!
+//! Settings have Kafka names, and Kafka's tools show and change them. What stands here has none: it
+//! belongs to the control plane of Kinesis, and is all that its operations keep of a stream.
+
+use crate::stream::tags::Tags;
+
+/// What is kept of a stream for its owner; nothing of it at first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamAttributes {
+    /// Its tags.
+    pub tags: Tags,
+}
