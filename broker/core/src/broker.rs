@@ -332,6 +332,15 @@ impl Broker {
         self.log().close().await
     }
 
+    /// How often within a day something may be done that AWS grants so many times; without limit
+    /// where the server has no quotas.
+    pub(crate) fn daily_limit(&self, aws: usize) -> usize {
+        match self.options.quotas {
+            QuotaPolicy::Off => usize::MAX,
+            QuotaPolicy::Aws | QuotaPolicy::Factor(_) => aws,
+        }
+    }
+
     /// Looks at a shard's buckets, if its stream has quotas now; makes or resizes them as needed.
     pub(crate) fn with_quota<T>(
         &self,

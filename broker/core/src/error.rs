@@ -115,6 +115,23 @@ pub enum TagRefusal {
     TooMany,
 }
 
+/// Why a stream's encryption stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncryptionRefusal {
+    /// It was changed as often as it may be within a day.
+    TooOften {
+        /// How often that is.
+        per_day_max: usize,
+    },
+}
+
+/// Why a stream's records are spread as they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DistributionRefusal {
+    /// Its owner scales it, and only streams that the broker scales may be written evenly.
+    Provisioned,
+}
+
 /// Why a stream did not get more partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrowStreamError {

@@ -14,7 +14,9 @@ use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadEr
 use weir_core::stream::stream::Stream;
 use weir_model::ids::PartitionIndex;
 
-pub(crate) use amend::{amend_error, retention_refusal, tag_refusal};
+pub(crate) use amend::{
+    amend_error, distribution_refusal, encryption_refusal, retention_refusal, tag_refusal,
+};
 
 use crate::log_text::shortened;
 use crate::shard::ShardId;
@@ -30,6 +32,7 @@ pub(crate) enum ErrorKind {
     InternalFailure,
     InvalidArgument,
     InvalidSignature,
+    KmsNotFound,
     LimitExceeded,
     MissingAuthenticationToken,
     ProvisionedThroughputExceeded,
@@ -51,6 +54,7 @@ impl ErrorKind {
             ErrorKind::InternalFailure => "InternalFailure",
             ErrorKind::InvalidArgument => "InvalidArgumentException",
             ErrorKind::InvalidSignature => "InvalidSignatureException",
+            ErrorKind::KmsNotFound => "KMSNotFoundException",
             ErrorKind::LimitExceeded => "LimitExceededException",
             ErrorKind::MissingAuthenticationToken => "MissingAuthenticationTokenException",
             ErrorKind::ProvisionedThroughputExceeded => "ProvisionedThroughputExceededException",
@@ -138,6 +142,11 @@ impl KinesisError {
     /// A limit of the account is reached.
     pub(crate) fn limit_exceeded(message: impl Into<String>) -> KinesisError {
         KinesisError::new(ErrorKind::LimitExceeded, message)
+    }
+
+    /// Text that names no key.
+    pub(crate) fn invalid_key(key: &str) -> KinesisError {
+        KinesisError::new(ErrorKind::KmsNotFound, format!("Invalid keyId {}", shortened(key)))
     }
 
     /// A name that no client may give to a stream.

@@ -69,6 +69,8 @@ pub(crate) enum Rule {
         min: usize,
         max: usize,
     },
+    /// Each text in a list.
+    ElementsOneOf(&'static [&'static str]),
 }
 
 /// The regular expressions of the API. There are few, so each is matched by hand.
@@ -197,7 +199,8 @@ pub(crate) static TAGS: Shape = Shape {
 pub(crate) static TAG_KEY: Shape =
     Shape { kind: Kind::Text, rules: &[Rule::LengthAtLeast(1), Rule::LengthAtMost(128)] };
 
-static ANY_TEXT: Shape = Shape { kind: Kind::Text, rules: &[] };
+/// Any text, or text that the list around it has rules for.
+pub(crate) static ANY_TEXT: Shape = Shape { kind: Kind::Text, rules: &[] };
 
 /// The keys of tags to take off a resource.
 pub(crate) static TAG_KEYS: Shape = Shape {
@@ -250,6 +253,14 @@ pub(crate) static DATA: Shape =
 
 /// Most bytes of data in a record of any stream: the most that MaxRecordSizeInKiB can allow.
 pub(crate) const DATA_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// How large a stream's records may be, in KiB.
+pub(crate) static MAX_RECORD_SIZE: Shape =
+    Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(1024), Rule::ValueAtMost(10_240)] };
+
+/// How records are spread over a stream's shards.
+pub(crate) static DISTRIBUTION_STRATEGY: Shape =
+    Shape { kind: Kind::Text, rules: &[Rule::OneOf(&["AUTO", "USER_PARTITION_KEY"])] };
 
 /// What a list call gave, to be sent back for the next page.
 pub(crate) static NEXT_TOKEN: Shape =

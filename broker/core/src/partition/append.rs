@@ -25,6 +25,7 @@ use crate::partition::partition::Partition;
 use crate::request_budget::HeldBytes;
 use crate::routing::route::{OpenPartitions, RoutedPlace, RoutedRecord};
 use crate::stream::config::StreamConfig;
+use crate::stream::distribution::Distribution;
 use crate::stream::stream::Stream;
 
 /// Longest wait for quota before an append of a batch is refused, whatever its client would wait:
@@ -89,8 +90,9 @@ impl Broker {
     }
 
     /// Appends records whose partition the broker picks: by the MD5 of the key, by the explicit
-    /// hash key, or in turn for records without a key. Each record has an answer of its own, in the
-    /// order given; what a shard's quota refuses is not written. Returns when the rest is kept.
+    /// hash key, or in turn for records without a key and streams that are written evenly. Each
+    /// record has an answer of its own, in the order given; what a shard's quota refuses is not
+    /// written. Returns when the rest is kept.
     pub async fn append_routed(
         &self,
         stream: &Stream,
@@ -141,10 +143,15 @@ impl Broker {
         results: &mut [Result<RoutedPlace, AppendError>],
     ) -> Vec<RoutedGroup> {
         let open = OpenPartitions::of(&stream.partitions());
+        let distribution = stream.attributes().distribution;
         let mut groups: BTreeMap<PartitionIndex, RoutedGroup> = BTreeMap::new();
         for (member, (record, result)) in records.iter().zip(results).enumerate() {
             let turn = || self.turns.fetch_add(1, Ordering::Relaxed);
-            let Some(partition) = open.route(record, turn) else {
+            let routed = match distribution {
+                Distribution::ByKey => open.route(record, turn),
+                Distribution::Even => open.in_turn(turn()),
+            };
+            let Some(partition) = routed else {
                 continue;
             };
             let size_bytes = record.key.len() + record.data.len();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tracing::info;
 use weir_model::ids::StreamId;
+use weir_model::time::Timestamp;
 use weir_storage::error::MetaError;
 
 use crate::carried_out::carried_out;
@@ -27,15 +28,18 @@ pub(crate) struct Draft {
     pub(crate) settings: Overrides,
     /// What its owner says of it.
     pub(crate) attributes: StreamAttributes,
+    /// When the change is made.
+    pub(crate) now: Timestamp,
 }
 
 impl Draft {
-    fn of(stream: &Stream) -> Draft {
+    fn of(stream: &Stream, now: Timestamp) -> Draft {
         let present = stream.config();
         Draft {
             settings: present.overrides.clone(),
             attributes: StreamAttributes::clone(&stream.attributes()),
             present,
+            now,
         }
     }
 
@@ -68,7 +72,7 @@ impl Registry {
         let _one_at_a_time = self.lock_changes().await;
         let living = self.by_id(id).filter(|stream| !stream.name.is_internal());
         let stream = living.ok_or(AmendError::Unknown)?;
-        let mut draft = Draft::of(&stream);
+        let mut draft = Draft::of(&stream, self.now());
         let outcome = change(&mut draft).map_err(AmendError::Refused)?;
         self.keep(&stream, draft).await.map_err(AmendError::Meta)?;
         Ok(outcome)
@@ -76,7 +80,7 @@ impl Registry {
 
     /// Commits what has changed, if anything has, and shows it.
     async fn keep(&self, stream: &Stream, draft: Draft) -> Result<(), MetaError> {
-        let Draft { present, settings, attributes } = draft;
+        let Draft { present, settings, attributes, now: _ } = draft;
         let new_settings = settings != present.overrides;
         let new_attributes = attributes != *stream.attributes();
         if !new_settings && !new_attributes {

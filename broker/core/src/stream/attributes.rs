@@ -3,6 +3,9 @@
 //! Settings have Kafka names, and Kafka's tools show and change them. What stands here has none: it
 //! belongs to the control plane of Kinesis, and is all that its operations keep of a stream.
 
+use crate::stream::distribution::Distribution;
+use crate::stream::encryption::Encryption;
+use crate::stream::monitoring::ShardMetrics;
 use crate::stream::tags::Tags;
 
 /// What is kept of a stream for its owner; nothing of it at first.
@@ -10,4 +13,10 @@ use crate::stream::tags::Tags;
 pub struct StreamAttributes {
     /// Its tags.
     pub tags: Tags,
+    /// Whether and how its records are encrypted.
+    pub encryption: Encryption,
+    /// Which figures of its shards are wanted.
+    pub shard_metrics: ShardMetrics,
+    /// How records that the broker routes are spread.
+    pub distribution: Distribution,
 }

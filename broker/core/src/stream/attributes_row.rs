@@ -7,18 +7,63 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use weir_model::time::Timestamp;
+
 use crate::stream::attributes::StreamAttributes;
+use crate::stream::distribution::Distribution;
+use crate::stream::encryption::{Encryption, EncryptionParts};
+use crate::stream::monitoring::ShardMetric;
+use crate::stream::rolling_count::RollingCount;
 use crate::stream::tags::Tags;
 
 #[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct AttributesRow {
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     tags: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "EncryptionRow::is_empty")]
+    encryption: EncryptionRow,
+    /// By AWS's names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shard_metrics: Vec<String>,
+    #[serde(skip_serializing_if = "DistributionRow::is_default")]
+    distribution: DistributionRow,
+}
+
+/// Times in ms since 1970.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct EncryptionRow {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    turns_ms: Vec<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    started_ms: Vec<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stopped_ms: Vec<i64>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum DistributionRow {
+    #[default]
+    ByKey,
+    Even,
 }
 
 impl AttributesRow {
     pub(super) fn of(attributes: &StreamAttributes) -> AttributesRow {
-        AttributesRow { tags: attributes.tags.to_row() }
+        let metric_names = attributes.shard_metrics.iter().map(|metric| metric.name().to_owned());
+        AttributesRow {
+            tags: attributes.tags.to_row(),
+            encryption: EncryptionRow::of(&attributes.encryption),
+            shard_metrics: metric_names.collect(),
+            distribution: match attributes.distribution {
+                Distribution::ByKey => DistributionRow::ByKey,
+                Distribution::Even => DistributionRow::Even,
+            },
+        }
     }
 
     /// Whether it says nothing, and need not be written.
@@ -27,7 +72,48 @@ impl AttributesRow {
     }
 
     pub(super) fn into_attributes(self) -> StreamAttributes {
-        StreamAttributes { tags: Tags::of_row(self.tags) }
+        let metrics = self.shard_metrics.iter();
+        StreamAttributes {
+            tags: Tags::of_row(self.tags),
+            encryption: self.encryption.into_encryption(),
+            // A figure that is not known, of a later release, is not shown.
+            shard_metrics: metrics.filter_map(|name| ShardMetric::of_name(name)).collect(),
+            distribution: match self.distribution {
+                DistributionRow::ByKey => Distribution::ByKey,
+                DistributionRow::Even => Distribution::Even,
+            },
+        }
+    }
+}
+
+impl EncryptionRow {
+    fn of(encryption: &Encryption) -> EncryptionRow {
+        let parts = encryption.parts();
+        EncryptionRow {
+            key: parts.key,
+            turns_ms: parts.turns.iter().map(|turn| turn.as_millis()).collect(),
+            started_ms: parts.started.to_row(),
+            stopped_ms: parts.stopped.to_row(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == EncryptionRow::default()
+    }
+
+    fn into_encryption(self) -> Encryption {
+        Encryption::of_parts(EncryptionParts {
+            key: self.key,
+            turns: self.turns_ms.into_iter().map(Timestamp::from_millis).collect(),
+            started: RollingCount::of_row(self.started_ms),
+            stopped: RollingCount::of_row(self.stopped_ms),
+        })
+    }
+}
+
+impl DistributionRow {
+    fn is_default(&self) -> bool {
+        *self == DistributionRow::default()
     }
 }
 
@@ -36,13 +122,21 @@ mod tests {
     use super::*;
 
     /// Every member as it was first written. It must be read for ever.
-    const FIRST: &str = r#"{"tags":{"team":"blue"}}"#;
+    const FIRST: &str = concat!(
+        r#"{"tags":{"team":"blue"},"#,
+        r#""encryption":{"key":"alias/a","turns_ms":[1],"started_ms":[1,2],"stopped_ms":[3]},"#,
+        r#""shard_metrics":["IncomingBytes","OutgoingBytes"],"#,
+        r#""distribution":"even"}"#,
+    );
 
     #[test]
     fn attributes_are_read_and_written_back_the_same() {
         let row: AttributesRow = serde_json::from_str(FIRST).expect("a legal row");
         let attributes = row.into_attributes();
         assert_eq!(attributes.tags.iter().collect::<Vec<_>>(), [("team", "blue")]);
+        assert_eq!(attributes.encryption.key(), Some("alias/a"));
+        assert_eq!(attributes.shard_metrics.len(), 2);
+        assert_eq!(attributes.distribution, Distribution::Even);
         let written = serde_json::to_string(&AttributesRow::of(&attributes)).expect("JSON");
         assert_eq!(written, FIRST);
     }

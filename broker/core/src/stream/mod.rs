@@ -5,9 +5,15 @@ pub mod attributes;
 mod attributes_row;
 pub mod config;
 pub mod config_table;
+pub mod distribution;
+pub mod encryption;
 pub mod grow;
+pub mod mode;
+pub mod monitoring;
+pub mod record_size;
 pub mod registry;
 pub mod retention;
+mod rolling_count;
 mod row;
 #[expect(clippy::module_inception, reason = "one noun is one file, and the noun is stream")]
 pub mod stream;

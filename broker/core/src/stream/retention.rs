@@ -80,6 +80,7 @@ mod tests {
     use crate::settings::broker_settings::TopicDefaults;
     use crate::stream::attributes::StreamAttributes;
     use std::sync::Arc;
+    use weir_model::time::Timestamp;
     use weir_storage::config::FlushPolicy;
 
     fn config(retention_ms: &str) -> StreamConfig {
@@ -116,7 +117,8 @@ mod tests {
             let present = Arc::new(config(now_ms));
             let settings = present.overrides.clone();
             let attributes = StreamAttributes::default();
-            let mut draft = Draft { present, settings, attributes };
+            let now = Timestamp::from_millis(0);
+            let mut draft = Draft { present, settings, attributes, now };
             assert_eq!(apply(&mut draft, change), Ok(()), "{now_ms} {change:?}");
             assert_eq!(draft.settings["retention.ms"], then_ms, "{now_ms} {change:?}");
         }

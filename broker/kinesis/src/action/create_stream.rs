@@ -8,21 +8,22 @@
 //! some seconds. It starts with 24 hours of retention, trims by record, and dates records by their
 //! arrival. The broker's limit of partitions and the account's of on-demand streams hold.
 //!
-//! Gaps: `WarmThroughputMiBps` is accepted and has no effect. `RecordDistributionStrategy=AUTO` is refused. The rate of calls
-//! is not limited.
+//! Gaps: `WarmThroughputMiBps` is accepted and has no effect. The rate of calls is not limited.
 
 use bytes::Bytes;
 use weir_core::stream::attributes::StreamAttributes;
 use weir_core::stream::config::Overrides;
+use weir_core::stream::mode::{MODE_SETTING, StreamMode};
+use weir_core::stream::record_size::record_size_setting;
 use weir_core::stream::stream::{Intent, NewStream, Routing};
 use weir_model::ids::StreamName;
 
 use crate::action::add_tags_to_stream::read_tags;
 use crate::action::describe_limits::AccountUse;
+use crate::action::update_stream_record_distribution_strategy::distribution;
 use crate::action::{Action, Call};
 use crate::errors::{self, KinesisError};
 use crate::shape::{self, Kind, Member, Rule, Shape};
-use crate::stream_settings::{MODE_SETTING, RECORD_OVERHEAD_BYTES, StreamMode};
 
 /// Shards of a new on-demand stream: AWS's 4 MB/s to begin with.
 const ON_DEMAND_SHARDS: u32 = 4;
@@ -32,11 +33,6 @@ static STREAM_MODE: Shape =
 static STREAM_MODE_DETAILS: Shape =
     Shape { kind: Kind::Structure(&[Member::required("StreamMode", &STREAM_MODE)]), rules: &[] };
 static WARM_THROUGHPUT: Shape = Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(0)] };
-static MAX_RECORD_SIZE: Shape =
-    Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(1024), Rule::ValueAtMost(10_240)] };
-static DISTRIBUTION: Shape =
-    Shape { kind: Kind::Text, rules: &[Rule::OneOf(&["AUTO", "USER_PARTITION_KEY"])] };
-
 pub(super) static ACTION: Action = Action {
     name: "CreateStream",
     members: &[
@@ -45,8 +41,8 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamModeDetails", &STREAM_MODE_DETAILS),
         Member::optional("Tags", &shape::TAGS),
         Member::optional("WarmThroughputMiBps", &WARM_THROUGHPUT),
-        Member::optional("MaxRecordSizeInKiB", &MAX_RECORD_SIZE),
-        Member::optional("RecordDistributionStrategy", &DISTRIBUTION),
+        Member::optional("MaxRecordSizeInKiB", &shape::MAX_RECORD_SIZE),
+        Member::optional("RecordDistributionStrategy", &shape::DISTRIBUTION_STRATEGY),
     ],
     run: |call| Box::pin(run(call)),
 };
@@ -55,13 +51,14 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let name = call.input.text("StreamName").unwrap_or_default();
     let mode = mode(call);
     let shards = shard_count(call, mode)?;
-    if call.input.text("RecordDistributionStrategy") == Some("AUTO") {
-        return Err(KinesisError::invalid_argument(
-            "RecordDistributionStrategy AUTO is not supported.",
-        ));
-    }
     check_on_demand_limit(call, mode)?;
-    let attributes = StreamAttributes { tags: read_tags(call, name)? };
+    let attributes = StreamAttributes {
+        tags: read_tags(call, name)?,
+        distribution: distribution(call),
+        ..StreamAttributes::default()
+    };
+    let refused = |refusal| errors::distribution_refusal(refusal, name, call.account());
+    attributes.distribution.check(mode).map_err(refused)?;
     let new = NewStream {
         // The API's pattern lets a few names pass that are no stream names here.
         name: StreamName::new(name).map_err(|_| KinesisError::reserved_name(name))?,
@@ -115,11 +112,9 @@ fn check_on_demand_limit(call: &Call<'_>, mode: StreamMode) -> Result<(), Kinesi
 
 fn overrides(call: &Call<'_>, mode: StreamMode) -> Overrides {
     let mut overrides = Overrides::new();
-    let mut set = |name: &str, value: String| overrides.insert(name.to_owned(), value);
-    set(MODE_SETTING, mode.name().to_owned());
+    overrides.insert(MODE_SETTING.to_owned(), mode.name().to_owned());
     if let Some(kib) = call.input.integer("MaxRecordSizeInKiB") {
-        let bytes = kib * 1024 + RECORD_OVERHEAD_BYTES;
-        set("max.message.bytes", bytes.to_string());
+        overrides.extend([record_size_setting(kib.unsigned_abs())]);
     }
     overrides
 }

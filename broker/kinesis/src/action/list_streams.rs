@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use weir_core::stream::mode::StreamMode;
 use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call};
@@ -17,7 +18,6 @@ use crate::page_token;
 use crate::sealed_token::Purpose;
 use crate::shape::{self, Member};
 use crate::stream_reference::{is_visible, stream_arn};
-use crate::stream_settings::StreamMode;
 use crate::wire::ReplyWriter;
 
 const LIMIT_DEFAULT: usize = 100;

@@ -12,6 +12,8 @@ mod delete_stream;
 mod describe_limits;
 mod describe_stream;
 mod describe_stream_summary;
+mod disable_enhanced_monitoring;
+mod enable_enhanced_monitoring;
 mod get_records;
 mod get_shard_iterator;
 mod increase_stream_retention_period;
@@ -22,8 +24,12 @@ mod list_tags_for_stream;
 mod put_record;
 mod put_records;
 mod remove_tags_from_stream;
+mod start_stream_encryption;
+mod stop_stream_encryption;
 mod tag_resource;
 mod untag_resource;
+mod update_max_record_size;
+mod update_stream_record_distribution_strategy;
 
 use std::pin::Pin;
 
@@ -48,6 +54,8 @@ pub(crate) static ACTIONS: &[&Action] = &[
     &describe_limits::ACTION,
     &describe_stream::ACTION,
     &describe_stream_summary::ACTION,
+    &disable_enhanced_monitoring::ACTION,
+    &enable_enhanced_monitoring::ACTION,
     &get_records::ACTION,
     &get_shard_iterator::ACTION,
     &increase_stream_retention_period::ACTION,
@@ -58,8 +66,12 @@ pub(crate) static ACTIONS: &[&Action] = &[
     &put_record::ACTION,
     &put_records::ACTION,
     &remove_tags_from_stream::ACTION,
+    &start_stream_encryption::ACTION,
+    &stop_stream_encryption::ACTION,
     &tag_resource::ACTION,
     &untag_resource::ACTION,
+    &update_max_record_size::ACTION,
+    &update_stream_record_distribution_strategy::ACTION,
 ];
 
 /// One operation.

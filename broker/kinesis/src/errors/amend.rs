@@ -1,6 +1,8 @@
 //! Why a stream was not changed, in AWS's words.
 
-use weir_core::error::{AmendError, RetentionRefusal, TagRefusal};
+use weir_core::error::{
+    AmendError, DistributionRefusal, EncryptionRefusal, RetentionRefusal, TagRefusal,
+};
 use weir_core::stream::retention::{RETENTION_HOURS_MAX, RETENTION_HOURS_MIN};
 use weir_core::stream::stream::Stream;
 use weir_core::stream::tags::TAGS_MAX;
@@ -64,4 +66,31 @@ pub(crate) fn tag_refusal(refusal: TagRefusal, stream: &str, account: &str) -> K
              cannot have more than {TAGS_MAX} tags associated with it."
         ),
     })
+}
+
+/// Why the encryption is not changed. The sentence is ours: AWS's was not recorded.
+pub(crate) fn encryption_refusal(
+    refusal: EncryptionRefusal,
+    stream: &Stream,
+    account: &str,
+) -> KinesisError {
+    let EncryptionRefusal::TooOften { per_day_max } = refusal;
+    KinesisError::limit_exceeded(format!(
+        "Stream {} under account {account} has reached the limit of {per_day_max} changes of its \
+         encryption in 24 hours.",
+        stream.name
+    ))
+}
+
+/// Why records of the stream with this name are not spread otherwise. The sentence is ours.
+pub(crate) fn distribution_refusal(
+    refusal: DistributionRefusal,
+    stream: &str,
+    account: &str,
+) -> KinesisError {
+    let DistributionRefusal::Provisioned = refusal;
+    KinesisError::invalid_argument(format!(
+        "RecordDistributionStrategy AUTO is only supported for streams in ON_DEMAND mode. \
+         Stream {stream} under account {account} is in PROVISIONED mode."
+    ))
 }
