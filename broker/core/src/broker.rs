@@ -21,6 +21,7 @@ use weir_storage::log::Log;
 use weir_storage::meta::{Expect, MetaChange, MetaStore};
 use weir_storage::producer_state::ActiveProducer;
 
+use crate::account::Account;
 use crate::carried_out::carried_out;
 use crate::error::{CreateStreamError, DeleteStreamError, GrowStreamError, ReadError};
 use crate::group::coordinator::{GroupCoordinator, GroupOptions};
@@ -86,6 +87,7 @@ pub struct Broker {
     registry: Arc<Registry>,
     groups: Arc<GroupCoordinator>,
     client_quotas: Arc<ClientQuotas>,
+    account: Arc<Account>,
     producer_ids: ProducerIds,
     metrics: Metrics,
     request_budget: RequestBudget,
@@ -130,6 +132,7 @@ impl Broker {
             held,
             settings,
         ));
+        let account = Account::open(Arc::clone(&meta), Arc::clone(&clock)).await?;
         let groups = GroupCoordinator::new(
             Arc::clone(&registry),
             Arc::clone(&configurations),
@@ -145,6 +148,7 @@ impl Broker {
             registry,
             groups: Arc::new(groups),
             client_quotas,
+            account: Arc::new(account),
             producer_ids: ProducerIds::new(meta),
             metrics: Metrics::default(),
             request_budget: RequestBudget::default(),
@@ -318,6 +322,11 @@ impl Broker {
     /// What users, client ids and addresses may use.
     pub fn client_quotas(&self) -> &Arc<ClientQuotas> {
         &self.client_quotas
+    }
+
+    /// The account's settings.
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// A number for a new idempotent producer.

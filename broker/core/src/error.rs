@@ -132,6 +132,32 @@ pub enum DistributionRefusal {
     Provisioned,
 }
 
+/// Why a stream's warm throughput stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WarmThroughputRefusal {
+    /// Its owner scales it, and there is none of streams but those that the broker scales.
+    Provisioned,
+    /// The account has not committed itself to a minimum throughput.
+    NeedsCommitment,
+    /// Above the limit.
+    TooMuch {
+        /// The most, in MiB/s.
+        max: u64,
+    },
+}
+
+/// Why a stream's mode stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeRefusal {
+    /// It was switched as often as it may be within a day.
+    TooOften {
+        /// How often that is.
+        per_day_max: usize,
+    },
+    /// The warm throughput that was asked for with it is refused.
+    WarmThroughput(WarmThroughputRefusal),
+}
+
 /// Why a stream did not get more partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrowStreamError {

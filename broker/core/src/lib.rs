@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod broker;
 mod carried_out;
 pub mod error;

@@ -254,6 +254,17 @@ pub(crate) static DATA: Shape =
 /// Most bytes of data in a record of any stream: the most that MaxRecordSizeInKiB can allow.
 pub(crate) const DATA_BYTES_MAX: usize = 10 * 1024 * 1024;
 
+/// A whole number from 0 on.
+pub(crate) static NATURAL_INTEGER: Shape =
+    Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(0)] };
+
+static STREAM_MODE: Shape =
+    Shape { kind: Kind::Text, rules: &[Rule::OneOf(&["PROVISIONED", "ON_DEMAND"])] };
+
+/// Who scales a stream.
+pub(crate) static STREAM_MODE_DETAILS: Shape =
+    Shape { kind: Kind::Structure(&[Member::required("StreamMode", &STREAM_MODE)]), rules: &[] };
+
 /// How large a stream's records may be, in KiB.
 pub(crate) static MAX_RECORD_SIZE: Shape =
     Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(1024), Rule::ValueAtMost(10_240)] };

@@ -1,9 +1,20 @@
 //! A stream's attributes as Kinesis shows them.
 
 use weir_core::stream::distribution::Distribution;
+use weir_core::stream::mode::StreamMode;
 use weir_core::stream::stream::Stream;
 
+use crate::input::Input;
 use crate::wire::ReplyWriter;
+
+/// The mode that a request gives a stream; provisioned where it says nothing.
+pub(crate) fn mode_of_input(input: &Input<'_>) -> StreamMode {
+    let details = input.structure("StreamModeDetails");
+    match details.and_then(|details| details.text("StreamMode")) {
+        Some("ON_DEMAND") => StreamMode::OnDemand,
+        _ => StreamMode::Provisioned,
+    }
+}
 
 /// What Kinesis calls a way to spread records.
 pub(crate) const fn distribution_name(distribution: Distribution) -> &'static str {

@@ -6,6 +6,7 @@
 use crate::stream::distribution::Distribution;
 use crate::stream::encryption::Encryption;
 use crate::stream::monitoring::ShardMetrics;
+use crate::stream::rolling_count::RollingCount;
 use crate::stream::tags::Tags;
 
 /// What is kept of a stream for its owner; nothing of it at first.
@@ -19,4 +20,8 @@ pub struct StreamAttributes {
     pub shard_metrics: ShardMetrics,
     /// How records that the broker routes are spread.
     pub distribution: Distribution,
+    /// What it is to take in without scaling first, in MiB/s; none: nobody asked for any.
+    pub warm_throughput_mib: Option<u64>,
+    /// When it was switched between its modes.
+    pub(super) mode_switches: RollingCount,
 }

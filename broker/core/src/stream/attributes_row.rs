@@ -28,6 +28,10 @@ pub(super) struct AttributesRow {
     shard_metrics: Vec<String>,
     #[serde(skip_serializing_if = "DistributionRow::is_default")]
     distribution: DistributionRow,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warm_throughput_mib: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mode_switches_ms: Vec<i64>,
 }
 
 /// Times in ms since 1970.
@@ -63,6 +67,8 @@ impl AttributesRow {
                 Distribution::ByKey => DistributionRow::ByKey,
                 Distribution::Even => DistributionRow::Even,
             },
+            warm_throughput_mib: attributes.warm_throughput_mib,
+            mode_switches_ms: attributes.mode_switches.to_row(),
         }
     }
 
@@ -82,6 +88,8 @@ impl AttributesRow {
                 DistributionRow::ByKey => Distribution::ByKey,
                 DistributionRow::Even => Distribution::Even,
             },
+            warm_throughput_mib: self.warm_throughput_mib,
+            mode_switches: RollingCount::of_row(self.mode_switches_ms),
         }
     }
 }
@@ -126,7 +134,7 @@ mod tests {
         r#"{"tags":{"team":"blue"},"#,
         r#""encryption":{"key":"alias/a","turns_ms":[1],"started_ms":[1,2],"stopped_ms":[3]},"#,
         r#""shard_metrics":["IncomingBytes","OutgoingBytes"],"#,
-        r#""distribution":"even"}"#,
+        r#""distribution":"even","warm_throughput_mib":8,"mode_switches_ms":[4]}"#,
     );
 
     #[test]

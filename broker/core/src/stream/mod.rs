@@ -18,3 +18,4 @@ mod row;
 #[expect(clippy::module_inception, reason = "one noun is one file, and the noun is stream")]
 pub mod stream;
 pub mod tags;
+pub mod warm_throughput;

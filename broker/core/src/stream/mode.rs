@@ -1,6 +1,18 @@
 //! Who scales a stream: its owner, or the broker by what is written to it.
+//!
+//! A switch changes no shard: the stream goes on with those that it has.
 
+use weir_model::ids::StreamId;
+
+use crate::broker::Broker;
+use crate::error::{AmendError, ModeRefusal};
+use crate::stream::amend::Draft;
 use crate::stream::config::StreamConfig;
+use crate::stream::distribution::Distribution;
+use crate::stream::warm_throughput::WarmThroughput;
+
+/// How often within a day a stream may be switched.
+pub const MODE_SWITCHES_PER_DAY_MAX: usize = 2;
 
 /// The setting that holds a stream's mode.
 pub const MODE_SETTING: &str = "weir.stream.mode";
@@ -30,6 +42,54 @@ impl StreamMode {
             StreamMode::OnDemand => "ON_DEMAND",
         }
     }
+}
+
+/// A wish for another mode.
+#[derive(Clone, Copy, Debug)]
+pub struct ModeChange {
+    /// The mode.
+    pub mode: StreamMode,
+    /// Warm throughput that is asked for with it, in MiB/s.
+    pub warm_throughput_mib: Option<u64>,
+}
+
+impl Broker {
+    /// Switches a stream's mode. The mode that it has already changes nothing and does not count
+    /// as a switch.
+    pub async fn change_mode(
+        &self,
+        stream: StreamId,
+        change: ModeChange,
+    ) -> Result<(), AmendError<ModeRefusal>> {
+        let per_day_max = self.daily_limit(MODE_SWITCHES_PER_DAY_MAX);
+        let warm = WarmThroughput::of(self);
+        let amended = self.registry().amend(stream, move |draft| {
+            if StreamMode::of(&draft.present) != change.mode {
+                switch(draft, change.mode, per_day_max)?;
+            }
+            if let Some(mib) = change.warm_throughput_mib {
+                warm.set(draft, change.mode, mib).map_err(ModeRefusal::WarmThroughput)?;
+            }
+            Ok(())
+        });
+        amended.await
+    }
+}
+
+fn switch(draft: &mut Draft, mode: StreamMode, per_day_max: usize) -> Result<(), ModeRefusal> {
+    let (attributes, now) = (&mut draft.attributes, draft.now);
+    if attributes.mode_switches.within_a_day(now) >= per_day_max {
+        return Err(ModeRefusal::TooOften { per_day_max });
+    }
+    attributes.mode_switches.add(now);
+    if mode == StreamMode::Provisioned {
+        // What provisioned streams do not have. AWS's ways here were not recorded; a stream whose
+        // owner splits its shards by their keys again has to be written by keys.
+        attributes.distribution = Distribution::ByKey;
+        attributes.warm_throughput_mib = None;
+    }
+    draft.set(MODE_SETTING, mode.name());
+    Ok(())
 }
 
 #[cfg(test)]

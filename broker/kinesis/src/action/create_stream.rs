@@ -8,7 +8,8 @@
 //! some seconds. It starts with 24 hours of retention, trims by record, and dates records by their
 //! arrival. The broker's limit of partitions and the account's of on-demand streams hold.
 //!
-//! Gaps: `WarmThroughputMiBps` is accepted and has no effect. The rate of calls is not limited.
+//! Gaps: `WarmThroughputMiBps` is kept and shown, and adds no shards. The rate of calls is not
+//! limited.
 
 use bytes::Bytes;
 use weir_core::stream::attributes::StreamAttributes;
@@ -23,24 +24,20 @@ use crate::action::describe_limits::AccountUse;
 use crate::action::update_stream_record_distribution_strategy::distribution;
 use crate::action::{Action, Call};
 use crate::errors::{self, KinesisError};
-use crate::shape::{self, Kind, Member, Rule, Shape};
+use crate::shape::{self, Member};
+use crate::stream_settings::mode_of_input;
 
 /// Shards of a new on-demand stream: AWS's 4 MB/s to begin with.
 const ON_DEMAND_SHARDS: u32 = 4;
 
-static STREAM_MODE: Shape =
-    Shape { kind: Kind::Text, rules: &[Rule::OneOf(&["PROVISIONED", "ON_DEMAND"])] };
-static STREAM_MODE_DETAILS: Shape =
-    Shape { kind: Kind::Structure(&[Member::required("StreamMode", &STREAM_MODE)]), rules: &[] };
-static WARM_THROUGHPUT: Shape = Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(0)] };
 pub(super) static ACTION: Action = Action {
     name: "CreateStream",
     members: &[
         Member::required("StreamName", &shape::STREAM_NAME),
         Member::optional("ShardCount", &shape::POSITIVE_INTEGER),
-        Member::optional("StreamModeDetails", &STREAM_MODE_DETAILS),
+        Member::optional("StreamModeDetails", &shape::STREAM_MODE_DETAILS),
         Member::optional("Tags", &shape::TAGS),
-        Member::optional("WarmThroughputMiBps", &WARM_THROUGHPUT),
+        Member::optional("WarmThroughputMiBps", &shape::NATURAL_INTEGER),
         Member::optional("MaxRecordSizeInKiB", &shape::MAX_RECORD_SIZE),
         Member::optional("RecordDistributionStrategy", &shape::DISTRIBUTION_STRATEGY),
     ],
@@ -49,16 +46,10 @@ pub(super) static ACTION: Action = Action {
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let name = call.input.text("StreamName").unwrap_or_default();
-    let mode = mode(call);
+    let mode = mode_of_input(&call.input);
     let shards = shard_count(call, mode)?;
     check_on_demand_limit(call, mode)?;
-    let attributes = StreamAttributes {
-        tags: read_tags(call, name)?,
-        distribution: distribution(call),
-        ..StreamAttributes::default()
-    };
-    let refused = |refusal| errors::distribution_refusal(refusal, name, call.account());
-    attributes.distribution.check(mode).map_err(refused)?;
+    let attributes = attributes(call, mode)?;
     let new = NewStream {
         // The API's pattern lets a few names pass that are no stream names here.
         name: StreamName::new(name).map_err(|_| KinesisError::reserved_name(name))?,
@@ -76,14 +67,6 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     Ok(Bytes::new())
 }
 
-fn mode(call: &Call<'_>) -> StreamMode {
-    let details = call.input.structure("StreamModeDetails");
-    match details.and_then(|details| details.text("StreamMode")) {
-        Some("ON_DEMAND") => StreamMode::OnDemand,
-        _ => StreamMode::Provisioned,
-    }
-}
-
 fn shard_count(call: &Call<'_>, mode: StreamMode) -> Result<u64, KinesisError> {
     match (mode, call.input.integer("ShardCount")) {
         (StreamMode::OnDemand, _) => Ok(u64::from(ON_DEMAND_SHARDS)),
@@ -95,8 +78,9 @@ fn shard_count(call: &Call<'_>, mode: StreamMode) -> Result<u64, KinesisError> {
     }
 }
 
-/// Shards are limited by the broker, for all dialects together.
-fn check_on_demand_limit(call: &Call<'_>, mode: StreamMode) -> Result<(), KinesisError> {
+/// Checks that the account may have one more stream, if it is on-demand. Shards are limited by the
+/// broker, for all dialects together.
+pub(super) fn check_on_demand_limit(call: &Call<'_>, mode: StreamMode) -> Result<(), KinesisError> {
     let account = AccountUse::of(call);
     let name = call.account();
     let on_demand_limit = u64::from(call.service.options().on_demand_stream_limit);
@@ -108,6 +92,24 @@ fn check_on_demand_limit(call: &Call<'_>, mode: StreamMode) -> Result<(), Kinesi
         )));
     }
     Ok(())
+}
+
+/// What is said of the stream from the start, as far as its mode allows.
+fn attributes(call: &Call<'_>, mode: StreamMode) -> Result<StreamAttributes, KinesisError> {
+    let (name, account) = (call.input.text("StreamName").unwrap_or_default(), call.account());
+    let distribution = distribution(call);
+    let refused = |refusal| errors::distribution_refusal(refusal, name, account);
+    distribution.check(mode).map_err(refused)?;
+    let warm_throughput_mib = call.input.integer("WarmThroughputMiBps").map(i64::unsigned_abs);
+    if let Some(mib) = warm_throughput_mib {
+        let refused = |refusal| errors::warm_throughput_refusal(refusal, name, account);
+        call.broker().check_warm_throughput(mode, mib).map_err(refused)?;
+    }
+    let mut attributes = StreamAttributes::default();
+    attributes.tags = read_tags(call, name)?;
+    attributes.distribution = distribution;
+    attributes.warm_throughput_mib = warm_throughput_mib;
+    Ok(attributes)
 }
 
 fn overrides(call: &Call<'_>, mode: StreamMode) -> Overrides {

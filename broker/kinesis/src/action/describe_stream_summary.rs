@@ -2,13 +2,14 @@
 //!
 //! Inputs: the stream.
 //!
-//! Gaps: as DescribeStream's; there are no consumers, warm throughput, channels or queues to count.
+//! Gaps: as DescribeStream's; there are no consumers, channels or queues to count.
 
 use bytes::Bytes;
 use weir_core::stream::mode::StreamMode;
 use weir_core::stream::record_size::record_kib_max;
 
 use crate::action::describe_stream::write_stream_members;
+use crate::action::update_stream_warm_throughput::write_warm_throughput;
 use crate::action::{Action, Call};
 use crate::errors::KinesisError;
 use crate::shape::{self, Member};
@@ -39,6 +40,7 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     write_stream_members(&mut writer, call, &stream);
     writer.integer_member("OpenShardCount", open_shards);
     writer.integer_member("ConsumerCount", 0);
+    write_warm_throughput(&mut writer, &stream);
     let config = stream.config();
     writer.integer_member("MaxRecordSizeInKiB", record_kib_max(&config) as u64);
     if StreamMode::of(&config) == StreamMode::OnDemand {

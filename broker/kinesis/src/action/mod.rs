@@ -9,6 +9,7 @@ mod add_tags_to_stream;
 mod create_stream;
 mod decrease_stream_retention_period;
 mod delete_stream;
+mod describe_account_settings;
 mod describe_limits;
 mod describe_stream;
 mod describe_stream_summary;
@@ -28,8 +29,11 @@ mod start_stream_encryption;
 mod stop_stream_encryption;
 mod tag_resource;
 mod untag_resource;
+mod update_account_settings;
 mod update_max_record_size;
+mod update_stream_mode;
 mod update_stream_record_distribution_strategy;
+mod update_stream_warm_throughput;
 
 use std::pin::Pin;
 
@@ -51,6 +55,7 @@ pub(crate) static ACTIONS: &[&Action] = &[
     &create_stream::ACTION,
     &decrease_stream_retention_period::ACTION,
     &delete_stream::ACTION,
+    &describe_account_settings::ACTION,
     &describe_limits::ACTION,
     &describe_stream::ACTION,
     &describe_stream_summary::ACTION,
@@ -70,8 +75,11 @@ pub(crate) static ACTIONS: &[&Action] = &[
     &stop_stream_encryption::ACTION,
     &tag_resource::ACTION,
     &untag_resource::ACTION,
+    &update_account_settings::ACTION,
     &update_max_record_size::ACTION,
+    &update_stream_mode::ACTION,
     &update_stream_record_distribution_strategy::ACTION,
+    &update_stream_warm_throughput::ACTION,
 ];
 
 /// One operation.

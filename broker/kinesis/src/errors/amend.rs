@@ -1,7 +1,8 @@
 //! Why a stream was not changed, in AWS's words.
 
 use weir_core::error::{
-    AmendError, DistributionRefusal, EncryptionRefusal, RetentionRefusal, TagRefusal,
+    AmendError, DistributionRefusal, EncryptionRefusal, ModeRefusal, RetentionRefusal, TagRefusal,
+    WarmThroughputRefusal,
 };
 use weir_core::stream::retention::{RETENTION_HOURS_MAX, RETENTION_HOURS_MIN};
 use weir_core::stream::stream::Stream;
@@ -93,4 +94,37 @@ pub(crate) fn distribution_refusal(
         "RecordDistributionStrategy AUTO is only supported for streams in ON_DEMAND mode. \
          Stream {stream} under account {account} is in PROVISIONED mode."
     ))
+}
+
+/// Why the mode of the stream with this name is not switched. The sentence is ours.
+pub(crate) fn mode_refusal(refusal: ModeRefusal, stream: &str, account: &str) -> KinesisError {
+    match refusal {
+        ModeRefusal::TooOften { per_day_max } => KinesisError::limit_exceeded(format!(
+            "Stream {stream} under account {account} has reached the limit of {per_day_max} \
+             switches of its mode in 24 hours."
+        )),
+        ModeRefusal::WarmThroughput(refusal) => warm_throughput_refusal(refusal, stream, account),
+    }
+}
+
+/// Why the stream with this name gets no such warm throughput. The sentences are ours.
+pub(crate) fn warm_throughput_refusal(
+    refusal: WarmThroughputRefusal,
+    stream: &str,
+    account: &str,
+) -> KinesisError {
+    match refusal {
+        WarmThroughputRefusal::Provisioned => KinesisError::invalid_argument(format!(
+            "Warm throughput is only supported for streams in ON_DEMAND mode. \
+             Stream {stream} under account {account} is in PROVISIONED mode."
+        )),
+        WarmThroughputRefusal::NeedsCommitment => KinesisError::invalid_argument(
+            "Warm throughput is only supported for accounts that have enabled \
+             MinimumThroughputBillingCommitment.",
+        ),
+        WarmThroughputRefusal::TooMuch { max } => KinesisError::limit_exceeded(format!(
+            "The warm throughput of stream {stream} under account {account} may be at most {max} \
+             MiB per second."
+        )),
+    }
 }
