@@ -115,6 +115,20 @@ pub enum TagRefusal {
     TooMany,
 }
 
+/// Why a policy is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyRefusal {
+    /// It is no JSON.
+    NotJson,
+    /// It says nothing.
+    NoStatement,
+    /// It is too long.
+    TooLong {
+        /// The most, in bytes.
+        bytes_max: usize,
+    },
+}
+
 /// Why a stream's encryption stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncryptionRefusal {

@@ -15,8 +15,8 @@ use weir_core::stream::stream::Stream;
 use weir_model::ids::PartitionIndex;
 
 pub(crate) use amend::{
-    amend_error, distribution_refusal, encryption_refusal, mode_refusal, retention_refusal,
-    tag_refusal, warm_throughput_refusal,
+    amend_error, distribution_refusal, encryption_refusal, mode_refusal, policy_refusal,
+    retention_refusal, tag_refusal, warm_throughput_refusal,
 };
 
 use crate::log_text::shortened;

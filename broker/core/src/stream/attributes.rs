@@ -5,15 +5,15 @@
 
 use crate::stream::distribution::Distribution;
 use crate::stream::encryption::Encryption;
+use crate::stream::labels::Labels;
 use crate::stream::monitoring::ShardMetrics;
 use crate::stream::rolling_count::RollingCount;
-use crate::stream::tags::Tags;
 
 /// What is kept of a stream for its owner; nothing of it at first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamAttributes {
-    /// Its tags.
-    pub tags: Tags,
+    /// Its tags and its policy.
+    pub labels: Labels,
     /// Whether and how its records are encrypted.
     pub encryption: Encryption,
     /// Which figures of its shards are wanted.

@@ -12,7 +12,9 @@ use weir_model::time::Timestamp;
 use crate::stream::attributes::StreamAttributes;
 use crate::stream::distribution::Distribution;
 use crate::stream::encryption::{Encryption, EncryptionParts};
+use crate::stream::labels::Labels;
 use crate::stream::monitoring::ShardMetric;
+use crate::stream::policy::Policy;
 use crate::stream::rolling_count::RollingCount;
 use crate::stream::tags::Tags;
 
@@ -21,6 +23,9 @@ use crate::stream::tags::Tags;
 pub(super) struct AttributesRow {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     tags: BTreeMap<String, String>,
+    /// As it was written: a text that holds JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
     #[serde(skip_serializing_if = "EncryptionRow::is_empty")]
     encryption: EncryptionRow,
     /// By AWS's names.
@@ -60,7 +65,8 @@ impl AttributesRow {
     pub(super) fn of(attributes: &StreamAttributes) -> AttributesRow {
         let metric_names = attributes.shard_metrics.iter().map(|metric| metric.name().to_owned());
         AttributesRow {
-            tags: attributes.tags.to_row(),
+            tags: attributes.labels.tags.to_row(),
+            policy: attributes.labels.policy.as_ref().map(|policy| policy.as_str().to_owned()),
             encryption: EncryptionRow::of(&attributes.encryption),
             shard_metrics: metric_names.collect(),
             distribution: match attributes.distribution {
@@ -80,7 +86,10 @@ impl AttributesRow {
     pub(super) fn into_attributes(self) -> StreamAttributes {
         let metrics = self.shard_metrics.iter();
         StreamAttributes {
-            tags: Tags::of_row(self.tags),
+            labels: Labels {
+                tags: Tags::of_row(self.tags),
+                policy: self.policy.map(Policy::of_row),
+            },
             encryption: self.encryption.into_encryption(),
             // A figure that is not known, of a later release, is not shown.
             shard_metrics: metrics.filter_map(|name| ShardMetric::of_name(name)).collect(),
@@ -131,7 +140,7 @@ mod tests {
 
     /// Every member as it was first written. It must be read for ever.
     const FIRST: &str = concat!(
-        r#"{"tags":{"team":"blue"},"#,
+        r#"{"tags":{"team":"blue"},"policy":"{\"Statement\":{}}","#,
         r#""encryption":{"key":"alias/a","turns_ms":[1],"started_ms":[1,2],"stopped_ms":[3]},"#,
         r#""shard_metrics":["IncomingBytes","OutgoingBytes"],"#,
         r#""distribution":"even","warm_throughput_mib":8,"mode_switches_ms":[4]}"#,
@@ -141,7 +150,7 @@ mod tests {
     fn attributes_are_read_and_written_back_the_same() {
         let row: AttributesRow = serde_json::from_str(FIRST).expect("a legal row");
         let attributes = row.into_attributes();
-        assert_eq!(attributes.tags.iter().collect::<Vec<_>>(), [("team", "blue")]);
+        assert_eq!(attributes.labels.tags.iter().collect::<Vec<_>>(), [("team", "blue")]);
         assert_eq!(attributes.encryption.key(), Some("alias/a"));
         assert_eq!(attributes.shard_metrics.len(), 2);
         assert_eq!(attributes.distribution, Distribution::Even);

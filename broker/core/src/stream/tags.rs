@@ -96,7 +96,8 @@ impl Broker {
         change: TagChange,
     ) -> Result<(), AmendError<TagRefusal>> {
         let amended = self.registry().amend(stream, move |draft| {
-            draft.attributes.tags = draft.attributes.tags.changed(change)?;
+            let tags = &mut draft.attributes.labels.tags;
+            *tags = tags.changed(change)?;
             Ok(())
         });
         amended.await

@@ -106,7 +106,7 @@ fn attributes(call: &Call<'_>, mode: StreamMode) -> Result<StreamAttributes, Kin
         call.broker().check_warm_throughput(mode, mib).map_err(refused)?;
     }
     let mut attributes = StreamAttributes::default();
-    attributes.tags = read_tags(call, name)?;
+    attributes.labels.tags = read_tags(call, name)?;
     attributes.distribution = distribution;
     attributes.warm_throughput_mib = warm_throughput_mib;
     Ok(attributes)

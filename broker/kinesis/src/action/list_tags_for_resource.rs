@@ -23,7 +23,7 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let stream = find_resource(call)?;
     let mut writer = call.writer();
     writer.begin_map();
-    write_tags(&mut writer, stream.attributes().tags.iter());
+    write_tags(&mut writer, stream.attributes().labels.tags.iter());
     writer.end_map();
     Ok(writer.into_bytes())
 }

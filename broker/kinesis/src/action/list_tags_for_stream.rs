@@ -33,7 +33,7 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let attributes = stream.attributes();
     let mut listed =
-        attributes.tags.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
+        attributes.labels.tags.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
     let mut writer = call.writer();
     writer.begin_map();
     write_tags(&mut writer, listed.by_ref().take(limit));

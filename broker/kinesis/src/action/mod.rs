@@ -8,6 +8,7 @@
 mod add_tags_to_stream;
 mod create_stream;
 mod decrease_stream_retention_period;
+mod delete_resource_policy;
 mod delete_stream;
 mod describe_account_settings;
 mod describe_limits;
@@ -16,6 +17,7 @@ mod describe_stream_summary;
 mod disable_enhanced_monitoring;
 mod enable_enhanced_monitoring;
 mod get_records;
+mod get_resource_policy;
 mod get_shard_iterator;
 mod increase_stream_retention_period;
 mod list_shards;
@@ -24,6 +26,7 @@ mod list_tags_for_resource;
 mod list_tags_for_stream;
 mod put_record;
 mod put_records;
+mod put_resource_policy;
 mod remove_tags_from_stream;
 mod start_stream_encryption;
 mod stop_stream_encryption;
@@ -54,6 +57,7 @@ pub(crate) static ACTIONS: &[&Action] = &[
     &add_tags_to_stream::ACTION,
     &create_stream::ACTION,
     &decrease_stream_retention_period::ACTION,
+    &delete_resource_policy::ACTION,
     &delete_stream::ACTION,
     &describe_account_settings::ACTION,
     &describe_limits::ACTION,
@@ -62,6 +66,7 @@ pub(crate) static ACTIONS: &[&Action] = &[
     &disable_enhanced_monitoring::ACTION,
     &enable_enhanced_monitoring::ACTION,
     &get_records::ACTION,
+    &get_resource_policy::ACTION,
     &get_shard_iterator::ACTION,
     &increase_stream_retention_period::ACTION,
     &list_shards::ACTION,
@@ -70,6 +75,7 @@ pub(crate) static ACTIONS: &[&Action] = &[
     &list_tags_for_stream::ACTION,
     &put_record::ACTION,
     &put_records::ACTION,
+    &put_resource_policy::ACTION,
     &remove_tags_from_stream::ACTION,
     &start_stream_encryption::ACTION,
     &stop_stream_encryption::ACTION,

@@ -1,8 +1,8 @@
 //! Why a stream was not changed, in AWS's words.
 
 use weir_core::error::{
-    AmendError, DistributionRefusal, EncryptionRefusal, ModeRefusal, RetentionRefusal, TagRefusal,
-    WarmThroughputRefusal,
+    AmendError, DistributionRefusal, EncryptionRefusal, ModeRefusal, PolicyRefusal,
+    RetentionRefusal, TagRefusal, WarmThroughputRefusal,
 };
 use weir_core::stream::retention::{RETENTION_HOURS_MAX, RETENTION_HOURS_MIN};
 use weir_core::stream::stream::Stream;
@@ -125,6 +125,17 @@ pub(crate) fn warm_throughput_refusal(
         WarmThroughputRefusal::TooMuch { max } => KinesisError::limit_exceeded(format!(
             "The warm throughput of stream {stream} under account {account} may be at most {max} \
              MiB per second."
+        )),
+    }
+}
+
+/// Why a policy is refused. The sentences are ours.
+pub(crate) fn policy_refusal(refusal: PolicyRefusal) -> KinesisError {
+    match refusal {
+        PolicyRefusal::NotJson => KinesisError::invalid_argument("Policy is not valid JSON."),
+        PolicyRefusal::NoStatement => KinesisError::invalid_argument("Policy has no statement."),
+        PolicyRefusal::TooLong { bytes_max } => KinesisError::limit_exceeded(format!(
+            "Policy is longer than the limit of {bytes_max} bytes."
         )),
     }
 }
