@@ -35,7 +35,7 @@ use crate::request_budget::RequestBudget;
 use crate::settings::broker_settings::BrokerSettings;
 use crate::settings::configurations::{self, Configurations};
 use crate::stream::grow::Growth;
-use crate::stream::registry::{Registry, RegistryOptions};
+use crate::stream::registry::{Deletion, Registry, RegistryOptions};
 use crate::stream::stream::{Intent, NewStream, Stream};
 use crate::txn::producer_ids::ProducerIds;
 
@@ -261,8 +261,12 @@ impl Broker {
     }
 
     /// Deletes a stream in all dialects; see [`Broker::delete_streams`].
-    pub async fn delete_stream(&self, id: StreamId) -> Result<(), DeleteStreamError> {
-        let results = self.delete_streams(vec![id]).await;
+    pub async fn delete_stream(
+        &self,
+        id: StreamId,
+        deletion: Deletion,
+    ) -> Result<(), DeleteStreamError> {
+        let results = self.carry_out_deletions(vec![id], deletion).await;
         results.into_iter().next().expect("one result for one stream")
     }
 
@@ -270,9 +274,17 @@ impl Broker {
     /// each is judged on its own, in the order given. Their names are free when this returns. Once
     /// begun it is carried out, whether the caller waits or not.
     pub async fn delete_streams(&self, ids: Vec<StreamId>) -> Vec<Result<(), DeleteStreamError>> {
+        self.carry_out_deletions(ids, Deletion::WithConsumers).await
+    }
+
+    async fn carry_out_deletions(
+        &self,
+        ids: Vec<StreamId>,
+        deletion: Deletion,
+    ) -> Vec<Result<(), DeleteStreamError>> {
         let (registry, groups) = (Arc::clone(&self.registry), Arc::clone(&self.groups));
         carried_out(async move {
-            let decided = registry.begin_deletions(&ids).await;
+            let decided = registry.begin_deletions(&ids, deletion).await;
             let deleting = decided.iter().flatten().cloned().collect();
             let mut removed = remove_deleted(&registry, &groups, deleting).await.into_iter();
             let result_of = |decided: Result<Arc<Stream>, DeleteStreamError>| {

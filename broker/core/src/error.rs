@@ -104,6 +104,34 @@ pub enum RetentionRefusal {
     },
 }
 
+/// The stream has no such consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownConsumer;
+
+impl From<UnknownConsumer> for TagRefusal {
+    fn from(_: UnknownConsumer) -> TagRefusal {
+        TagRefusal::UnknownConsumer
+    }
+}
+
+impl From<UnknownConsumer> for PolicyRefusal {
+    fn from(_: UnknownConsumer) -> PolicyRefusal {
+        PolicyRefusal::UnknownConsumer
+    }
+}
+
+/// Why a consumer is not registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrationRefusal {
+    /// The stream has a consumer of that name.
+    AlreadyExists,
+    /// The stream has as many as it may.
+    TooMany {
+        /// The most.
+        max: usize,
+    },
+}
+
 /// Why tags are not put on a resource, or taken off it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagRefusal {
@@ -113,6 +141,8 @@ pub enum TagRefusal {
     ReservedKey,
     /// The resource would have more than it may.
     TooMany,
+    /// They are a consumer's, and it is gone.
+    UnknownConsumer,
 }
 
 /// Why a policy is not taken.
@@ -127,6 +157,8 @@ pub enum PolicyRefusal {
         /// The most, in bytes.
         bytes_max: usize,
     },
+    /// It is a consumer's, and that is gone.
+    UnknownConsumer,
 }
 
 /// Why a stream's encryption stays as it is.
@@ -247,6 +279,8 @@ pub enum DeleteStreamError {
     Unknown,
     /// It holds the broker's own state.
     Internal,
+    /// It has registered consumers, and was to go without them only.
+    HasConsumers,
     /// The client has made and deleted too many partitions lately.
     OverQuota,
     /// The metadata could not be committed; the deletion is resumed at the next start if it began.

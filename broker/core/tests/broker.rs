@@ -16,6 +16,7 @@ use weir_core::read::position::{RememberedPlace, Resolved, StartAt};
 use weir_core::read::records::{CallQuota, ReadRecords};
 use weir_core::request_budget::HeldBytes;
 use weir_core::routing::route::RoutedRecord;
+use weir_core::stream::registry::Deletion;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_core::{Novelty, Ranges};
 use weir_model::batch::{ProducerStamp, RecordBatch, crc32c_of_batch};
@@ -213,12 +214,12 @@ async fn a_deleted_stream_is_gone_for_those_who_still_hold_it() {
     let bench = Bench::new().await;
     let stream = bench.stream("orders", Routing::ByPartition, 1).await;
     bench.append(&stream, plain(&["one"])).await.expect("an append");
-    bench.broker.delete_stream(stream.id).await.expect("a deletion");
+    bench.broker.delete_stream(stream.id, Deletion::WithConsumers).await.expect("a deletion");
 
     assert_eq!(bench.append(&stream, plain(&["two"])).await, Err(AppendError::UnknownPartition));
     let gone = fetch_one(&bench, &fetch_of(&stream, 0, 0)).await.err();
     assert_eq!(gone, Some(ReadError::UnknownPartition));
-    let again = bench.broker.delete_stream(stream.id).await;
+    let again = bench.broker.delete_stream(stream.id, Deletion::WithConsumers).await;
     assert_eq!(again, Err(DeleteStreamError::Unknown));
 
     let recreated = bench.stream("orders", Routing::ByPartition, 1).await;
@@ -247,7 +248,7 @@ async fn a_waiting_fetch_ends_with_an_error_when_its_stream_is_deleted() {
     let request = fetch_of(&stream, 0, 60_000);
     let deleting = async {
         tokio::task::yield_now().await;
-        bench.broker.delete_stream(stream.id).await
+        bench.broker.delete_stream(stream.id, Deletion::WithConsumers).await
     };
     let (fetched, deleted) = tokio::join!(bench.broker.fetch(&request), deleting);
     deleted.expect("a deletion");
@@ -379,7 +380,11 @@ async fn the_broker_has_no_more_partitions_than_it_may() {
     let group = GroupId::new("g").expect("a group id");
     let asked = bench.broker.groups().fetch_offsets(&group, &Claim::nobody(), &[]).await;
     asked.expect("its own log is not counted");
-    bench.broker.delete_stream(made[0].clone().expect("made")).await.expect("it lives");
+    bench
+        .broker
+        .delete_stream(made[0].clone().expect("made"), Deletion::WithConsumers)
+        .await
+        .expect("it lives");
     bench.stream("d", Routing::ByPartition, 3).await;
 }
 

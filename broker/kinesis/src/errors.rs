@@ -11,12 +11,13 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
+use weir_core::stream::consumers::ConsumerId;
 use weir_core::stream::stream::Stream;
 use weir_model::ids::PartitionIndex;
 
 pub(crate) use amend::{
-    amend_error, distribution_refusal, encryption_refusal, mode_refusal, policy_refusal,
-    retention_refusal, tag_refusal, warm_throughput_refusal,
+    ResourceName, amend_error, distribution_refusal, encryption_refusal, mode_refusal,
+    policy_refusal, registration_refusal, retention_refusal, tag_refusal, warm_throughput_refusal,
 };
 
 use crate::log_text::shortened;
@@ -206,6 +207,29 @@ impl KinesisError {
         KinesisError::new(ErrorKind::ResourceNotFound, format!("Resource {arn} not found."))
     }
 
+    /// No such registered consumer. The sentence is ours, after one of AWS's about consumers.
+    pub(crate) fn consumer_not_found(id: &ConsumerId, stream: &str, account: &str) -> KinesisError {
+        let (name, created) = (&id.name, id.created_s);
+        let created = created.map(|second| format!(" with creation timestamp {second}"));
+        let created = created.unwrap_or_default();
+        KinesisError::new(
+            ErrorKind::ResourceNotFound,
+            format!(
+                "Consumer {name}{created} under stream {stream} and account {account} not found."
+            ),
+        )
+    }
+
+    /// Something went while it was to be changed.
+    fn resource_gone(message: impl Into<String>) -> KinesisError {
+        KinesisError::new(ErrorKind::ResourceNotFound, message)
+    }
+
+    /// Something of that name exists already, or is needed.
+    fn resource_in_use(message: impl Into<String>) -> KinesisError {
+        KinesisError::new(ErrorKind::ResourceInUse, message)
+    }
+
     /// A shard id that cannot be one.
     pub(crate) fn could_not_find_shard(input: &str, stream: &str, account: &str) -> KinesisError {
         KinesisError::new(
@@ -382,6 +406,11 @@ pub(crate) fn delete_stream_error(
         DeleteStreamError::Unknown | DeleteStreamError::Internal => {
             KinesisError::stream_not_found(name, account)
         }
+        // The sentence is ours: AWS's was not recorded.
+        DeleteStreamError::HasConsumers => KinesisError::resource_in_use(format!(
+            "Stream {name} under account {account} has registered consumers. \
+             Set EnforceConsumerDeletion to delete it with them."
+        )),
         DeleteStreamError::OverQuota | DeleteStreamError::Meta(_) => {
             KinesisError::internal_failure(error)
         }

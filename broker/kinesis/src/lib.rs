@@ -22,6 +22,7 @@ mod action;
 mod auth;
 mod caller;
 mod connection_end;
+mod consumer_reference;
 mod convert;
 mod dispatch;
 mod errors;

@@ -81,6 +81,7 @@ pub(crate) enum Pattern {
     StreamArn,
     /// Whatever may have tags or a policy.
     ResourceArn,
+    ConsumerArn,
     StreamId,
     HashKey,
     SequenceNumber,
@@ -93,6 +94,10 @@ impl Pattern {
             Pattern::Name => "[a-zA-Z0-9_.-]+",
             Pattern::StreamArn => r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+",
             Pattern::ResourceArn => r"arn:aws.*:kinesis:.*:\d{12}:.*(stream|channel|queue)/\S+",
+            Pattern::ConsumerArn => concat!(
+                r"^(arn):aws.*:kinesis:.*:\d{12}:",
+                r".*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+"
+            ),
             Pattern::StreamId => "[a-z0-9]{20}-[a-z0-9]{3}",
             Pattern::HashKey => r"0|([1-9]\d{0,38})",
             Pattern::SequenceNumber => r"0|([1-9]\d{0,128})",
@@ -102,14 +107,10 @@ impl Pattern {
     /// Whether the whole text matches.
     pub(crate) fn matches(self, text: &str) -> bool {
         match self {
-            Pattern::Name => {
-                !text.is_empty()
-                    && text
-                        .bytes()
-                        .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
-            }
+            Pattern::Name => is_name(text),
             Pattern::StreamArn => resources_in_arn(text)
                 .any(|resource| resource.strip_prefix("stream/").is_some_and(is_solid)),
+            Pattern::ConsumerArn => resources_in_arn(text).any(is_consumer),
             Pattern::ResourceArn => resources_in_arn(text).any(is_kind_and_name),
             Pattern::StreamId => {
                 let alphabet = |part: &str| {
@@ -158,6 +159,28 @@ fn is_kind_and_name(resource: &str) -> bool {
     })
 }
 
+/// `.*stream\/NAME\/consumer\/NAME:[0-9]+`
+fn is_consumer(resource: &str) -> bool {
+    resource.match_indices("stream/").any(|(at, kind)| {
+        let (before, rest) = resource.split_at(at);
+        let names = rest.strip_prefix(kind).and_then(|rest| rest.split_once("/consumer/"));
+        let named = names.and_then(|(stream, rest)| Some((stream, rest.rsplit_once(':')?)));
+        named.is_some_and(|(stream, (consumer, second))| {
+            !before.contains('\n')
+                && is_name(stream)
+                && is_name(consumer)
+                && !second.is_empty()
+                && second.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    })
+}
+
+/// `[a-zA-Z0-9_.-]+`
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
 /// `\S+`
 fn is_solid(text: &str) -> bool {
     !text.is_empty() && !text.contains(char::is_whitespace)
@@ -182,6 +205,15 @@ pub(crate) static STREAM_ARN: Shape = Shape {
 pub(crate) static RESOURCE_ARN: Shape = Shape {
     kind: Kind::Text,
     rules: &[Rule::Matches(Pattern::ResourceArn), Rule::LengthAtLeast(1), Rule::LengthAtMost(2048)],
+};
+
+/// A registered consumer's name.
+pub(crate) static CONSUMER_NAME: Shape = Shape { kind: Kind::Text, rules: NAME_RULES };
+
+/// A registered consumer's ARN.
+pub(crate) static CONSUMER_ARN: Shape = Shape {
+    kind: Kind::Text,
+    rules: &[Rule::Matches(Pattern::ConsumerArn), Rule::LengthAtLeast(1), Rule::LengthAtMost(2048)],
 };
 
 /// Tags to put on a resource.
@@ -334,6 +366,19 @@ mod tests {
             let arn = format!("{account}:{resource}");
             assert_eq!(Pattern::ResourceArn.matches(&arn), expected, "{arn}");
             assert!(!Pattern::StreamArn.matches(&arn), "{arn}");
+        }
+        for (resource, expected) in [
+            ("stream/s/consumer/c:1", true),
+            ("a/stream/s/consumer/c:1", true),
+            ("stream/s/consumer/c", false),
+            ("stream/s/consumer/c:", false),
+            ("stream/s/consumer/c:1x", false),
+            ("stream/s t/consumer/c:1", false),
+            ("stream/s/consumer/:1", false),
+            ("queue/s/consumer/c:1", false),
+        ] {
+            let arn = format!("{account}:{resource}");
+            assert_eq!(Pattern::ConsumerArn.matches(&arn), expected, "{arn}");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Settings have Kafka names, and Kafka's tools show and change them. What stands here has none: it
 //! belongs to the control plane of Kinesis, and is all that its operations keep of a stream.
 
+use crate::stream::consumers::Consumers;
 use crate::stream::distribution::Distribution;
 use crate::stream::encryption::Encryption;
 use crate::stream::labels::Labels;
@@ -22,6 +23,8 @@ pub struct StreamAttributes {
     pub distribution: Distribution,
     /// What it is to take in without scaling first, in MiB/s; none: nobody asked for any.
     pub warm_throughput_mib: Option<u64>,
+    /// Who is registered to read it.
+    pub consumers: Consumers,
     /// When it was switched between its modes.
     pub(super) mode_switches: RollingCount,
 }

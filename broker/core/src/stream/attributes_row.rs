@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use weir_model::time::Timestamp;
 
 use crate::stream::attributes::StreamAttributes;
+use crate::stream::consumers::{Consumer, Consumers};
 use crate::stream::distribution::Distribution;
 use crate::stream::encryption::{Encryption, EncryptionParts};
 use crate::stream::labels::Labels;
@@ -37,6 +38,18 @@ pub(super) struct AttributesRow {
     warm_throughput_mib: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     mode_switches_ms: Vec<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    consumers: Vec<ConsumerRow>,
+}
+
+#[derive(PartialEq, Serialize, Deserialize)]
+struct ConsumerRow {
+    name: String,
+    created_ms: i64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    tags: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
 }
 
 /// Times in ms since 1970.
@@ -66,7 +79,7 @@ impl AttributesRow {
         let metric_names = attributes.shard_metrics.iter().map(|metric| metric.name().to_owned());
         AttributesRow {
             tags: attributes.labels.tags.to_row(),
-            policy: attributes.labels.policy.as_ref().map(|policy| policy.as_str().to_owned()),
+            policy: policy_row(&attributes.labels),
             encryption: EncryptionRow::of(&attributes.encryption),
             shard_metrics: metric_names.collect(),
             distribution: match attributes.distribution {
@@ -75,6 +88,7 @@ impl AttributesRow {
             },
             warm_throughput_mib: attributes.warm_throughput_mib,
             mode_switches_ms: attributes.mode_switches.to_row(),
+            consumers: attributes.consumers.iter().map(ConsumerRow::of).collect(),
         }
     }
 
@@ -85,11 +99,9 @@ impl AttributesRow {
 
     pub(super) fn into_attributes(self) -> StreamAttributes {
         let metrics = self.shard_metrics.iter();
+        let consumers = self.consumers.into_iter().map(ConsumerRow::into_consumer);
         StreamAttributes {
-            labels: Labels {
-                tags: Tags::of_row(self.tags),
-                policy: self.policy.map(Policy::of_row),
-            },
+            labels: labels_of(self.tags, self.policy),
             encryption: self.encryption.into_encryption(),
             // A figure that is not known, of a later release, is not shown.
             shard_metrics: metrics.filter_map(|name| ShardMetric::of_name(name)).collect(),
@@ -99,6 +111,34 @@ impl AttributesRow {
             },
             warm_throughput_mib: self.warm_throughput_mib,
             mode_switches: RollingCount::of_row(self.mode_switches_ms),
+            consumers: Consumers::of_row(consumers),
+        }
+    }
+}
+
+fn policy_row(labels: &Labels) -> Option<String> {
+    labels.policy.as_ref().map(|policy| policy.as_str().to_owned())
+}
+
+fn labels_of(tags: BTreeMap<String, String>, policy: Option<String>) -> Labels {
+    Labels { tags: Tags::of_row(tags), policy: policy.map(Policy::of_row) }
+}
+
+impl ConsumerRow {
+    fn of(consumer: &Consumer) -> ConsumerRow {
+        ConsumerRow {
+            name: consumer.name.clone(),
+            created_ms: consumer.created.as_millis(),
+            tags: consumer.labels.tags.to_row(),
+            policy: policy_row(&consumer.labels),
+        }
+    }
+
+    fn into_consumer(self) -> Consumer {
+        Consumer {
+            name: self.name,
+            created: Timestamp::from_millis(self.created_ms),
+            labels: labels_of(self.tags, self.policy),
         }
     }
 }
@@ -143,7 +183,9 @@ mod tests {
         r#"{"tags":{"team":"blue"},"policy":"{\"Statement\":{}}","#,
         r#""encryption":{"key":"alias/a","turns_ms":[1],"started_ms":[1,2],"stopped_ms":[3]},"#,
         r#""shard_metrics":["IncomingBytes","OutgoingBytes"],"#,
-        r#""distribution":"even","warm_throughput_mib":8,"mode_switches_ms":[4]}"#,
+        r#""distribution":"even","warm_throughput_mib":8,"mode_switches_ms":[4],"#,
+        r#""consumers":[{"name":"c","created_ms":5,"tags":{"a":"b"}},"#,
+        r#"{"name":"d","created_ms":6}]}"#,
     );
 
     #[test]

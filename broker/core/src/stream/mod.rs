@@ -5,6 +5,7 @@ pub mod attributes;
 mod attributes_row;
 pub mod config;
 pub mod config_table;
+pub mod consumers;
 pub mod distribution;
 pub mod encryption;
 pub mod grow;

@@ -2,10 +2,10 @@
 //! gives them back as they were written.
 
 use serde_json::Value as Json;
-use weir_model::ids::StreamId;
 
 use crate::broker::Broker;
 use crate::error::{AmendError, PolicyRefusal};
+use crate::stream::labels::Resource;
 
 /// Longest policy, in bytes: AWS's 20 KB.
 pub const POLICY_BYTES_MAX: usize = 20 * 1024;
@@ -43,14 +43,14 @@ impl Policy {
 }
 
 impl Broker {
-    /// Gives a stream this policy in place of the one that it has, or none.
+    /// Gives a resource this policy in place of the one that it has, or none.
     pub async fn change_policy(
         &self,
-        stream: StreamId,
+        resource: Resource,
         policy: Option<Policy>,
     ) -> Result<(), AmendError<PolicyRefusal>> {
-        let amended = self.registry().amend(stream, move |draft| {
-            draft.attributes.labels.policy = policy;
+        let amended = self.registry().amend(resource.stream, move |draft| {
+            draft.labels_of(resource.consumer.as_ref())?.policy = policy;
             Ok(())
         });
         amended.await

@@ -55,6 +55,24 @@ enum Maker {
     Broker,
 }
 
+/// Which streams a deletion takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// All, with their registered consumers.
+    WithConsumers,
+    /// Those that nobody is registered to read.
+    Unconsumed,
+}
+
+impl Deletion {
+    fn may_take(self, stream: &Stream) -> bool {
+        match self {
+            Deletion::WithConsumers => true,
+            Deletion::Unconsumed => stream.attributes().consumers.count() == 0,
+        }
+    }
+}
+
 /// All streams of the broker.
 #[derive(Debug)]
 pub struct Registry {
@@ -289,12 +307,14 @@ impl Registry {
     pub async fn begin_deletions(
         &self,
         ids: &[StreamId],
+        deletion: Deletion,
     ) -> Vec<Result<Arc<Stream>, DeleteStreamError>> {
         let _one_at_a_time = self.changing.lock().await;
         let mut named = HashSet::new();
         let decide = |id: &StreamId| match self.by_id(*id).filter(|_| named.insert(*id)) {
             None => Err(DeleteStreamError::Unknown),
             Some(stream) if stream.name.is_internal() => Err(DeleteStreamError::Internal),
+            Some(stream) if !deletion.may_take(&stream) => Err(DeleteStreamError::HasConsumers),
             Some(stream) => Ok(stream),
         };
         let decided: Vec<_> = ids.iter().map(decide).collect();

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use weir_model::ids::StreamId;
-
 use crate::broker::Broker;
 use crate::error::{AmendError, TagRefusal};
+use crate::stream::labels::Resource;
 
 /// Most tags of one resource.
 pub const TAGS_MAX: usize = 50;
@@ -89,14 +88,14 @@ fn is_legal(text: &str) -> bool {
 }
 
 impl Broker {
-    /// Changes a stream's tags.
+    /// Changes the tags of a resource.
     pub async fn change_tags(
         &self,
-        stream: StreamId,
+        resource: Resource,
         change: TagChange,
     ) -> Result<(), AmendError<TagRefusal>> {
-        let amended = self.registry().amend(stream, move |draft| {
-            let tags = &mut draft.attributes.labels.tags;
+        let amended = self.registry().amend(resource.stream, move |draft| {
+            let tags = &mut draft.labels_of(resource.consumer.as_ref())?.tags;
             *tags = tags.changed(change)?;
             Ok(())
         });

@@ -5,11 +5,11 @@
 //! Behaviour: all of them or none. A stream has at most 50, and none whose key begins with `aws:`.
 
 use bytes::Bytes;
-use weir_core::stream::stream::Stream;
 use weir_core::stream::tags::{TagChange, Tags};
 
 use crate::action::{Action, Call};
-use crate::errors::{self, KinesisError};
+use crate::errors::{self, KinesisError, ResourceName};
+use crate::resource_reference::FoundResource;
 use crate::shape::{self, Member};
 use crate::stream_reference::find_stream;
 
@@ -25,29 +25,28 @@ pub(super) static ACTION: Action = Action {
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
-    let stream = find_stream(call)?;
-    let tags = read_tags(call, stream.name.as_str())?;
-    change_tags(call, &stream, TagChange::Put(tags)).await
+    let found = FoundResource::of_stream(find_stream(call)?);
+    let tags = read_tags(call, found.name())?;
+    change_tags(call, &found, TagChange::Put(tags)).await
 }
 
-/// The member `Tags`, for the stream of this name; empty where it is absent.
-pub(super) fn read_tags(call: &Call<'_>, stream: &str) -> Result<Tags, KinesisError> {
+/// The member `Tags`, for the resource of this name; empty where it is absent.
+pub(super) fn read_tags(call: &Call<'_>, name: ResourceName<'_>) -> Result<Tags, KinesisError> {
     let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
     let tags = Tags::new(call.input.text_map("Tags").map(owned));
-    tags.map_err(|refusal| errors::tag_refusal(refusal, stream, call.account()))
+    tags.map_err(|refusal| errors::tag_refusal(refusal, name, call.account()))
 }
 
-/// Changes a stream's tags and answers.
+/// Changes a resource's tags and answers.
 pub(super) async fn change_tags(
     call: &Call<'_>,
-    stream: &Stream,
+    found: &FoundResource,
     change: TagChange,
 ) -> Result<Bytes, KinesisError> {
-    let (name, account) = (stream.name.as_str(), call.account());
-    let changed = call.broker().change_tags(stream.id, change).await;
+    let changed = call.broker().change_tags(found.resource(), change).await;
     changed.map_err(|error| {
-        errors::amend_error(error, stream, account, |refusal| {
-            errors::tag_refusal(refusal, name, account)
+        errors::amend_error(error, &found.stream, call.account(), |refusal| {
+            errors::tag_refusal(refusal, found.name(), call.account())
         })
     })?;
     Ok(Bytes::new())

@@ -23,7 +23,7 @@ use crate::action::add_tags_to_stream::read_tags;
 use crate::action::describe_limits::AccountUse;
 use crate::action::update_stream_record_distribution_strategy::distribution;
 use crate::action::{Action, Call};
-use crate::errors::{self, KinesisError};
+use crate::errors::{self, KinesisError, ResourceName};
 use crate::shape::{self, Member};
 use crate::stream_settings::mode_of_input;
 
@@ -106,7 +106,7 @@ fn attributes(call: &Call<'_>, mode: StreamMode) -> Result<StreamAttributes, Kin
         call.broker().check_warm_throughput(mode, mib).map_err(refused)?;
     }
     let mut attributes = StreamAttributes::default();
-    attributes.labels.tags = read_tags(call, name)?;
+    attributes.labels.tags = read_tags(call, ResourceName::Stream(name))?;
     attributes.distribution = distribution;
     attributes.warm_throughput_mib = warm_throughput_mib;
     Ok(attributes)

@@ -22,6 +22,6 @@ pub(super) static ACTION: Action = Action {
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
-    let stream = find_resource(call)?;
-    change_policy(call, &stream, None).await
+    let found = find_resource(call)?;
+    change_policy(call, &found, None).await
 }

@@ -2,7 +2,7 @@
 //!
 //! Inputs: the stream.
 //!
-//! Gaps: as DescribeStream's; there are no consumers, channels or queues to count.
+//! Gaps: as DescribeStream's; there are no channels or queues to count.
 
 use bytes::Bytes;
 use weir_core::stream::mode::StreamMode;
@@ -39,7 +39,8 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     writer.begin_map();
     write_stream_members(&mut writer, call, &stream);
     writer.integer_member("OpenShardCount", open_shards);
-    writer.integer_member("ConsumerCount", 0);
+    let consumers = stream.attributes().consumers.count();
+    writer.integer_member("ConsumerCount", consumers as u64);
     write_warm_throughput(&mut writer, &stream);
     let config = stream.config();
     writer.integer_member("MaxRecordSizeInKiB", record_kib_max(&config) as u64);

@@ -21,8 +21,8 @@ pub(super) static ACTION: Action = Action {
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
-    let attributes = find_resource(call)?.attributes();
-    let policy = attributes.labels.policy.as_ref().map_or("{}", |policy| policy.as_str());
+    let labels = find_resource(call)?.labels();
+    let policy = labels.policy.as_ref().map_or("{}", |policy| policy.as_str());
     let mut writer = call.writer();
     writer.begin_map();
     writer.text_member("Policy", policy);

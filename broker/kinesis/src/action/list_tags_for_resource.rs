@@ -20,10 +20,10 @@ pub(super) static ACTION: Action = Action {
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
-    let stream = find_resource(call)?;
+    let labels = find_resource(call)?.labels();
     let mut writer = call.writer();
     writer.begin_map();
-    write_tags(&mut writer, stream.attributes().labels.tags.iter());
+    write_tags(&mut writer, labels.tags.iter());
     writer.end_map();
     Ok(writer.into_bytes())
 }

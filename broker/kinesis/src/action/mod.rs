@@ -10,9 +10,11 @@ mod create_stream;
 mod decrease_stream_retention_period;
 mod delete_resource_policy;
 mod delete_stream;
+mod deregister_stream_consumer;
 mod describe_account_settings;
 mod describe_limits;
 mod describe_stream;
+mod describe_stream_consumer;
 mod describe_stream_summary;
 mod disable_enhanced_monitoring;
 mod enable_enhanced_monitoring;
@@ -21,12 +23,14 @@ mod get_resource_policy;
 mod get_shard_iterator;
 mod increase_stream_retention_period;
 mod list_shards;
+mod list_stream_consumers;
 mod list_streams;
 mod list_tags_for_resource;
 mod list_tags_for_stream;
 mod put_record;
 mod put_records;
 mod put_resource_policy;
+mod register_stream_consumer;
 mod remove_tags_from_stream;
 mod start_stream_encryption;
 mod stop_stream_encryption;
@@ -59,9 +63,11 @@ pub(crate) static ACTIONS: &[&Action] = &[
     &decrease_stream_retention_period::ACTION,
     &delete_resource_policy::ACTION,
     &delete_stream::ACTION,
+    &deregister_stream_consumer::ACTION,
     &describe_account_settings::ACTION,
     &describe_limits::ACTION,
     &describe_stream::ACTION,
+    &describe_stream_consumer::ACTION,
     &describe_stream_summary::ACTION,
     &disable_enhanced_monitoring::ACTION,
     &enable_enhanced_monitoring::ACTION,
@@ -70,12 +76,14 @@ pub(crate) static ACTIONS: &[&Action] = &[
     &get_shard_iterator::ACTION,
     &increase_stream_retention_period::ACTION,
     &list_shards::ACTION,
+    &list_stream_consumers::ACTION,
     &list_streams::ACTION,
     &list_tags_for_resource::ACTION,
     &list_tags_for_stream::ACTION,
     &put_record::ACTION,
     &put_records::ACTION,
     &put_resource_policy::ACTION,
+    &register_stream_consumer::ACTION,
     &remove_tags_from_stream::ACTION,
     &start_stream_encryption::ACTION,
     &stop_stream_encryption::ACTION,

@@ -8,11 +8,10 @@
 
 use bytes::Bytes;
 use weir_core::stream::policy::Policy;
-use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call};
 use crate::errors::{self, KinesisError};
-use crate::resource_reference::find_resource;
+use crate::resource_reference::{FoundResource, find_resource};
 use crate::shape::{self, Member};
 
 pub(super) static ACTION: Action = Action {
@@ -26,21 +25,24 @@ pub(super) static ACTION: Action = Action {
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
-    let stream = find_resource(call)?;
+    let found = find_resource(call)?;
     let policy = Policy::new(call.input.text("Policy").unwrap_or_default());
-    let policy = policy.map_err(errors::policy_refusal)?;
-    change_policy(call, &stream, Some(policy)).await
+    let refused = |refusal| errors::policy_refusal(refusal, found.name(), call.account());
+    let policy = policy.map_err(refused)?;
+    change_policy(call, &found, Some(policy)).await
 }
 
 /// Gives a resource this policy or none, and answers.
 pub(super) async fn change_policy(
     call: &Call<'_>,
-    stream: &Stream,
+    found: &FoundResource,
     policy: Option<Policy>,
 ) -> Result<Bytes, KinesisError> {
-    let changed = call.broker().change_policy(stream.id, policy).await;
+    let changed = call.broker().change_policy(found.resource(), policy).await;
     changed.map_err(|error| {
-        errors::amend_error(error, stream, call.account(), errors::policy_refusal)
+        errors::amend_error(error, &found.stream, call.account(), |refusal| {
+            errors::policy_refusal(refusal, found.name(), call.account())
+        })
     })?;
     Ok(Bytes::new())
 }

@@ -10,6 +10,7 @@ use weir_core::stream::tags::TagChange;
 use crate::action::add_tags_to_stream::change_tags;
 use crate::action::{Action, Call};
 use crate::errors::KinesisError;
+use crate::resource_reference::FoundResource;
 use crate::shape::{self, Member};
 use crate::stream_reference::find_stream;
 
@@ -25,9 +26,9 @@ pub(super) static ACTION: Action = Action {
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
-    let stream = find_stream(call)?;
+    let found = FoundResource::of_stream(find_stream(call)?);
     let keys = call.input.texts("TagKeys").map(str::to_owned).collect();
-    change_tags(call, &stream, TagChange::Remove(keys)).await
+    change_tags(call, &found, TagChange::Remove(keys)).await
 }
 
 #[cfg(test)]

@@ -24,9 +24,9 @@ pub(super) static ACTION: Action = Action {
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
-    let stream = find_resource(call)?;
-    let tags = read_tags(call, stream.name.as_str())?;
-    change_tags(call, &stream, TagChange::Put(tags)).await
+    let found = find_resource(call)?;
+    let tags = read_tags(call, found.name())?;
+    change_tags(call, &found, TagChange::Put(tags)).await
 }
 
 #[cfg(test)]

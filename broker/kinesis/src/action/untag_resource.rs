@@ -24,7 +24,7 @@ pub(super) static ACTION: Action = Action {
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
-    let stream = find_resource(call)?;
+    let found = find_resource(call)?;
     let keys = call.input.texts("TagKeys").map(str::to_owned).collect();
-    change_tags(call, &stream, TagChange::Remove(keys)).await
+    change_tags(call, &found, TagChange::Remove(keys)).await
 }

@@ -2,7 +2,7 @@
 
 use weir_core::error::{
     AmendError, DistributionRefusal, EncryptionRefusal, ModeRefusal, PolicyRefusal,
-    RetentionRefusal, TagRefusal, WarmThroughputRefusal,
+    RegistrationRefusal, RetentionRefusal, TagRefusal, WarmThroughputRefusal,
 };
 use weir_core::stream::retention::{RETENTION_HOURS_MAX, RETENTION_HOURS_MIN};
 use weir_core::stream::stream::Stream;
@@ -51,8 +51,37 @@ pub(crate) fn retention_refusal(
     })
 }
 
-/// Why tags of the stream with this name are refused.
-pub(crate) fn tag_refusal(refusal: TagRefusal, stream: &str, account: &str) -> KinesisError {
+/// What a resource is called in sentences.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ResourceName<'a> {
+    Stream(&'a str),
+    Consumer(&'a str),
+}
+
+impl ResourceName<'_> {
+    fn noun(self) -> &'static str {
+        match self {
+            ResourceName::Stream(_) => "stream",
+            ResourceName::Consumer(_) => "consumer",
+        }
+    }
+
+    /// For a consumer that went while it was to be changed.
+    fn not_found(self, account: &str) -> KinesisError {
+        let (ResourceName::Stream(name) | ResourceName::Consumer(name)) = self;
+        let noun = self.noun();
+        KinesisError::resource_gone(format!("The {noun} {name} under account {account} is gone."))
+    }
+}
+
+/// Why tags of this resource are refused.
+pub(crate) fn tag_refusal(
+    refusal: TagRefusal,
+    resource: ResourceName<'_>,
+    account: &str,
+) -> KinesisError {
+    let (ResourceName::Stream(name) | ResourceName::Consumer(name)) = resource;
+    let noun = resource.noun();
     KinesisError::invalid_argument(match refusal {
         // The colon is legal too, though AWS's sentence does not say so.
         TagRefusal::IllegalCharacters => "Some tags contain invalid characters. Valid characters: \
@@ -63,10 +92,30 @@ pub(crate) fn tag_refusal(refusal: TagRefusal, stream: &str, account: &str) -> K
             "aws: prefixed tag key names are not allowed for external use.".to_owned()
         }
         TagRefusal::TooMany => format!(
-            "Failed to add tags to stream {stream} under account {account} because a given stream \
+            "Failed to add tags to {noun} {name} under account {account} because a given {noun} \
              cannot have more than {TAGS_MAX} tags associated with it."
         ),
+        TagRefusal::UnknownConsumer => return resource.not_found(account),
     })
+}
+
+/// Why a consumer is not registered. The sentences are ours, after one of AWS's about consumers.
+pub(crate) fn registration_refusal(
+    refusal: RegistrationRefusal,
+    consumer: &str,
+    stream: &Stream,
+    account: &str,
+) -> KinesisError {
+    let name = &stream.name;
+    match refusal {
+        RegistrationRefusal::AlreadyExists => KinesisError::resource_in_use(format!(
+            "Consumer {consumer} under stream {name} and account {account} already exists."
+        )),
+        RegistrationRefusal::TooMany { max } => KinesisError::limit_exceeded(format!(
+            "Stream {name} under account {account} has reached the limit of {max} registered \
+             consumers."
+        )),
+    }
 }
 
 /// Why the encryption is not changed. The sentence is ours: AWS's was not recorded.
@@ -130,12 +179,17 @@ pub(crate) fn warm_throughput_refusal(
 }
 
 /// Why a policy is refused. The sentences are ours.
-pub(crate) fn policy_refusal(refusal: PolicyRefusal) -> KinesisError {
+pub(crate) fn policy_refusal(
+    refusal: PolicyRefusal,
+    resource: ResourceName<'_>,
+    account: &str,
+) -> KinesisError {
     match refusal {
         PolicyRefusal::NotJson => KinesisError::invalid_argument("Policy is not valid JSON."),
         PolicyRefusal::NoStatement => KinesisError::invalid_argument("Policy has no statement."),
         PolicyRefusal::TooLong { bytes_max } => KinesisError::limit_exceeded(format!(
             "Policy is longer than the limit of {bytes_max} bytes."
         )),
+        PolicyRefusal::UnknownConsumer => resource.not_found(account),
     }
 }
