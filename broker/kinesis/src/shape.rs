@@ -99,8 +99,8 @@ impl Pattern {
                 r".*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+"
             ),
             Pattern::StreamId => "[a-z0-9]{20}-[a-z0-9]{3}",
-            Pattern::HashKey => r"0|([1-9]\d{0,38})",
-            Pattern::SequenceNumber => r"0|([1-9]\d{0,128})",
+            Pattern::HashKey => r"^(0|([1-9]\d{0,38}))$",
+            Pattern::SequenceNumber => r"^(0|([1-9]\d{0,128}))$",
         }
     }
 
@@ -126,6 +126,9 @@ impl Pattern {
     }
 }
 
+/// Longest ARN that is read, in bytes: the API allows 2,048 characters.
+const ARN_BYTES_MAX: usize = 4 * 2048;
+
 /// A decimal number without leading zeros, of at most this many digits.
 fn is_number(text: &str, digits_max: usize) -> bool {
     let canonical = text == "0" || !text.starts_with('0');
@@ -135,8 +138,10 @@ fn is_number(text: &str, digits_max: usize) -> bool {
 }
 
 /// The parts of a text that may be the resource in an ARN of Kinesis: what follows the account, of
-/// which there may be several, since a resource may look like the end of an ARN.
+/// which there may be several, since a resource may look like the end of an ARN. Each is looked at
+/// on its own, so texts beyond the length of all ARNs, which are refused anyway, have none.
 pub(crate) fn resources_in_arn(text: &str) -> impl Iterator<Item = &str> {
+    let text = if text.len() <= ARN_BYTES_MAX { text } else { "" };
     text.match_indices(':').filter_map(|(at, _)| {
         let (before, resource) = text.split_at(at);
         let (front, account) = before.rsplit_once(':')?;
@@ -380,5 +385,9 @@ mod tests {
             let arn = format!("{account}:{resource}");
             assert_eq!(Pattern::ConsumerArn.matches(&arn), expected, "{arn}");
         }
+        let longest = format!("{account}:stream/{}", "s".repeat(ARN_BYTES_MAX - 46));
+        assert_eq!(longest.len(), ARN_BYTES_MAX);
+        assert!(Pattern::StreamArn.matches(&longest));
+        assert!(!Pattern::StreamArn.matches(&format!("{longest}s")));
     }
 }
