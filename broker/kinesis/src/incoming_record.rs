@@ -31,7 +31,7 @@ pub(crate) fn routed_record(
 /// Whether each record of a stream must have a partition key. The model lets it be absent, for the
 /// sake of streams whose records are spread evenly.
 pub(crate) fn needs_partition_keys(stream: &Stream) -> bool {
-    stream.attributes().distribution == Distribution::ByKey
+    Distribution::of(stream) == Distribution::ByKey
 }
 
 fn explicit_hash_key(text: &str) -> Result<HashKey, KinesisError> {

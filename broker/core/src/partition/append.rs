@@ -143,7 +143,7 @@ impl Broker {
         results: &mut [Result<RoutedPlace, AppendError>],
     ) -> Vec<RoutedGroup> {
         let open = OpenPartitions::of(&stream.partitions());
-        let distribution = stream.attributes().distribution;
+        let distribution = Distribution::of(stream);
         let mut groups: BTreeMap<PartitionIndex, RoutedGroup> = BTreeMap::new();
         for (member, (record, result)) in records.iter().zip(results).enumerate() {
             let turn = || self.turns.fetch_add(1, Ordering::Relaxed);

@@ -94,7 +94,7 @@ impl Broker {
     ) -> Result<Consumer, AmendError<RegistrationRefusal>> {
         let committed = self.is_committed();
         let amended = self.registry().amend(stream, move |draft| {
-            let max = match StreamMode::of(&draft.present) {
+            let max = match draft.present.mode {
                 StreamMode::OnDemand if committed => CONSUMERS_COMMITTED_MAX,
                 StreamMode::OnDemand | StreamMode::Provisioned => CONSUMERS_MAX,
             };

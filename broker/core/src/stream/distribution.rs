@@ -7,6 +7,7 @@ use weir_model::ids::StreamId;
 use crate::broker::Broker;
 use crate::error::{AmendError, DistributionRefusal};
 use crate::stream::mode::StreamMode;
+use crate::stream::stream::Stream;
 
 /// How routed records are spread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,17 @@ pub enum Distribution {
 }
 
 impl Distribution {
+    /// How a stream's records are spread now. Where Kafka's tools have made it provisioned, what
+    /// was said of it before counts no more.
+    pub fn of(stream: &Stream) -> Distribution {
+        match stream.attributes().distribution {
+            Distribution::Even if stream.config().mode == StreamMode::OnDemand => {
+                Distribution::Even
+            }
+            Distribution::Even | Distribution::ByKey => Distribution::ByKey,
+        }
+    }
+
     /// Checks that a stream of this mode may have it.
     pub fn check(self, mode: StreamMode) -> Result<(), DistributionRefusal> {
         match (self, mode) {
@@ -36,7 +48,7 @@ impl Broker {
         distribution: Distribution,
     ) -> Result<(), AmendError<DistributionRefusal>> {
         let amended = self.registry().amend(stream, move |draft| {
-            distribution.check(StreamMode::of(&draft.present))?;
+            distribution.check(draft.present.mode)?;
             draft.attributes.distribution = distribution;
             Ok(())
         });

@@ -7,7 +7,6 @@ use weir_model::ids::StreamId;
 use crate::broker::Broker;
 use crate::error::{AmendError, ModeRefusal};
 use crate::stream::amend::Draft;
-use crate::stream::config::StreamConfig;
 use crate::stream::distribution::Distribution;
 use crate::stream::warm_throughput::WarmThroughput;
 
@@ -27,10 +26,10 @@ pub enum StreamMode {
 }
 
 impl StreamMode {
-    /// The mode that a stream has; those made by Kafka are provisioned.
-    pub fn of(config: &StreamConfig) -> StreamMode {
-        match config.overrides.get(MODE_SETTING).map(String::as_str) {
-            Some("ON_DEMAND") => StreamMode::OnDemand,
+    /// The mode that the setting's value names.
+    pub(super) fn of_setting(value: &str) -> StreamMode {
+        match value {
+            "ON_DEMAND" => StreamMode::OnDemand,
             _ => StreamMode::Provisioned,
         }
     }
@@ -64,7 +63,7 @@ impl Broker {
         let per_day_max = self.daily_limit(MODE_SWITCHES_PER_DAY_MAX);
         let warm = WarmThroughput::of(self);
         let amended = self.registry().amend(stream, move |draft| {
-            if StreamMode::of(&draft.present) != change.mode {
+            if draft.present.mode != change.mode {
                 switch(draft, change.mode, per_day_max)?;
             }
             if let Some(mib) = change.warm_throughput_mib {
@@ -96,14 +95,14 @@ fn switch(draft: &mut Draft, mode: StreamMode, per_day_max: usize) -> Result<(),
 mod tests {
     use super::*;
     use crate::settings::broker_settings::TopicDefaults;
-    use crate::stream::config::Overrides;
+    use crate::stream::config::{Overrides, StreamConfig};
     use weir_storage::config::FlushPolicy;
 
     #[test]
     fn streams_made_by_kafka_are_provisioned() {
         let defaults = TopicDefaults::of_the_table(FlushPolicy::Os);
         let mode = |settings: Overrides| {
-            StreamMode::of(&StreamConfig::new(settings, &defaults).expect("legal settings"))
+            StreamConfig::new(settings, &defaults).expect("legal settings").mode
         };
         assert_eq!(mode(Overrides::new()), StreamMode::Provisioned);
         for expected in [StreamMode::Provisioned, StreamMode::OnDemand] {

@@ -66,7 +66,7 @@ impl Broker {
     ) -> Result<(), AmendError<WarmThroughputRefusal>> {
         let warm = WarmThroughput::of(self);
         let amended = self.registry().amend(stream, move |draft| {
-            let mode = StreamMode::of(&draft.present);
+            let mode = draft.present.mode;
             warm.set(draft, mode, mib)
         });
         amended.await

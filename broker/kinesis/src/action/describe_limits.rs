@@ -47,7 +47,7 @@ impl AccountUse {
             for partition in stream.partitions().iter() {
                 account.open_shards += u64::from(partition.closed_at().is_none());
             }
-            let on_demand = StreamMode::of(&stream.config()) == StreamMode::OnDemand;
+            let on_demand = stream.config().mode == StreamMode::OnDemand;
             account.on_demand_streams += u64::from(on_demand);
         }
         account

@@ -8,7 +8,6 @@
 //! Gaps: streams are ACTIVE from the first to the last moment.
 
 use bytes::Bytes;
-use weir_core::stream::mode::StreamMode;
 use weir_core::stream::retention::retention_hours;
 use weir_core::stream::stream::Stream;
 
@@ -86,7 +85,7 @@ pub(super) fn write_stream_members(writer: &mut ReplyWriter, call: &Call<'_>, st
     writer.text_member("StreamStatus", "ACTIVE");
     writer.name("StreamModeDetails");
     writer.begin_map();
-    writer.text_member("StreamMode", StreamMode::of(&config).name());
+    writer.text_member("StreamMode", config.mode.name());
     writer.end_map();
     writer.integer_member("RetentionPeriodHours", retention_hours(&config));
     writer.timestamp_member("StreamCreationTimestamp", stream.created);

@@ -5,6 +5,7 @@
 //! Gaps: as DescribeStream's; there are no channels or queues to count.
 
 use bytes::Bytes;
+use weir_core::stream::distribution::Distribution;
 use weir_core::stream::mode::StreamMode;
 use weir_core::stream::record_size::record_kib_max;
 
@@ -44,8 +45,8 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     write_warm_throughput(&mut writer, &stream);
     let config = stream.config();
     writer.integer_member("MaxRecordSizeInKiB", record_kib_max(&config) as u64);
-    if StreamMode::of(&config) == StreamMode::OnDemand {
-        let distribution = distribution_name(stream.attributes().distribution);
+    if config.mode == StreamMode::OnDemand {
+        let distribution = distribution_name(Distribution::of(&stream));
         writer.text_member("RecordDistributionStrategy", distribution);
     }
     writer.end_map();

@@ -9,7 +9,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_core::stream::mode::StreamMode;
 use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call};
@@ -86,7 +85,7 @@ fn write_summary(writer: &mut ReplyWriter, call: &Call<'_>, stream: &Stream) {
     writer.text_member("StreamStatus", "ACTIVE");
     writer.name("StreamModeDetails");
     writer.begin_map();
-    writer.text_member("StreamMode", StreamMode::of(&stream.config()).name());
+    writer.text_member("StreamMode", stream.config().mode.name());
     writer.end_map();
     writer.timestamp_member("StreamCreationTimestamp", stream.created);
     writer.end_map();

@@ -7,7 +7,7 @@
 //! provisioned loses its warm throughput and is written by keys again.
 
 use bytes::Bytes;
-use weir_core::stream::mode::{ModeChange, StreamMode};
+use weir_core::stream::mode::ModeChange;
 
 use crate::action::create_stream::check_on_demand_limit;
 use crate::action::{Action, Call};
@@ -30,7 +30,7 @@ pub(super) static ACTION: Action = Action {
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let stream = find_stream(call)?;
     let mode = mode_of_input(&call.input);
-    if StreamMode::of(&stream.config()) != mode {
+    if stream.config().mode != mode {
         check_on_demand_limit(call, mode)?;
     }
     let warm_throughput_mib = call.input.integer("WarmThroughputMiBps").map(i64::unsigned_abs);

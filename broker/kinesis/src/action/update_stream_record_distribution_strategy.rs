@@ -48,6 +48,9 @@ pub(super) fn distribution(call: &Call<'_>) -> Distribution {
 mod tests {
     use crate::harness::{ACCOUNT, Harness, text};
     use serde_json::{Value as Json, json};
+    use weir_core::settings::alteration::{Alteration, Change, Changes};
+    use weir_core::settings::holder::Resource;
+    use weir_core::stream::stream::Intent;
 
     const ARN: &str = "arn:aws:kinesis:eu-west-1:000000000000:stream/s";
     const UPDATE: &str = "UpdateStreamRecordDistributionStrategy";
@@ -110,6 +113,26 @@ mod tests {
         let records = json!([keyless, same, keyless]);
         let input = json!({"StreamName": "s", "Records": records});
         assert_eq!(harness.error("PutRecords", input).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_kafka_makes_provisioned_is_written_by_keys() {
+        let harness = Harness::new().await;
+        create_on_demand(&harness).await;
+        harness.ok(UPDATE, update("AUTO")).await;
+        let set = ("weir.stream.mode".to_owned(), Change::Set("PROVISIONED".to_owned()));
+        let alteration = Alteration {
+            resource: Resource::Stream("s".to_owned()),
+            changes: Changes::Some([set].into()),
+        };
+        let configurations = harness.broker.configurations();
+        for altered in configurations.alter(vec![alteration], Intent::Make).await {
+            altered.expect("a legal change");
+        }
+        let same = json!({"Data": "", "PartitionKey": "k", "ExplicitHashKey": "0"});
+        assert_eq!(shards(&harness, json!([same, same])).await, ["shardId-000000000000"; 2]);
+        let (kind, _) = harness.error("PutRecord", json!({"StreamName": "s", "Data": ""})).await;
+        assert_eq!(kind, "Validation");
     }
 
     #[tokio::test]
