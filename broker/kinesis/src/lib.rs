@@ -44,6 +44,8 @@ mod shard_iterator;
 mod stalled;
 mod stream_reference;
 mod stream_settings;
+#[cfg(test)]
+mod support;
 mod validate;
 mod wire;
 
