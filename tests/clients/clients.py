@@ -2,7 +2,8 @@
 
 Against a weir of its own, with the shard quotas of AWS, or against the servers that `--bootstrap`
 and `--endpoint` name (the reference servers of `../reference/run`, on which the programs were
-proven). Three programs run at a time. Each prints one line of JSON; it is printed here behind PASS
+proven). Those of Kinesis run twice against an own weir: plain, and over TLS (`NAME/tls`), where they
+trust weir's authority by the means that each has for that. Three programs run at a time. Each prints one line of JSON; it is printed here behind PASS
 or FAIL.
 """
 
@@ -52,17 +53,42 @@ KINESIS = {
 }
 
 
+TLS = {f"{name}/tls": command for name, command in KINESIS.items()}
+TRUST_STORE_PASSWORD = "changeit"
+
+
 def arguments_of(name, servers):
-    run = f"{name}-{uuid.uuid4().hex[:8]}"
+    run = f"{name.replace('/', '-')}-{uuid.uuid4().hex[:8]}"
     if name in KAFKA:
         return [*KAFKA[name], "--bootstrap", servers.kafka, "--topic-prefix", run]
-    arguments = [*KINESIS[name], "--endpoint", servers.endpoint, "--stream", run]
+    endpoint = servers.tls_endpoint if name in TLS else servers.endpoint
+    arguments = [*(KINESIS | TLS)[name], "--endpoint", endpoint, "--stream", run]
     return [*arguments, "--expect-throttle"] if servers.quotas else arguments
+
+
+def trusting(authority):
+    """The variables by which SDKs are told to trust another authority."""
+    store = pathlib.Path(authority).with_name("trust.p12")
+    if not store.exists():
+        subprocess.run(
+            ["keytool", "-importcert", "-noprompt", "-alias", "weir", "-file", authority,
+             "-keystore", store, "-storepass", TRUST_STORE_PASSWORD],
+            check=True, capture_output=True,
+        )  # fmt: skip
+    options = {"trustStore": store, "trustStorePassword": TRUST_STORE_PASSWORD}
+    return {
+        "AWS_CA_BUNDLE": authority,
+        "NODE_EXTRA_CA_CERTS": authority,
+        "SSL_CERT_FILE": authority,
+        "JAVA_TOOL_OPTIONS": " ".join(f"-Djavax.net.ssl.{o}={v}" for o, v in options.items()),
+    }
 
 
 def run_client(name, servers):
     """Runs one program; returns whether it passed and what it printed."""
     environment = os.environ | aws.ENVIRONMENT | {"KAFKAJS_NO_PARTITIONER_WARNING": "1"}
+    if name in TLS:
+        environment |= servers.trust
     try:
         done = subprocess.run(
             list(map(str, arguments_of(name, servers))),
@@ -72,8 +98,8 @@ def run_client(name, servers):
         output = ((expired.stdout or b"") + (expired.stderr or b"")).decode(errors="replace")
         return False, f"{name}: not done after {TIMEOUT_S} s\n{output[-4000:]}"
     if done.returncode != 0:
-        return False, f"{done.stdout.strip()}\n{done.stderr[-4000:]}"
-    return True, done.stdout.strip()
+        return False, f"{name}: {done.stdout.strip()}\n{done.stderr[-4000:]}"
+    return True, f"{name}: {done.stdout.strip()}"
 
 
 class External:
@@ -91,12 +117,13 @@ def own_weir():
     with tempfile.TemporaryDirectory(prefix="weir-clients-") as root:
         with Weir(pathlib.Path(root) / "data") as weir:
             weir.quotas = True
+            weir.trust = trusting(weir.authority)
             yield weir
 
 
 def main():
     # The longest first.
-    names = [*KINESIS, *KAFKA]
+    names = [*KINESIS, *TLS, *KAFKA]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
         "--bootstrap", metavar="HOST:PORT", help="a Kafka broker instead of an own weir"
@@ -113,7 +140,9 @@ def main():
     chosen = options.names or names
     if options.bootstrap or options.endpoint:
         chosen = [
-            name for name in chosen if (options.bootstrap if name in KAFKA else options.endpoint)
+            name
+            for name in chosen
+            if name not in TLS and (options.bootstrap if name in KAFKA else options.endpoint)
         ]
         servers = contextlib.nullcontext(External(options.bootstrap, options.endpoint))
     else:

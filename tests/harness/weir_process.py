@@ -34,7 +34,7 @@ class Weir:
         self.process = None
         self.ready = None
         # Before the first start any free port will do.
-        self.kafka = self.kinesis = self.http = "127.0.0.1:0"
+        self.kafka = self.kinesis = self.kinesis_tls = self.http = "127.0.0.1:0"
 
     def command(self):
         return [
@@ -43,6 +43,7 @@ class Weir:
             "--data-dir", str(self.data_dir),
             "--kafka", self.kafka,
             "--kinesis", self.kinesis,
+            "--kinesis-tls", self.kinesis_tls,
             "--http", self.http,
             "--log-format", "json",
             *self.flags,
@@ -60,8 +61,8 @@ class Weir:
         if not ready.wait(READY_TIMEOUT_S) or self.ready is None:
             self.kill()
             raise RuntimeError(f"weir did not become ready; its log ends so:\n{self.log_tail()}")
-        self.kafka, self.kinesis, self.http = (
-            self.ready[listener][0] for listener in ("kafka", "kinesis", "http")
+        self.kafka, self.kinesis, self.kinesis_tls, self.http = (
+            self.ready[listener][0] for listener in ("kafka", "kinesis", "kinesis_tls", "http")
         )
         return self
 
@@ -86,6 +87,15 @@ class Weir:
     def endpoint(self):
         """The URL that an AWS SDK is given."""
         return f"http://{self.kinesis}"
+
+    @property
+    def tls_endpoint(self):
+        """The same over TLS; `authority` is what to trust."""
+        return f"https://{self.kinesis_tls}"
+
+    @property
+    def authority(self):
+        return self.ready["tls_authority"]
 
     @property
     def pid(self):

@@ -85,7 +85,8 @@ impl Broker {
     }
 
     fn start_with(flags: &[&str]) -> Broker {
-        let ports = ["--kafka", "localhost:0", "--kinesis", "localhost:0", "--http", "localhost:0"];
+        let ports = ["--kafka", "--kinesis", "--kinesis-tls", "--http"];
+        let ports: Vec<&str> = ports.into_iter().flat_map(|flag| [flag, "localhost:0"]).collect();
         let json = ["serve", "--log-format", "json"];
         Broker::spawn(weir(&[json.as_slice(), &ports, flags].concat()))
     }
@@ -251,9 +252,9 @@ fn a_taken_port_is_refused_with_its_holder() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = holder.local_addr().expect("it is bound").to_string();
     let path = directory.path().to_str().expect("UTF-8");
-    for flag in ["--kafka", "--kinesis", "--http"] {
+    for flag in ["--kafka", "--kinesis", "--kinesis-tls", "--http"] {
         let mut arguments = vec!["--data-dir", path, "--log-format", "text"];
-        for other in ["--kafka", "--kinesis", "--http"] {
+        for other in ["--kafka", "--kinesis", "--kinesis-tls", "--http"] {
             arguments.extend([other, if other == flag { address.as_str() } else { "off" }]);
         }
         let refused = run(&arguments);

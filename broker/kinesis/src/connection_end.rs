@@ -19,6 +19,17 @@ pub(crate) fn log_end(peer: SocketAddr, error: &(dyn Error + 'static)) {
     }
 }
 
+/// Says why there was no TLS. A client that does not trust the certificate tells so, and that is
+/// the line its user looks for.
+pub(crate) fn log_failed_handshake(peer: SocketAddr, error: &io::Error) {
+    let reason = reason_of(error);
+    match error.kind() {
+        // rustls's own kind for whatever is wrong in what came.
+        io::ErrorKind::InvalidData => warn!(%peer, reason, "closing connection: no TLS"),
+        _ => debug!(%peer, reason, "the client left during the TLS handshake"),
+    }
+}
+
 /// Whether the client broke the protocol.
 fn is_fault(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(|cause| {

@@ -1,7 +1,8 @@
-//! HTTP: sockets, HTTP/1.1 and HTTP/2 without TLS on one port, limits and deadlines.
+//! HTTP: sockets, HTTP/1.1 and HTTP/2 on one port, with or without TLS, limits and deadlines.
 //!
 //! SDKs differ: JavaScript and asynchronous Java open HTTP/2 by prior knowledge, the others speak
-//! HTTP/1.1; the first bytes of a connection tell which. The path is ignored, as AWS ignores it.
+//! HTTP/1.1; the first bytes of a connection tell which. Over TLS they agree on it beforehand
+//! ([`TLS_PROTOCOLS`]). The path is ignored, as AWS ignores it.
 //!
 //! | limit | |
 //! |---|---|
@@ -9,6 +10,7 @@
 //! | body | 16 MiB: PutRecords' 10 MiB in base64, and some more |
 //! | a body's pace | 1 KiB/s on average, never still for 5 s |
 //! | bodies in memory | the broker's budget of request bytes, charged as a body arrives |
+//! | a TLS handshake | 5 s |
 //! | streams of an HTTP/2 connection | 100 |
 //! | connections | 10,000; further ones wait to be accepted |
 //!
@@ -33,16 +35,18 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 use weir_core::metrics::Dialect;
 use weir_core::request_budget::BudgetShare;
 use weir_model::random::Random;
 
 use crate::caller::Caller;
-use crate::connection_end::log_end;
+use crate::connection_end::{log_end, log_failed_handshake};
 use crate::dispatch::dispatch;
 use crate::service::KinesisService;
 use crate::stalled::Stalled;
@@ -57,6 +61,7 @@ const BODY_BYTES_PER_SECOND_MIN: u64 = 1024;
 /// Also hyper's buffer for reading, so that a body is not read in tiny pieces; the headers' own
 /// limit is checked after they were parsed.
 const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long to wait when the system has no descriptor left for a new connection.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -66,10 +71,17 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date",
 );
 
-/// Serves all connections of a listener until `shutdown` completes, then stops accepting, lets
+/// What a TLS listener offers by ALPN, in the order of preference.
+pub const TLS_PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// How connections to one of our addresses are encrypted.
+pub type TlsAcceptors = dyn Fn(SocketAddr) -> TlsAcceptor + Send + Sync;
+
+/// Serves all connections of a listener, encrypted if there is `tls`, until `shutdown` completes, then stops accepting, lets
 /// every request that has begun be answered, and returns.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<TlsAcceptors>>,
     service: Arc<KinesisService>,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -88,8 +100,12 @@ pub async fn serve(
                         debug!(%peer, %error, "could not switch off nagle's algorithm");
                     }
                     let (service, stopped) = (Arc::clone(&service), stopped.clone());
+                    let tls = tls.clone();
                     connections.spawn(async move {
-                        serve_connection(socket, peer, service, stopped).await;
+                        match tls {
+                            None => serve_connection(socket, peer, service, stopped).await,
+                            Some(tls) => serve_encrypted(socket, peer, &*tls, service, stopped).await,
+                        }
                         drop(slot);
                     });
                 }
@@ -112,6 +128,29 @@ async fn accept(
     // The semaphore is never closed, so there always is a slot in the end.
     let slot = Arc::clone(slots).acquire_owned().await.ok();
     (slot, listener.accept().await)
+}
+
+/// Shakes hands, then serves what is inside.
+async fn serve_encrypted(
+    socket: TcpStream,
+    peer: SocketAddr,
+    tls: &TlsAcceptors,
+    service: Arc<KinesisService>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let Ok(local) = socket.local_addr() else {
+        return debug!(%peer, "the client left before it was served");
+    };
+    let handshake = timeout(HANDSHAKE_TIME_MAX, tls(local).accept(socket));
+    let encrypted = tokio::select! {
+        encrypted = handshake => encrypted,
+        () = turned_true(&mut stopped) => return,
+    };
+    match encrypted {
+        Ok(Ok(encrypted)) => serve_connection(encrypted, peer, service, stopped).await,
+        Ok(Err(error)) => log_failed_handshake(peer, &error),
+        Err(_) => warn!(%peer, "closing connection: no TLS handshake within 5 s"),
+    }
 }
 
 /// Serves one connection, with or without TLS around it, until the client closes it, it fails, or

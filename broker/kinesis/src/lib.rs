@@ -49,5 +49,5 @@ mod support;
 mod validate;
 mod wire;
 
-pub use http::{serve, serve_connection};
+pub use http::{TLS_PROTOCOLS, TlsAcceptors, serve, serve_connection};
 pub use service::{KinesisOptions, KinesisService};

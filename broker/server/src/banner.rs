@@ -34,6 +34,10 @@ pub struct Ready {
     pub kinesis: Vec<SocketAddr>,
     /// Addresses of health and metrics.
     pub http: Vec<SocketAddr>,
+    /// Kinesis addresses with TLS.
+    pub kinesis_tls: Vec<SocketAddr>,
+    /// The file that clients of those are to trust; none with certificates of the user's own.
+    pub tls_authority: Option<PathBuf>,
 }
 
 impl Ready {
@@ -56,6 +60,10 @@ impl Ready {
             self.version, self.startup_ms, self.pid
         ));
         line(format_args!(""));
+        let trust = match &self.tls_authority {
+            Some(file) => format!("the same, for who trusts {}", file.display()),
+            None => "the same, with your certificate".to_owned(),
+        };
         for (label, addresses, prefix, what) in [
             ("Kafka", &self.kafka, "", "bootstrap.servers of any Kafka client"),
             (
@@ -64,6 +72,7 @@ impl Ready {
                 "http://",
                 "endpoint of any AWS SDK: AWS_ENDPOINT_URL_KINESIS",
             ),
+            ("TLS", &self.kinesis_tls, "https://", &trust),
             ("HTTP", &self.http, "http://", "/metrics  /livez  /readyz"),
         ] {
             let place = match address_to_show(addresses) {
@@ -177,6 +186,8 @@ mod tests {
             kafka: vec![address("127.0.0.1:9092"), address("[::1]:9092")],
             kinesis: Vec::new(),
             http: vec![address("192.0.2.1:8080")],
+            kinesis_tls: vec![address("127.0.0.1:4567")],
+            tls_authority: Some("./weir-data/tls/ca.pem".into()),
         }
     }
 
@@ -188,7 +199,8 @@ mod tests {
                 .to_owned()
                 + r#""data_dir":"./weir-data","ephemeral":false,"#
                 + r#""kafka":["127.0.0.1:9092","[::1]:9092"],"kinesis":[],"#
-                + r#""http":["192.0.2.1:8080"]}"#
+                + r#""http":["192.0.2.1:8080"],"kinesis_tls":["127.0.0.1:4567"],"#
+                + r#""tls_authority":"./weir-data/tls/ca.pem"}"#
         );
     }
 
@@ -199,6 +211,7 @@ mod tests {
             "weir 1.2.3  ready in 7 ms, process 42",
             "Kafka    localhost:9092 ",
             "Kinesis  off",
+            "TLS      https://localhost:4567  the same, for who trusts ./weir-data/tls/ca.pem",
             "HTTP     http://192.0.2.1:8080 ",
             "kcat -P -b localhost:9092 -t greetings",
         ] {

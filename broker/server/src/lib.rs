@@ -16,6 +16,7 @@
 //! |---|---|
 //! | [`config`] | what was written, and what we run with |
 //! | [`listen`] | addresses and ports |
+//! | [`tls`] | certificates, and the authority that makes them |
 //! | [`serve`] | the order in which a broker starts and stops |
 //! | [`http`], [`metrics`] | `/livez`, `/readyz`, `/metrics` |
 //! | [`descriptors`] | how many files and sockets may be open |
@@ -35,6 +36,7 @@ pub mod logging;
 mod metrics;
 pub mod serve;
 pub mod shutdown;
+pub mod tls;
 
 pub use config::Config;
 pub use serve::{Addresses, Server};

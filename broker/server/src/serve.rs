@@ -34,6 +34,7 @@ use crate::config::{Config, InitialStream};
 use crate::data::{DataDirectory, open_broker};
 use crate::http::{self, HttpService};
 use crate::listen::{self, ListenError};
+use crate::tls::{Tls, TlsError};
 
 /// How long connections may answer what they have read before they are cut.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -53,6 +54,8 @@ pub struct Addresses {
     pub kafka: Vec<SocketAddr>,
     /// Kinesis API.
     pub kinesis: Vec<SocketAddr>,
+    /// Kinesis API over TLS.
+    pub kinesis_tls: Vec<SocketAddr>,
     /// Health and metrics.
     pub http: Vec<SocketAddr>,
 }
@@ -70,6 +73,8 @@ pub enum StartError {
     Stream(String, CreateStreamError),
     /// An address could not be bound.
     Listen(ListenError),
+    /// There is no certificate.
+    Tls(TlsError),
 }
 
 impl fmt::Display for StartError {
@@ -82,6 +87,7 @@ impl fmt::Display for StartError {
             StartError::Meta(error) => write!(out, "cannot read the metadata: {error:?}"),
             StartError::Stream(name, error) => write!(out, "cannot create {name}: {error:?}"),
             StartError::Listen(error) => error.fmt(out),
+            StartError::Tls(error) => error.fmt(out),
         }
     }
 }
@@ -91,6 +97,12 @@ impl std::error::Error for StartError {}
 impl From<ListenError> for StartError {
     fn from(error: ListenError) -> StartError {
         StartError::Listen(error)
+    }
+}
+
+impl From<TlsError> for StartError {
+    fn from(error: TlsError) -> StartError {
+        StartError::Tls(error)
     }
 }
 
@@ -125,6 +137,8 @@ pub struct Server {
     broker: Arc<Broker>,
     addresses: Addresses,
     data: DataDirectory,
+    /// The file that clients are to trust, where there is TLS by a local authority.
+    tls_authority: Option<PathBuf>,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
 }
@@ -134,8 +148,8 @@ impl Server {
     /// a tokio runtime of several threads.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Server, StartError> {
         let data = DataDirectory::make(&config.data)?;
-        let broker = open_broker(&config, &data, clock).await?;
-        match Server::start_on(&config, Arc::clone(&broker), data).await {
+        let broker = open_broker(&config, &data, Arc::clone(&clock)).await?;
+        match Server::start_on(&config, Arc::clone(&broker), data, clock).await {
             Ok(server) => Ok(server),
             Err(error) => {
                 // Whoever asked for a port that is taken should not find an unclean directory.
@@ -151,14 +165,21 @@ impl Server {
         config: &Config,
         broker: Arc<Broker>,
         data: DataDirectory,
+        clock: Arc<dyn Clock>,
     ) -> Result<Server, StartError> {
         create_missing(&broker, config).await?;
         let kafka = listen::bind(&config.kafka, "--kafka").await?;
         let kinesis = listen::bind(&config.kinesis, "--kinesis").await?;
+        let kinesis_tls = listen::bind(&config.kinesis_tls, "--kinesis-tls").await?;
         let http = listen::bind(&config.http, "--http").await?;
+        let tls = match kinesis_tls.is_empty() {
+            true => None,
+            false => Some(open_tls(config, &data, clock).await?),
+        };
         let addresses = Addresses {
             kafka: local_addresses(&kafka),
             kinesis: local_addresses(&kinesis),
+            kinesis_tls: local_addresses(&kinesis_tls),
             http: local_addresses(&http),
         };
         let (stop, stopped) = watch::channel(false);
@@ -173,19 +194,31 @@ impl Server {
         }
         let service = KinesisService::new(Arc::clone(&broker), KinesisOptions::default());
         let service = Arc::new(service);
-        for listener in kinesis {
+        let tls_authority = tls.as_ref().and_then(|tls| tls.authority_file().map(Into::into));
+        if let Some(tls) = tls.clone() {
+            tokio::task::spawn_blocking(move || match tls.keep() {
+                Ok(()) => {}
+                Err(error) => warn!(%error, "the TLS authority may not outlive a power cut"),
+            });
+        }
+        let encrypted = tls.map(|tls| -> Arc<weir_kinesis::TlsAcceptors> {
+            Arc::new(move |local| tls.acceptor(local, weir_kinesis::TLS_PROTOCOLS))
+        });
+        let plain = kinesis.into_iter().map(|listener| (listener, None));
+        let encrypted = kinesis_tls.into_iter().map(|listener| (listener, encrypted.clone()));
+        for (listener, tls) in plain.chain(encrypted) {
             let mut stopped = stopped.clone();
             let stop = async move {
                 // An error means that the server is gone, and is as good a reason to stop.
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
-            listeners.spawn(weir_kinesis::serve(listener, Arc::clone(&service), stop));
+            listeners.spawn(weir_kinesis::serve(listener, tls, Arc::clone(&service), stop));
         }
         let service = HttpService::new(Arc::clone(&broker), addresses.clone(), stopped);
         for listener in http {
             listeners.spawn(http::serve(listener, Arc::clone(&service)));
         }
-        Ok(Server { broker, addresses, data, stop, listeners })
+        Ok(Server { broker, addresses, data, tls_authority, stop, listeners })
     }
 
     /// Where it listens.
@@ -210,7 +243,9 @@ impl Server {
             ephemeral: self.data.is_temporary(),
             kafka: self.addresses.kafka.clone(),
             kinesis: self.addresses.kinesis.clone(),
+            kinesis_tls: self.addresses.kinesis_tls.clone(),
             http: self.addresses.http.clone(),
+            tls_authority: self.tls_authority.clone(),
         }
     }
 
@@ -244,6 +279,17 @@ fn local_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     let address =
         |listener: &TcpListener| listener.local_addr().expect("a listening socket has an address");
     listeners.iter().map(address).collect()
+}
+
+async fn open_tls(
+    config: &Config,
+    data: &DataDirectory,
+    clock: Arc<dyn Clock>,
+) -> Result<Tls, StartError> {
+    let (certificates, data) = (config.certificates.clone(), data.path().to_owned());
+    let open = move || Tls::open(&certificates, &data, clock);
+    let opened = tokio::task::spawn_blocking(open).await;
+    Ok(opened.expect("opening does not panic and is not cancelled")?)
 }
 
 /// Makes the streams that `--topic` and `--stream` name, all in one commit; what is there already

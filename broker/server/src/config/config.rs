@@ -15,6 +15,7 @@ use weir_model::limits::STREAM_PARTITIONS_MAX;
 
 use super::raw::{RawConfig, UnreadableSource, WrittenIn};
 use crate::listen::ListenAddress;
+use crate::tls::Certificates;
 
 /// The file that is read when no other is named and it exists.
 const DEFAULT_FILE: &str = "weir.toml";
@@ -29,6 +30,10 @@ pub struct Config {
     pub kafka_advertised: Vec<AdvertisedRule>,
     /// The Kinesis listener.
     pub kinesis: ListenAddress,
+    /// The Kinesis listener with TLS.
+    pub kinesis_tls: ListenAddress,
+    /// The certificates of listeners with TLS.
+    pub certificates: Certificates,
     /// The listener for health and metrics.
     pub http: ListenAddress,
     /// Where the data lies.
@@ -61,6 +66,7 @@ impl Config {
         Config {
             kafka: any_port.clone(),
             kinesis: any_port.clone(),
+            kinesis_tls: any_port.clone(),
             http: any_port,
             data: DataLocation::Temporary,
             flush: FlushPolicy::Os,
@@ -152,6 +158,12 @@ fn parse(sources: &[(WrittenIn, RawConfig)]) -> Result<Config, ConfigError> {
     let topics = settings.parse_list("topic", |raw| raw.topic.as_ref(), parse_stream)?;
     let streams = settings.parse_list("stream", |raw| raw.stream.as_ref(), parse_stream)?;
     check_named_once(&topics, &streams)?;
+    let kinesis = address("kinesis", |raw| raw.kinesis.as_ref(), 4566)?;
+    let kinesis_tls = match settings.first(|raw| raw.kinesis_tls.as_ref()) {
+        // Whoever wants no Kinesis wants none on a second port either.
+        None if kinesis == ListenAddress::Off => ListenAddress::Off,
+        _ => address("kinesis-tls", |raw| raw.kinesis_tls.as_ref(), 4567)?,
+    };
     Ok(Config {
         kafka: address("kafka", |raw| raw.kafka.as_ref(), 9092)?,
         kafka_advertised: settings.parse_list(
@@ -159,7 +171,9 @@ fn parse(sources: &[(WrittenIn, RawConfig)]) -> Result<Config, ConfigError> {
             |raw| raw.kafka_advertised.as_ref(),
             |text| text.parse().map_err(text_of),
         )?,
-        kinesis: address("kinesis", |raw| raw.kinesis.as_ref(), 4566)?,
+        kinesis,
+        kinesis_tls,
+        certificates: settings.certificates()?,
         http: address("http", |raw| raw.http.as_ref(), 8080)?,
         data: match is_ephemeral {
             true => DataLocation::Temporary,
@@ -256,6 +270,24 @@ impl<'a> Settings<'a> {
             }
         }
         BrokerSettings::new(written).map_err(ConfigError)
+    }
+
+    /// A chain and its key are of no use without each other.
+    fn certificates(&self) -> Result<Certificates, ConfigError> {
+        let chain = self.first(|raw| raw.tls_cert.as_ref());
+        let key = self.first(|raw| raw.tls_key.as_ref());
+        let alone = |place: &WrittenIn, key: &str, missing: &str| {
+            let (there, missing) = (place.name_of(key), place.name_of(missing));
+            Err(ConfigError(format!("{there} needs {missing} beside it")))
+        };
+        match (chain, key) {
+            (None, None) => Ok(Certificates::Local),
+            (Some((_, chain)), Some((_, key))) => {
+                Ok(Certificates::Files { chain: chain.clone(), key: key.clone() })
+            }
+            (Some((place, _)), None) => alone(place, "tls-cert", "tls-key"),
+            (None, Some((place, _))) => alone(place, "tls-key", "tls-cert"),
+        }
     }
 
     /// `ephemeral` and `data-dir` are two answers to one question: the stronger source wins, and
@@ -409,6 +441,27 @@ mod tests {
             assert_eq!(config.kafka, ListenAddress::Localhost { port });
             assert_eq!(config.topics.len(), usize::from(port != 9092), "lists do not add up");
         }
+    }
+
+    #[test]
+    fn tls_goes_with_the_dialect_and_a_chain_with_its_key() {
+        let listens = |kinesis: Option<&str>, tls: Option<&str>| {
+            let written = |text: Option<&str>| text.map(str::to_owned);
+            let (kinesis, kinesis_tls) = (written(kinesis), written(tls));
+            flags(RawConfig { kinesis, kinesis_tls, ..RawConfig::default() }).expect("legal")
+        };
+        let at = |port| ListenAddress::Localhost { port };
+        assert_eq!(listens(None, None).kinesis_tls, at(4567));
+        assert_eq!(listens(Some("off"), None).kinesis_tls, ListenAddress::Off);
+        assert_eq!(listens(Some("off"), Some("localhost:1")).kinesis_tls, at(1));
+        let file = || Some(PathBuf::from("file.pem"));
+        let chain = RawConfig { tls_cert: file(), ..RawConfig::default() };
+        let refused = flags(chain.clone()).expect_err("a chain alone").to_string();
+        assert_eq!(refused, "--tls-cert needs --tls-key beside it");
+        let both = RawConfig { tls_key: file(), ..chain };
+        let chain = PathBuf::from("file.pem");
+        let expected = Certificates::Files { chain: chain.clone(), key: chain };
+        assert_eq!(flags(both).expect("legal").certificates, expected);
     }
 
     #[test]

@@ -27,6 +27,18 @@ pub struct RawConfig {
     #[arg(long, value_name = "ADDR")]
     pub kinesis: Option<String>,
 
+    /// The same API over TLS [default: localhost:4567; off where --kinesis is]
+    #[arg(long, value_name = "ADDR")]
+    pub kinesis_tls: Option<String>,
+
+    /// Certificate chain of the TLS listeners in PEM [default: made by a local authority]
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of --tls-cert in PEM, readable by its owner alone
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
     /// `/metrics`, `/livez`, `/readyz` [default: localhost:8080]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
@@ -177,6 +189,9 @@ impl RawConfig {
             kafka: text("kafka")?,
             kafka_advertised: list("kafka-advertised")?,
             kinesis: text("kinesis")?,
+            kinesis_tls: text("kinesis-tls")?,
+            tls_cert: set("tls-cert").map(PathBuf::from),
+            tls_key: set("tls-key").map(PathBuf::from),
             http: text("http")?,
             data_dir: set("data-dir").map(PathBuf::from),
             flush: text("flush")?,

@@ -7,6 +7,9 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::{Blob, DateTime};
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Record, Shard, ShardIteratorType};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use tokio::time::sleep;
 
 /// The lowest hash key lies in the first of two even shards, the highest in the second.
@@ -390,7 +393,11 @@ async fn main() {
     let expect_throttle = std::env::args().any(|argument| argument == "--expect-throttle");
     let config = aws_config::from_env()
         .endpoint_url(endpoint)
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .http_client(
+            Builder::new()
+                .tls_provider(Provider::Rustls(CryptoMode::Ring))
+                .build_https(),
+        )
         .load()
         .await;
     let check = Check {
