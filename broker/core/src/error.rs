@@ -185,6 +185,9 @@ pub enum AppendError {
         /// The partitions that do, at most the first hundred.
         open: Vec<PartitionIndex>,
     },
+    /// The stream's partitions are being split or merged, and that takes long; nothing was
+    /// written. Retry.
+    Resharding,
     /// Larger than the stream's `max.message.bytes`.
     BatchTooLarge {
         /// Size of the batch.
@@ -238,6 +241,8 @@ impl From<SubmitError> for AppendError {
                 AppendError::StaleProducerEpoch
             }
             SubmitError::EndMoved { end } => AppendError::EndMoved { end },
+            // Whoever can look at the stream says more: see `partition::append`.
+            SubmitError::Sealed => AppendError::Resharding,
             SubmitError::DiskFull => AppendError::DiskFull,
             SubmitError::Stopped => AppendError::Stopped,
             // A set fails whole only where its cause is another append; the core writes one batch

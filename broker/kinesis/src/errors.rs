@@ -276,6 +276,7 @@ pub(crate) fn append_error(error: &AppendError, stream: &Stream, account: &str) 
         // The shard was split or merged between routing and writing: the client's retry finds the
         // new shards.
         AppendError::Closed { .. }
+        | AppendError::Resharding
         // Kinesis writes have neither producer sequences nor own timestamps nor expectations, so
         // these would be our mistake.
         | AppendError::InvalidTimestamp
