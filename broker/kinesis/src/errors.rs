@@ -135,6 +135,24 @@ impl KinesisError {
         KinesisError::new(ErrorKind::LimitExceeded, message)
     }
 
+    /// The account would have more shards than it may.
+    pub(crate) fn shard_limit_exceeded(
+        used: u64,
+        asked: u32,
+        max: u32,
+        account: &str,
+        region: &str,
+    ) -> KinesisError {
+        KinesisError::limit_exceeded(format!(
+            "This request would exceed the shard limit for the account {account} in {region}. \
+             Current shard count for the account: {used}. Limit: {max}. \
+             Number of additional shards that would have resulted from this request: {asked}. \
+             Refer to the AWS Service Limits page \
+             (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) \
+             for current limits and how to request higher limits."
+        ))
+    }
+
     /// A name that no client may give to a stream.
     pub(crate) fn reserved_name(name: &str) -> KinesisError {
         KinesisError::invalid_argument(format!("Stream name {name} is reserved."))
@@ -335,14 +353,7 @@ pub(crate) fn create_stream_error(
             "A stream may have at most {max} shards under account {account}."
         )),
         CreateStreamError::PartitionLimit { used, asked, max } => {
-            KinesisError::limit_exceeded(format!(
-                "This request would exceed the shard limit for the account {account} in {region}. \
-                 Current shard count for the account: {used}. Limit: {max}. \
-                 Number of additional shards that would have resulted from this request: {asked}. \
-                 Refer to the AWS Service Limits page \
-                 (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) \
-                 for current limits and how to request higher limits."
-            ))
+            KinesisError::shard_limit_exceeded(*used, *asked, *max, account, region)
         }
         CreateStreamError::Internal => KinesisError::reserved_name(name),
         // The action writes legal settings only, and asks for no client's quota.

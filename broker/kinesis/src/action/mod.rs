@@ -14,8 +14,11 @@ mod get_records;
 mod get_shard_iterator;
 mod list_shards;
 mod list_streams;
+mod merge_shards;
 mod put_record;
 mod put_records;
+mod split_shard;
+mod update_shard_count;
 
 use std::pin::Pin;
 
@@ -42,8 +45,11 @@ pub(crate) static ACTIONS: &[&Action] = &[
     &get_shard_iterator::ACTION,
     &list_shards::ACTION,
     &list_streams::ACTION,
+    &merge_shards::ACTION,
     &put_record::ACTION,
     &put_records::ACTION,
+    &split_shard::ACTION,
+    &update_shard_count::ACTION,
 ];
 
 /// One operation.
