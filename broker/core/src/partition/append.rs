@@ -28,9 +28,9 @@ use crate::error::AppendError;
 use crate::partition::inspect::{compressed, inspected};
 use crate::partition::partition::Partition;
 use crate::request_budget::HeldBytes;
-use crate::routing::route::{OpenPartitions, RoutedPlace, RoutedRecord};
+use crate::routing::route::{RoutedPlace, RoutedRecord};
 use crate::stream::config::StreamConfig;
-use crate::stream::layout::SharedLayout;
+use crate::stream::layout::{Layout, SharedLayout};
 use crate::stream::stream::Stream;
 
 /// Longest wait for quota before an append of a batch is refused, whatever its client would wait:
@@ -90,9 +90,9 @@ async fn told_apart(
         return outcome;
     }
     layout.settled().await;
-    let partitions = layout.current().partitions;
-    match partitions.get(partition.as_usize()) {
-        Some(partition) if !partition.is_open() => Err(closed(&partitions)),
+    let layout = layout.current();
+    match layout.partitions.get(partition.as_usize()) {
+        Some(partition) if !partition.is_open() => Err(closed(&layout)),
         _ => outcome,
     }
 }
@@ -119,7 +119,7 @@ impl Broker {
         if !partition.is_open() {
             // All that a closed partition can still say is that it took the batch before.
             return match ProducerId::new(batch.header().producer_id) {
-                None => Err(closed(&stream.partitions())),
+                None => Err(closed(&stream.layout().current())),
                 Some(_) => Ok(pending(self.submit(&partition, &config, batch))),
             };
         }
@@ -213,7 +213,7 @@ impl Broker {
         members: &[usize],
         results: &mut [Result<RoutedPlace, AppendError>],
     ) -> Vec<RoutedGroup> {
-        let open = OpenPartitions::of(&stream.partitions());
+        let layout = stream.layout().current();
         let mut groups: BTreeMap<PartitionIndex, RoutedGroup> = BTreeMap::new();
         for member in members.iter().copied() {
             let (Some(record), Some(result)) = (records.get(member), results.get_mut(member))
@@ -221,7 +221,7 @@ impl Broker {
                 continue;
             };
             let turn = || self.turns.fetch_add(1, Ordering::Relaxed);
-            let Some(partition) = open.route(record, turn) else {
+            let Some(partition) = layout.open.route(record, turn) else {
                 continue;
             };
             let size_bytes = record.key.len() + record.data.len();
@@ -363,9 +363,9 @@ fn writable(stream: &Stream, index: PartitionIndex) -> Result<Arc<Partition>, Ap
     stream.partition(index).ok_or(AppendError::UnknownPartition)
 }
 
-/// Why a closed partition takes no batch, among these.
-fn closed(partitions: &[Arc<Partition>]) -> AppendError {
-    AppendError::Closed { open: OpenPartitions::of(partitions).indexes(NAMED_PARTITIONS_MAX) }
+/// Why a closed partition of this layout takes no batch.
+fn closed(layout: &Layout) -> AppendError {
+    AppendError::Closed { open: layout.open.indexes(NAMED_PARTITIONS_MAX) }
 }
 
 fn check_batch(

@@ -75,6 +75,11 @@ impl OpenPartitions {
         }
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.by_start.len()
+    }
+
     /// The numbers of the open partitions, at most `limit`.
     pub fn indexes(&self, limit: usize) -> Vec<PartitionIndex> {
         self.by_start.iter().map(|partition| partition.id.index).take(limit).collect()

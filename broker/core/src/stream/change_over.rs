@@ -84,7 +84,7 @@ impl Registry {
         let now = self.now();
         let scalings = scalings_with(&before, reshard, limits, now)?;
         let plan = Plan::of(&before.partitions, reshard, now)?;
-        let open_before = before.partitions.iter().filter(|p| p.is_open()).count();
+        let open_before = before.open.count();
         let open_now = plan.open_count();
         self.check_partition_limit(open_before, open_now)?;
         self.change_over(&stream, &before, &plan, scalings).await?;
@@ -135,7 +135,7 @@ impl Registry {
         stream: &Stream,
         before: &Layout,
         plan: &Plan,
-        scalings: Arc<[Timestamp]>,
+        scalings: Vec<Timestamp>,
     ) -> Result<(), ReshardError> {
         let parents = plan.parents(&before.partitions);
         // Until it is dropped, writers that meet a seal wait.
@@ -148,8 +148,8 @@ impl Registry {
             }
         };
         let end_of = |index| *ends.get(&index).expect("each parent was sealed");
-        let partitions = plan.carried_out(stream.id, &before.partitions, end_of).into();
-        let layout = Layout { partitions, scalings };
+        let partitions = plan.carried_out(stream.id, &before.partitions, end_of);
+        let layout = Layout::new(partitions, scalings);
         match self.commit(vec![self.layout_row(stream, &layout)]).await {
             Ok(()) => {}
             Err(error @ (MetaError::Conflict | MetaError::DiskFull)) => {
@@ -202,14 +202,14 @@ fn scalings_with(
     reshard: Reshard,
     limits: ScalingLimits,
     now: Timestamp,
-) -> Result<Arc<[Timestamp]>, ReshardError> {
+) -> Result<Vec<Timestamp>, ReshardError> {
     let Reshard::Scale { partitions } = reshard else {
-        return Ok(Arc::clone(&before.scalings));
+        return Ok(before.scalings.clone());
     };
     let is_recent = |time: &Timestamp| now.millis_since(*time) < SCALING_PERIOD_MS;
     let mut recent: Vec<Timestamp> = before.scalings.iter().copied().filter(is_recent).collect();
     if limits == ScalingLimits::AsAws {
-        let open = before.partitions.iter().filter(|p| p.is_open()).count();
+        let open = before.open.count();
         let wanted = partitions as usize;
         if wanted > open * 2 {
             return Err(ReshardError::AboveDouble { open });
@@ -224,5 +224,5 @@ fn scalings_with(
     // Without limits nobody looks at more than the last ones.
     recent.drain(..recent.len().saturating_sub(SCALINGS_MAX - 1));
     recent.push(now);
-    Ok(recent.into())
+    Ok(recent)
 }

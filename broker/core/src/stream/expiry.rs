@@ -58,7 +58,8 @@ impl Registry {
             false => Arc::clone(partition),
         };
         let layout = stream.layout().current();
-        Layout { partitions: layout.partitions.iter().map(mark).collect(), ..layout }
+        let partitions = layout.partitions.iter().map(mark).collect();
+        Layout::new(partitions, layout.scalings.clone())
     }
 }
 

@@ -108,7 +108,7 @@ impl Registry {
         };
         let ranges = HashKeyRange::even_ranges(growth.partitions);
         let partitions = ranges.into_iter().enumerate().map(cut).collect();
-        Ok((stream, Layout::of(partitions)))
+        Ok((stream, Layout::new(partitions, Vec::new())))
     }
 
     async fn commit_grown(&self, grown: Vec<Grown>) -> Result<(), MetaError> {

@@ -18,44 +18,48 @@ use weir_model::ids::PartitionIndex;
 use weir_model::time::Timestamp;
 
 use crate::partition::partition::Partition;
+use crate::routing::route::OpenPartitions;
 
 /// Longest that a writer waits for a change-over; what it wrote is refused then, and it may try
 /// again.
 const CHANGE_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// A stream's partitions at one moment.
-#[derive(Clone, Debug)]
-pub struct Layout {
+/// A stream's partitions at one moment; never changes.
+#[derive(Debug)]
+pub(crate) struct Layout {
     /// In index order, closed ones included.
-    pub partitions: Arc<[Arc<Partition>]>,
+    pub(crate) partitions: Arc<[Arc<Partition>]>,
+    /// Those that take records. Worked out once, since every routed record asks for it, however
+    /// many partitions a stream has left behind.
+    pub(crate) open: OpenPartitions,
     /// When it was scaled to a number of partitions, within the last day or so; ascending.
-    pub scalings: Arc<[Timestamp]>,
+    pub(crate) scalings: Vec<Timestamp>,
 }
 
 impl Layout {
-    /// The layout of a stream that was never scaled.
-    pub(crate) fn of(partitions: Vec<Arc<Partition>>) -> Layout {
-        Layout { partitions: partitions.into(), scalings: Arc::new([]) }
+    pub(crate) fn new(partitions: Vec<Arc<Partition>>, scalings: Vec<Timestamp>) -> Layout {
+        Layout { open: OpenPartitions::of(&partitions), partitions: partitions.into(), scalings }
     }
 }
 
 /// The layout of a stream, as those share it who read it, write by it, and change it.
 #[derive(Debug)]
 pub(crate) struct SharedLayout {
-    /// A sync lock: held to copy two pointers, never across an await.
-    current: RwLock<Layout>,
+    /// A sync lock: held to copy a pointer, never across an await.
+    current: RwLock<Arc<Layout>>,
     /// Whether a change-over is under way.
     is_changing: watch::Sender<bool>,
 }
 
 impl SharedLayout {
     pub(crate) fn new(layout: Layout) -> SharedLayout {
-        SharedLayout { current: RwLock::new(layout), is_changing: watch::Sender::new(false) }
+        let current = RwLock::new(Arc::new(layout));
+        SharedLayout { current, is_changing: watch::Sender::new(false) }
     }
 
     /// The partitions now.
-    pub(crate) fn current(&self) -> Layout {
-        self.current.read().clone()
+    pub(crate) fn current(&self) -> Arc<Layout> {
+        Arc::clone(&self.current.read())
     }
 
     /// One of the partitions now, open or closed.
@@ -65,7 +69,7 @@ impl SharedLayout {
 
     /// Shows everyone other partitions.
     pub(super) fn replace(&self, layout: Layout) {
-        *self.current.write() = layout;
+        *self.current.write() = Arc::new(layout);
     }
 
     /// Begins a change-over; it ends when the guard is dropped. One at a time, by the registry's

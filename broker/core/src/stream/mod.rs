@@ -5,7 +5,7 @@ pub mod config;
 pub mod config_table;
 mod expiry;
 pub mod grow;
-pub mod layout;
+pub(crate) mod layout;
 pub mod registry;
 mod row;
 #[expect(clippy::module_inception, reason = "one noun is one file, and the noun is stream")]

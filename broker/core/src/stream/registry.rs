@@ -347,9 +347,7 @@ impl Registry {
     pub(super) fn partition_count(&self) -> u64 {
         let tables = self.tables.read();
         let counted = tables.by_id.values().filter(|stream| !stream.name.is_internal());
-        counted
-            .map(|stream| stream.partitions().iter().filter(|p| p.is_open()).count() as u64)
-            .sum()
+        counted.map(|stream| stream.layout().current().open.count() as u64).sum()
     }
 
     fn check_client_may(&self, new: &NewStream, used: u64) -> Result<(), CreateStreamError> {
@@ -397,7 +395,7 @@ impl Registry {
             StreamConfig::new(overrides, &self.defaults()).map_err(CreateStreamError::Config)?;
         let id = StreamId::random(&*self.random);
         let now = self.clock.now();
-        let layout = Layout::of(first_partitions(id, new.partitions, now));
+        let layout = Layout::new(first_partitions(id, new.partitions, now), Vec::new());
         Ok(Stream::new(id, new, now, config, layout))
     }
 

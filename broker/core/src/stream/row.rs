@@ -165,7 +165,7 @@ pub(super) fn decode(
         intent: Intent::Make,
     };
     let scalings = row.scalings_ms.iter().map(|time_ms| Timestamp::from_millis(*time_ms));
-    let layout = Layout { partitions: partitions.into(), scalings: scalings.collect() };
+    let layout = Layout::new(partitions, scalings.collect());
     let created = Timestamp::from_millis(row.created_ms);
     let life = if row.deleting { Life::Deleting } else { Life::Lives };
     Ok((Stream::new(id, &new, created, config, layout), life))

@@ -86,7 +86,7 @@ impl Stream {
 
     /// Its partitions in index order, closed ones included.
     pub fn partitions(&self) -> Arc<[Arc<Partition>]> {
-        self.layout.current().partitions
+        Arc::clone(&self.layout.current().partitions)
     }
 
     /// Its partitions without the closed ones that nobody needs to know of any more.
