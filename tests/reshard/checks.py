@@ -209,12 +209,10 @@ def falsehoods(events):
     produced = of(events, "produced")[0]
     key = put[0]["key"]
     first, *_, last = [read[record(event)] for event in put if event["key"] == key]
-    child = next(
-        event
-        for event in of(events, "read")
-        if any(s["shard"] == event["shard"] and s["parents"] for s in final_shards(events))
-    )
-    closed = next(shard["shard"] for shard in final_shards(events) if shard["ending"] is not None)
+    shards = final_shards(events)
+    children = {shard["shard"] for shard in shards if shard["parents"]}
+    child = next(event for event in of(events, "read") if event["shard"] in children)
+    closed = next(shard["shard"] for shard in shards if shard["ending"] is not None)
     listed = of(events, "listed")[-1]
     consumed = next(e for e in of(events, "consumed") if record(e) == record(put[0]))
     produced_there = next(e for e in of(events, "consumed") if record(e) == record(produced))
