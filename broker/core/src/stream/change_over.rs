@@ -87,7 +87,8 @@ impl Registry {
         let open_before = before.open.count();
         let open_now = plan.open_count();
         self.check_partition_limit(open_before, open_now)?;
-        self.change_over(&stream, &before, &plan, scalings).await?;
+        let parents = plan.parents(&before.partitions);
+        self.change_over(&stream, &before, reshard, &parents, scalings).await?;
         info!(stream = %stream.name, ?reshard, open_before, open_now, "stream resharded");
         Ok(Resharded { open_before, open_now })
     }
@@ -134,26 +135,30 @@ impl Registry {
         &self,
         stream: &Stream,
         before: &Layout,
-        plan: &Plan,
+        reshard: Reshard,
+        parents: &[Arc<Partition>],
         scalings: Vec<Timestamp>,
     ) -> Result<(), ReshardError> {
-        let parents = plan.parents(&before.partitions);
         // Until it is dropped, writers that meet a seal wait.
         let _change = stream.layout().begin_change();
-        let ends = match self.seal_and_flush(&parents).await {
+        let ends = match self.seal_and_flush(parents).await {
             Ok(ends) => ends,
             Err(error) => {
-                self.unseal(&parents);
+                self.unseal(parents);
                 return Err(ReshardError::Storage(error));
             }
         };
+        // After all that the broker has dated in the parents: who reads from a time on must be
+        // shown each shard that holds a record of that time.
+        let plan = Plan::of(&before.partitions, reshard, self.now().plus_millis(1));
+        let plan = plan.expect("the same was planned before the parents were sealed");
         let end_of = |index| *ends.get(&index).expect("each parent was sealed");
         let partitions = plan.carried_out(stream.id, &before.partitions, end_of);
         let layout = Layout::new(partitions, scalings);
         match self.commit(vec![self.layout_row(stream, &layout)]).await {
             Ok(()) => {}
             Err(error @ (MetaError::Conflict | MetaError::DiskFull)) => {
-                self.unseal(&parents);
+                self.unseal(parents);
                 return Err(ReshardError::Meta(error));
             }
             Err(error @ MetaError::Failed(_)) => {

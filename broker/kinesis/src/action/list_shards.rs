@@ -288,7 +288,8 @@ mod tests {
         }
     }
 
-    /// Shard 0 is split after 10 s into 1 and 2, which are merged after 20 s into 3.
+    /// Shard 0 is split after 10 s into 1 and 2, which are merged after 20 s into 3. A shard ends a
+    /// millisecond after the last that it may hold.
     async fn split_and_merged() -> Harness {
         let harness = Harness::new().await;
         harness.create_stream("s", 1).await;
@@ -315,13 +316,13 @@ mod tests {
             (json!({"Type": "AT_LATEST"}), &[3]),
             (json!({"Type": "AFTER_SHARD_ID", "ShardId": "1"}), &[2, 3]),
             (at("AT_TIMESTAMP", 0.0), &[0]),
-            (at("AT_TIMESTAMP", 9.999), &[0]),
-            (at("AT_TIMESTAMP", 10.0), &[1, 2]),
-            (at("AT_TIMESTAMP", 19.999), &[1, 2]),
-            (at("AT_TIMESTAMP", 20.0), &[3]),
-            (at("FROM_TIMESTAMP", 9.999), &[0, 1, 2, 3]),
-            (at("FROM_TIMESTAMP", 10.0), &[1, 2, 3]),
-            (at("FROM_TIMESTAMP", 20.0), &[3]),
+            (at("AT_TIMESTAMP", 10.0), &[0]),
+            (at("AT_TIMESTAMP", 10.001), &[1, 2]),
+            (at("AT_TIMESTAMP", 20.0), &[1, 2]),
+            (at("AT_TIMESTAMP", 20.001), &[3]),
+            (at("FROM_TIMESTAMP", 10.0), &[0, 1, 2, 3]),
+            (at("FROM_TIMESTAMP", 10.001), &[1, 2, 3]),
+            (at("FROM_TIMESTAMP", 20.001), &[3]),
         ] {
             let input = json!({"StreamName": "s", "ShardFilter": filter});
             assert_eq!(ids(&harness.ok("ListShards", input).await), expected, "{filter}");
@@ -333,7 +334,7 @@ mod tests {
         let harness = split_and_merged().await;
         let day = 24 * 3_600_000;
         for (advance, expected) in [
-            (day - 10_001, &[0, 1, 2, 3][..]),
+            (day - 10_000, &[0, 1, 2, 3][..]),
             (1, &[1, 2, 3]),
             (9_999, &[1, 2, 3]),
             (1, &[3]),
