@@ -48,7 +48,7 @@ def exactly_once(events):
 
 
 def order(events):
-    put = {event["key"] for event in of(events, "put", "unanswered")}
+    put = {event["key"] for event in of(events, "put")}
     last, wrong = {}, []
     for event in of(events, "read"):
         key, number = record(event)

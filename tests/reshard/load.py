@@ -58,12 +58,18 @@ def open_shards(kinesis, stream):
     return shards["Shards"]
 
 
-def produce(weir, stream, seed, history, stopped):
-    """Produces to partitions that it takes for open, with an idempotent librdkafka."""
+# Each refusal makes an idempotent librdkafka take a new producer epoch. What was under way when a
+# connection broke it sends again under that epoch, so no broker can tell that it has the record
+# already. Where weir is killed, nothing is therefore sent twice at all.
+IDEMPOTENT = {"enable.idempotence": True}
+ONCE = {"enable.idempotence": False, "retries": 0}
+
+
+def produce(weir, stream, guarantee, seed, history, stopped):
+    """Produces to partitions that it takes for open, with librdkafka."""
     kinesis, chance, number = client(weir), random.Random(seed), 0
-    settings = {
+    settings = guarantee | {
         "bootstrap.servers": weir.kafka,
-        "enable.idempotence": True,
         "linger.ms": 5,
         # That a topic gets partitions is no news here.
         "log_level": 4,
@@ -82,7 +88,7 @@ def produce(weir, stream, seed, history, stopped):
             looked_at = 0
         else:
             history.note("unanswered", key=key, number=number)
-            history.note("failed", detail=f"produce: {error}")
+            history.note("outage" if guarantee is ONCE else "failed", detail=f"produce: {error}")
 
     while not stopped.is_set():
         if time.monotonic() > looked_at + 2:

@@ -77,7 +77,8 @@ def storm(weir, options, history):
         looking.start(readers.look_on, weir, STREAM, history)
     for writer in range(WRITERS):
         writing.start(load.put_records, weir, STREAM, writer, options.seed + writer, history)
-    writing.start(load.produce, weir, STREAM, options.seed, history)
+    guarantee = load.ONCE if options.kill_every else load.IDEMPOTENT
+    writing.start(load.produce, weir, STREAM, guarantee, options.seed, history)
     writing.start(load.reshard, weir, STREAM, options.seed, history)
     weather(weir, options, history)
     writing.stop()
