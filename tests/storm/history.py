@@ -9,6 +9,7 @@ which is one clock for all processes of a machine, and `event`:
                                        `generation` (in KIP-848 groups: at that member epoch)
     committed                          the broker accepted `offsets`; the request was sent after
                                        `began`; `generation` 0 where it is not known
+    fenced                             a poll said that the member was thrown out
     refused                            a commit was refused, or its outcome is not known (`detail`)
     observed                           OffsetFetch, sent after `began`, answered these `offsets`
     ended                              each partition's end, when nothing is written any more

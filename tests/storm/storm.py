@@ -230,7 +230,7 @@ def has_java_member(history):
 
 def figures(history, settled_s):
     counts = collections.Counter(event["event"] for event in history.events)
-    kinds = ("joined", "left", "died", "paused", "committed", "refused", "observed")
+    kinds = ("joined", "left", "died", "paused", "committed", "refused", "fenced", "observed")
     lost = [e for e in history.events if e["event"] == "lost" and e.get("partitions")]
     generations = {e["generation"] for e in history.events if e["event"] == "assigned"}
     return {kind: counts[kind] for kind in kinds} | {

@@ -1,9 +1,11 @@
 //! The façade that the dialects hold. One call per request goes through here; each family of verbs
 //! stands in its own file as `impl Broker`: [`append`](crate::partition::append),
 //! [`fetch`](crate::read::fetch), [`read`](crate::read::records),
-//! [`find_offset`](crate::read::position).
+//! [`find_offset`](crate::read::position), and what changes a stream
+//! ([`retention`](crate::stream::retention) and its neighbours).
 //!
-//! Lock order: registry → group or transaction → partition. None is held across an await.
+//! Lock order: group or transaction → registry → partition. None is held across an await
+//! (docs/adr/0012).
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -19,6 +21,7 @@ use weir_storage::log::Log;
 use weir_storage::meta::{Expect, MetaChange, MetaStore};
 use weir_storage::producer_state::ActiveProducer;
 
+use crate::account::Account;
 use crate::carried_out::carried_out;
 use crate::error::{
     CreateStreamError, DeleteStreamError, GrowStreamError, ReadError, ReshardError,
@@ -36,7 +39,7 @@ use crate::settings::broker_settings::BrokerSettings;
 use crate::settings::configurations::{self, Configurations};
 use crate::stream::change_over::{Resharded, ScalingLimits};
 use crate::stream::grow::Growth;
-use crate::stream::registry::{Registry, RegistryOptions};
+use crate::stream::registry::{Deletion, Registry, RegistryOptions};
 use crate::stream::stream::{Intent, NewStream, Stream};
 use crate::txn::producer_ids::ProducerIds;
 
@@ -88,6 +91,7 @@ pub struct Broker {
     registry: Arc<Registry>,
     groups: Arc<GroupCoordinator>,
     client_quotas: Arc<ClientQuotas>,
+    account: Arc<Account>,
     producer_ids: ProducerIds,
     metrics: Metrics,
     request_budget: RequestBudget,
@@ -132,6 +136,7 @@ impl Broker {
             held,
             settings,
         ));
+        let account = Account::open(Arc::clone(&meta), Arc::clone(&clock)).await?;
         let groups = GroupCoordinator::new(
             Arc::clone(&registry),
             Arc::clone(&configurations),
@@ -148,6 +153,7 @@ impl Broker {
             registry,
             groups: Arc::new(groups),
             client_quotas,
+            account: Arc::new(account),
             producer_ids: ProducerIds::new(meta),
             metrics: Metrics::default(),
             request_budget: RequestBudget::default(),
@@ -235,6 +241,11 @@ impl Broker {
         &self.foundations.log
     }
 
+    /// The table of all streams, for the families of verbs that stand in files of their own.
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
     /// The stream with this name, internal ones included.
     pub fn stream(&self, name: &str) -> Option<Arc<Stream>> {
         self.registry.by_name(name)
@@ -269,8 +280,12 @@ impl Broker {
     }
 
     /// Deletes a stream in all dialects; see [`Broker::delete_streams`].
-    pub async fn delete_stream(&self, id: StreamId) -> Result<(), DeleteStreamError> {
-        let results = self.delete_streams(vec![id]).await;
+    pub async fn delete_stream(
+        &self,
+        id: StreamId,
+        deletion: Deletion,
+    ) -> Result<(), DeleteStreamError> {
+        let results = self.carry_out_deletions(vec![id], deletion).await;
         results.into_iter().next().expect("one result for one stream")
     }
 
@@ -278,9 +293,17 @@ impl Broker {
     /// each is judged on its own, in the order given. Their names are free when this returns. Once
     /// begun it is carried out, whether the caller waits or not.
     pub async fn delete_streams(&self, ids: Vec<StreamId>) -> Vec<Result<(), DeleteStreamError>> {
+        self.carry_out_deletions(ids, Deletion::WithConsumers).await
+    }
+
+    async fn carry_out_deletions(
+        &self,
+        ids: Vec<StreamId>,
+        deletion: Deletion,
+    ) -> Vec<Result<(), DeleteStreamError>> {
         let (registry, groups) = (Arc::clone(&self.registry), Arc::clone(&self.groups));
         carried_out(async move {
-            let decided = registry.begin_deletions(&ids).await;
+            let decided = registry.begin_deletions(&ids, deletion).await;
             let deleting = decided.iter().flatten().cloned().collect();
             let mut removed = remove_deleted(&registry, &groups, deleting).await.into_iter();
             let result_of = |decided: Result<Arc<Stream>, DeleteStreamError>| {
@@ -332,6 +355,11 @@ impl Broker {
         &self.client_quotas
     }
 
+    /// The account's settings.
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
     /// A number for a new idempotent producer.
     pub async fn allocate_producer_id(&self) -> Result<ProducerId, MetaError> {
         self.producer_ids.allocate().await
@@ -342,6 +370,15 @@ impl Broker {
         self.groups.shut_down();
         self.housekeeping.abort();
         self.log().close().await
+    }
+
+    /// How often within a day something may be done that AWS grants so many times; without limit
+    /// where the server has no quotas.
+    pub(crate) fn daily_limit(&self, aws: usize) -> usize {
+        match self.options.quotas {
+            QuotaPolicy::Off => usize::MAX,
+            QuotaPolicy::Aws | QuotaPolicy::Factor(_) => aws,
+        }
     }
 
     /// Looks at a shard's buckets, if its stream has quotas now; makes or resizes them as needed.

@@ -5,27 +5,112 @@
 //! would disagree until the next start.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-/// Runs a change as a task of its own and waits for it.
-pub(crate) async fn carried_out<T: Send + 'static>(
+use tokio::runtime::Handle;
+
+/// Runs a change in the task of whoever asks for it, so that nothing is handed from thread to
+/// thread in the ordinary case. When that task goes away in the middle, the rest becomes a task of
+/// its own; a change that had not begun is not made.
+pub(crate) fn carried_out<T: Send + 'static>(
     change: impl Future<Output = T> + Send + 'static,
-) -> T {
-    match tokio::spawn(change).await {
-        Ok(outcome) => outcome,
-        // Only where panics unwind, as in tests: there it must not look like a hang.
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The runtime is being torn down: nobody is left to answer.
-        Err(_) => std::future::pending().await,
+) -> impl Future<Output = T> + Send {
+    CarriedOut { change: Some(Box::pin(change)), has_begun: false }
+}
+
+struct CarriedOut<T: Send + 'static> {
+    /// Taken while it is polled, so that what has panicked is not polled again.
+    change: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+    has_begun: bool,
+}
+
+impl<T: Send + 'static> Future for CarriedOut<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let mut change = self.change.take().expect("polled after its end");
+        self.has_begun = true;
+        let polled = change.as_mut().poll(context);
+        if polled.is_pending() {
+            self.change = Some(change);
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for CarriedOut<T> {
+    fn drop(&mut self) {
+        let Some(rest) = self.change.take().filter(|_| self.has_begun) else {
+            return;
+        };
+        // Without a runtime there is nobody left to carry it out: the process ends.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(rest);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::sync::Notify;
+
     use super::*;
+
+    /// A change that waits for `go_on`, then tells of its end.
+    fn change(
+        go_on: &Arc<Notify>,
+    ) -> (impl Future<Output = u32> + Send + 'static, Arc<AtomicBool>) {
+        let (go_on, is_done) = (Arc::clone(go_on), Arc::new(AtomicBool::new(false)));
+        let tells = Arc::clone(&is_done);
+        let change = async move {
+            go_on.notified().await;
+            tells.store(true, Ordering::Relaxed);
+            7
+        };
+        (change, is_done)
+    }
+
+    #[tokio::test]
+    async fn the_outcome_reaches_the_caller() {
+        let go_on = Arc::new(Notify::new());
+        let (change, _) = change(&go_on);
+        go_on.notify_one();
+        assert_eq!(carried_out(change).await, 7);
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_goes_on_when_the_caller_leaves() {
+        let go_on = Arc::new(Notify::new());
+        let (change, is_done) = change(&go_on);
+        let mut carried = Box::pin(carried_out(change));
+        assert!(futures_poll(&mut carried).is_pending());
+        drop(carried);
+        go_on.notify_one();
+        tokio::task::yield_now().await;
+        assert!(is_done.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn what_was_not_begun_is_not_made() {
+        let go_on = Arc::new(Notify::new());
+        let (change, is_done) = change(&go_on);
+        drop(carried_out(change));
+        go_on.notify_one();
+        tokio::task::yield_now().await;
+        assert!(!is_done.load(Ordering::Relaxed));
+    }
 
     #[tokio::test]
     #[should_panic(expected = "in the middle of a change")]
     async fn a_panic_reaches_the_caller() {
         carried_out(async { panic!("in the middle of a change") }).await
+    }
+
+    fn futures_poll<T>(future: &mut Pin<Box<impl Future<Output = T>>>) -> Poll<T> {
+        future.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()))
     }
 }

@@ -75,6 +75,136 @@ pub enum AlterConfigError {
     Meta(MetaError),
 }
 
+/// Why one stream was not changed; what its change may be refused for differs with the change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AmendError<R> {
+    /// The stream does not live, or holds the broker's own state.
+    Unknown,
+    /// The change makes no sense for this stream.
+    Refused(R),
+    /// The metadata could not be committed.
+    Meta(MetaError),
+}
+
+/// Why a stream's retention stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetentionRefusal {
+    /// Below the fewest hours.
+    TooShort,
+    /// Above the most hours.
+    TooLong,
+    /// To be increased to less than it is.
+    ShorterThanNow {
+        /// What it is.
+        now_hours: u64,
+    },
+    /// To be decreased to more than it is.
+    LongerThanNow {
+        /// What it is.
+        now_hours: u64,
+    },
+}
+
+/// The stream has no such consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownConsumer;
+
+impl From<UnknownConsumer> for TagRefusal {
+    fn from(_: UnknownConsumer) -> TagRefusal {
+        TagRefusal::UnknownConsumer
+    }
+}
+
+impl From<UnknownConsumer> for PolicyRefusal {
+    fn from(_: UnknownConsumer) -> PolicyRefusal {
+        PolicyRefusal::UnknownConsumer
+    }
+}
+
+/// Why a consumer is not registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrationRefusal {
+    /// The stream has a consumer of that name.
+    AlreadyExists,
+    /// The stream has as many as it may.
+    TooMany {
+        /// The most.
+        max: usize,
+    },
+}
+
+/// Why tags are not put on a resource, or taken off it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagRefusal {
+    /// A key or a value has characters that tags do not have.
+    IllegalCharacters,
+    /// A key begins with what AWS keeps for itself.
+    ReservedKey,
+    /// The resource would have more than it may.
+    TooMany,
+    /// They are a consumer's, and it is gone.
+    UnknownConsumer,
+}
+
+/// Why a policy is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyRefusal {
+    /// It is no JSON.
+    NotJson,
+    /// It says nothing.
+    NoStatement,
+    /// It is too long.
+    TooLong {
+        /// The most, in bytes.
+        bytes_max: usize,
+    },
+    /// It is a consumer's, and that is gone.
+    UnknownConsumer,
+}
+
+/// Why a stream's encryption stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncryptionRefusal {
+    /// It was changed as often as it may be within a day.
+    TooOften {
+        /// How often that is.
+        per_day_max: usize,
+    },
+}
+
+/// Why a stream's records are spread as they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DistributionRefusal {
+    /// Its owner scales it, and only streams that the broker scales may be written evenly.
+    Provisioned,
+}
+
+/// Why a stream's warm throughput stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WarmThroughputRefusal {
+    /// Its owner scales it, and there is none of streams but those that the broker scales.
+    Provisioned,
+    /// The account has not committed itself to a minimum throughput.
+    NeedsCommitment,
+    /// Above the limit.
+    TooMuch {
+        /// The most, in MiB/s.
+        max: u64,
+    },
+}
+
+/// Why a stream's mode stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeRefusal {
+    /// It was switched as often as it may be within a day.
+    TooOften {
+        /// How often that is.
+        per_day_max: usize,
+    },
+    /// The warm throughput that was asked for with it is refused.
+    WarmThroughput(WarmThroughputRefusal),
+}
+
 /// Why a stream did not get more partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrowStreamError {
@@ -217,6 +347,8 @@ pub enum DeleteStreamError {
     Unknown,
     /// It holds the broker's own state.
     Internal,
+    /// It has registered consumers, and was to go without them only.
+    HasConsumers,
     /// The client has made and deleted too many partitions lately.
     OverQuota,
     /// The metadata could not be committed; the deletion is resumed at the next start if it began.

@@ -4,12 +4,13 @@
 //! everything that is said about streams, in whatever protocol, is decided here and nowhere else.
 //! Below is `weir-storage`, which knows batches and offsets but not what they are for.
 //!
-//! Lock order: registry, then group or transaction, then partition. None is held across an await.
+//! Lock order: group or transaction, then registry, then partition. None is held across an await.
 //!
 //! Read [`broker`] next, then [`partition::append`] and [`read::fetch`] for the way of a record.
 
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod broker;
 mod carried_out;
 pub mod error;

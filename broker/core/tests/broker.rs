@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_core::broker::{Broker, BrokerOptions};
+use weir_core::broker::{Broker, BrokerOptions, Foundations};
 use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
 use weir_core::group::identity::{Claim, GroupId};
 use weir_core::in_memory;
@@ -16,6 +16,7 @@ use weir_core::read::position::{RememberedPlace, Resolved, StartAt};
 use weir_core::read::records::{CallQuota, ReadRecords};
 use weir_core::request_budget::HeldBytes;
 use weir_core::routing::route::RoutedRecord;
+use weir_core::stream::registry::Deletion;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_core::{Novelty, Ranges};
 use weir_model::batch::{ProducerStamp, RecordBatch, crc32c_of_batch};
@@ -26,6 +27,10 @@ use weir_model::offset::Offset;
 use weir_model::random::SeededRandom;
 use weir_model::record::RecordToWrite;
 use weir_model::time::{ManualClock, Timestamp};
+use weir_storage::log::Log;
+use weir_storage::memory::MemoryLog;
+use weir_storage::meta::memory::MemoryMeta;
+use weir_storage::meta::{MetaChange, MetaFuture, MetaStore, Versioned};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -44,9 +49,15 @@ impl Bench {
     }
 
     async fn with(options: BrokerOptions) -> Bench {
+        Bench::on(Arc::new(MemoryMeta::default()), options).await
+    }
+
+    async fn on(meta: Arc<dyn MetaStore>, options: BrokerOptions) -> Bench {
         let clock = Arc::new(ManualClock::starting_at(NOW));
         let random = Arc::new(SeededRandom::new(1));
-        let broker = in_memory::open(Arc::clone(&clock) as _, random, options).await;
+        let log = Arc::new(Log::Memory(MemoryLog::start(Arc::clone(&clock) as _)));
+        let foundations = Foundations { log, meta, clock: Arc::clone(&clock) as _, random };
+        let broker = Broker::open(foundations, options).await;
         Bench { broker: broker.expect("an in-memory broker opens"), clock }
     }
 
@@ -69,6 +80,7 @@ fn new_stream(name: &str, routing: Routing, partitions: u32) -> NewStream {
         routing,
         partitions,
         overrides: BTreeMap::new(),
+        attributes: Default::default(),
         intent: Intent::Make,
     }
 }
@@ -161,9 +173,30 @@ async fn each_stream_of_a_request_is_judged_on_its_own() {
     assert_eq!(names, ["a.b", "fresh"]);
 }
 
+/// A store whose commits take a while.
+#[derive(Debug, Default)]
+struct SlowMeta(MemoryMeta);
+
+impl MetaStore for SlowMeta {
+    fn get(&self, key: Bytes) -> MetaFuture<'_, Option<Versioned>> {
+        self.0.get(key)
+    }
+
+    fn scan(&self, prefix: Bytes) -> MetaFuture<'_, Vec<(Bytes, Versioned)>> {
+        self.0.scan(prefix)
+    }
+
+    fn commit(&self, changes: Vec<MetaChange>) -> MetaFuture<'_, ()> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.0.commit(changes).await
+        })
+    }
+}
+
 #[tokio::test]
 async fn a_creation_is_carried_out_though_its_client_went_away() {
-    let bench = Bench::new().await;
+    let bench = Bench::on(Arc::new(SlowMeta::default()), in_memory::default_options()).await;
     let creation = bench.broker.create_streams(vec![new_stream("left", Routing::ByHash, 1)]);
     // Polled once and dropped, as by a connection that breaks.
     tokio::select! {
@@ -181,12 +214,12 @@ async fn a_deleted_stream_is_gone_for_those_who_still_hold_it() {
     let bench = Bench::new().await;
     let stream = bench.stream("orders", Routing::ByPartition, 1).await;
     bench.append(&stream, plain(&["one"])).await.expect("an append");
-    bench.broker.delete_stream(stream.id).await.expect("a deletion");
+    bench.broker.delete_stream(stream.id, Deletion::WithConsumers).await.expect("a deletion");
 
     assert_eq!(bench.append(&stream, plain(&["two"])).await, Err(AppendError::UnknownPartition));
     let gone = fetch_one(&bench, &fetch_of(&stream, 0, 0)).await.err();
     assert_eq!(gone, Some(ReadError::UnknownPartition));
-    let again = bench.broker.delete_stream(stream.id).await;
+    let again = bench.broker.delete_stream(stream.id, Deletion::WithConsumers).await;
     assert_eq!(again, Err(DeleteStreamError::Unknown));
 
     let recreated = bench.stream("orders", Routing::ByPartition, 1).await;
@@ -215,7 +248,7 @@ async fn a_waiting_fetch_ends_with_an_error_when_its_stream_is_deleted() {
     let request = fetch_of(&stream, 0, 60_000);
     let deleting = async {
         tokio::task::yield_now().await;
-        bench.broker.delete_stream(stream.id).await
+        bench.broker.delete_stream(stream.id, Deletion::WithConsumers).await
     };
     let (fetched, deleted) = tokio::join!(bench.broker.fetch(&request), deleting);
     deleted.expect("a deletion");
@@ -347,7 +380,11 @@ async fn the_broker_has_no_more_partitions_than_it_may() {
     let group = GroupId::new("g").expect("a group id");
     let asked = bench.broker.groups().fetch_offsets(&group, &Claim::nobody(), &[]).await;
     asked.expect("its own log is not counted");
-    bench.broker.delete_stream(made[0].clone().expect("made")).await.expect("it lives");
+    bench
+        .broker
+        .delete_stream(made[0].clone().expect("made"), Deletion::WithConsumers)
+        .await
+        .expect("it lives");
     bench.stream("d", Routing::ByPartition, 3).await;
 }
 

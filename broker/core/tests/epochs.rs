@@ -20,14 +20,14 @@ use weir_model::record::RecordToWrite;
 use weir_model::time::{Clock, ManualClock, Timestamp};
 use weir_storage::local::{DataDir, Flushing, LocalLog, LocalOptions, Reserve};
 use weir_storage::log::{EpochEnd, Log};
-use weir_storage::meta::{Committing, RedbStore};
+use weir_storage::meta::RedbStore;
 use weir_storage::sim_disk::SimDisk;
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 async fn open(disk: &SimDisk) -> Arc<Broker> {
     let data = DataDir::open(Arc::new(disk.clone()), Reserve::None).expect("a data directory");
-    let meta = Arc::new(RedbStore::open(&data, Committing::Thread).expect("a store"));
+    let meta = Arc::new(RedbStore::open(&data).expect("a store"));
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(NOW));
     let random = Arc::new(SeededRandom::new(1));
     let options = LocalOptions { flushing: Flushing::Stepped, ..LocalOptions::default() };
@@ -44,6 +44,7 @@ async fn unflushed_stream(broker: &Broker) -> Arc<Stream> {
         routing: Routing::ByPartition,
         partitions: 1,
         overrides: BTreeMap::from([("weir.flush".to_owned(), "os".to_owned())]),
+        attributes: Default::default(),
         intent: Intent::Make,
     };
     broker.create_streams(vec![new]).await.remove(0).expect("made")

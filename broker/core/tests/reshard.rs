@@ -23,6 +23,7 @@ use weir_core::quota::limits::QuotaPolicy;
 use weir_core::routing::reshard::Reshard;
 use weir_core::settings::alteration::{Alteration, Change, Changes};
 use weir_core::settings::holder::Resource;
+use weir_core::stream::registry::Deletion;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_core::{MetaError, Novelty};
 use weir_model::ids::StreamName;
@@ -33,7 +34,7 @@ use weir_storage::local::{DataDir, Flushing, LocalLog, LocalOptions, Reserve};
 use weir_storage::log::Log;
 use weir_storage::memory::MemoryLog;
 use weir_storage::meta::memory::MemoryMeta;
-use weir_storage::meta::{Committing, MetaChange, MetaFuture, MetaStore, RedbStore, Versioned};
+use weir_storage::meta::{MetaChange, MetaFuture, MetaStore, RedbStore, Versioned};
 use weir_storage::sim_disk::SimDisk;
 
 const HALF: u128 = 1 << 127;
@@ -59,7 +60,7 @@ async fn broker_at(meta: Arc<dyn MetaStore>, clock: Arc<dyn Clock>) -> Arc<Broke
 
 async fn broker_on(disk: &SimDisk) -> Arc<Broker> {
     let data = DataDir::open(Arc::new(disk.clone()), Reserve::None).expect("a data directory");
-    let meta = Arc::new(RedbStore::open(&data, Committing::Thread).expect("a store"));
+    let meta = Arc::new(RedbStore::open(&data).expect("a store"));
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(NOW));
     let random = Arc::new(SeededRandom::new(1));
     let local = LocalOptions { flushing: Flushing::Threads(2), ..LocalOptions::default() };
@@ -279,6 +280,7 @@ async fn streams_whose_clients_choose_partitions_are_not_resharded() {
         routing: Routing::ByPartition,
         partitions: 2,
         overrides: Default::default(),
+        attributes: Default::default(),
         intent: Intent::Make,
     };
     let topic = broker.create_streams(vec![new]).await.remove(0).expect("made");
@@ -291,7 +293,7 @@ async fn streams_whose_clients_choose_partitions_are_not_resharded() {
         assert_eq!(refused, Err(ReshardError::RoutedByPartition), "{reshard:?}");
     }
     let stream = make_stream(&broker, 1, "group").await;
-    broker.delete_stream(stream.id).await.expect("deleted");
+    broker.delete_stream(stream.id, Deletion::WithConsumers).await.expect("deleted");
     assert_eq!(broker.reshard(&stream, split(0, 99)).await, Err(ReshardError::Unknown));
 }
 

@@ -29,7 +29,7 @@ use weir_model::random::{Random, SeededRandom};
 use weir_model::time::{Clock, ManualClock};
 use weir_storage::local::{DataDir, Flushing, LocalLog, LocalOptions, Reserve};
 use weir_storage::log::Log;
-use weir_storage::meta::{Committing, RedbStore};
+use weir_storage::meta::RedbStore;
 use weir_storage::sim_disk::{Faults, SimDisk};
 
 const HALF: u128 = 1 << 127;
@@ -37,7 +37,7 @@ const HALF: u128 = 1 << 127;
 /// Flushes are made by whoever waits for them, so that a seed is one history.
 async fn open(disk: &SimDisk) -> Arc<Broker> {
     let data = DataDir::open(Arc::new(disk.clone()), Reserve::None).expect("a data directory");
-    let meta = Arc::new(RedbStore::open(&data, Committing::Inline).expect("a store"));
+    let meta = Arc::new(RedbStore::open(&data).expect("a store"));
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(NOW));
     let random = Arc::new(SeededRandom::new(1));
     let options = LocalOptions {

@@ -17,12 +17,12 @@ use weir_model::random::SeededRandom;
 use weir_model::time::{Clock, ManualClock, Timestamp};
 use weir_storage::local::{DataDir, Flushing, LocalLog, LocalOptions, Reserve};
 use weir_storage::log::Log;
-use weir_storage::meta::{Committing, RedbStore};
+use weir_storage::meta::RedbStore;
 use weir_storage::sim_disk::SimDisk;
 
 async fn open(disk: &SimDisk) -> Arc<Broker> {
     let data = DataDir::open(Arc::new(disk.clone()), Reserve::None).expect("a data directory");
-    let meta = Arc::new(RedbStore::open(&data, Committing::Thread).expect("a store"));
+    let meta = Arc::new(RedbStore::open(&data).expect("a store"));
     let now = Timestamp::from_millis(1_800_000_000_000);
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(now));
     let random = Arc::new(SeededRandom::new(1));
@@ -77,6 +77,7 @@ async fn settings_and_added_partitions_outlive_the_run_that_made_them() {
                 routing: Routing::ByPartition,
                 partitions: 1,
                 overrides: BTreeMap::new(),
+                attributes: Default::default(),
                 intent: Intent::Make,
             };
             broker.create_streams(vec![new]).await.remove(0).expect("made");

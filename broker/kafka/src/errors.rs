@@ -231,6 +231,8 @@ pub(crate) fn delete_refusal(error: &DeleteStreamError, unknown: ErrorCode) -> R
             ErrorCode::TOPIC_DELETION_DISABLED,
             "the topic holds the broker's own state",
         ),
+        // Not from here: a deletion by Kafka takes the registered consumers with it.
+        DeleteStreamError::HasConsumers => Refusal::of(ErrorCode::UNKNOWN_SERVER_ERROR),
         DeleteStreamError::OverQuota => Refusal::of(ErrorCode::THROTTLING_QUOTA_EXCEEDED),
         DeleteStreamError::Meta(error) => meta_refusal(error),
     }

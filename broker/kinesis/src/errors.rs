@@ -5,13 +5,22 @@
 //! recorded from the real service where that was possible; clients match on some of them (retry
 //! code looks for "Rate exceeded").
 
+mod amend;
+
 use std::fmt::Debug;
 
 use bytes::Bytes;
 use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
+use weir_core::stream::consumers::ConsumerId;
 use weir_core::stream::stream::Stream;
 use weir_model::ids::PartitionIndex;
 
+pub(crate) use amend::{
+    ResourceName, amend_error, distribution_refusal, encryption_refusal, mode_refusal,
+    policy_refusal, registration_refusal, retention_refusal, tag_refusal, warm_throughput_refusal,
+};
+
+use crate::log_text::shortened;
 use crate::shard::ShardId;
 use crate::wire::{Encoding, ReplyWriter};
 
@@ -25,6 +34,7 @@ pub(crate) enum ErrorKind {
     InternalFailure,
     InvalidArgument,
     InvalidSignature,
+    KmsNotFound,
     LimitExceeded,
     MissingAuthenticationToken,
     ProvisionedThroughputExceeded,
@@ -46,6 +56,7 @@ impl ErrorKind {
             ErrorKind::InternalFailure => "InternalFailure",
             ErrorKind::InvalidArgument => "InvalidArgumentException",
             ErrorKind::InvalidSignature => "InvalidSignatureException",
+            ErrorKind::KmsNotFound => "KMSNotFoundException",
             ErrorKind::LimitExceeded => "LimitExceededException",
             ErrorKind::MissingAuthenticationToken => "MissingAuthenticationTokenException",
             ErrorKind::ProvisionedThroughputExceeded => "ProvisionedThroughputExceededException",
@@ -153,6 +164,11 @@ impl KinesisError {
         ))
     }
 
+    /// Text that names no key.
+    pub(crate) fn invalid_key(key: &str) -> KinesisError {
+        KinesisError::new(ErrorKind::KmsNotFound, format!("Invalid keyId {}", shortened(key)))
+    }
+
     /// A name that no client may give to a stream.
     pub(crate) fn reserved_name(name: &str) -> KinesisError {
         KinesisError::invalid_argument(format!("Stream name {name} is reserved."))
@@ -201,6 +217,35 @@ impl KinesisError {
             ErrorKind::ResourceNotFound,
             format!("Stream {name} under account {account} not found."),
         )
+    }
+
+    /// An ARN of something that is not served. The sentence is ours.
+    pub(crate) fn resource_not_found(arn: &str) -> KinesisError {
+        let arn = shortened(arn);
+        KinesisError::new(ErrorKind::ResourceNotFound, format!("Resource {arn} not found."))
+    }
+
+    /// No such registered consumer. The sentence is ours, after one of AWS's about consumers.
+    pub(crate) fn consumer_not_found(id: &ConsumerId, stream: &str, account: &str) -> KinesisError {
+        let (name, created) = (&id.name, id.created_s);
+        let created = created.map(|second| format!(" with creation timestamp {second}"));
+        let created = created.unwrap_or_default();
+        KinesisError::new(
+            ErrorKind::ResourceNotFound,
+            format!(
+                "Consumer {name}{created} under stream {stream} and account {account} not found."
+            ),
+        )
+    }
+
+    /// Something went while it was to be changed.
+    fn resource_gone(message: impl Into<String>) -> KinesisError {
+        KinesisError::new(ErrorKind::ResourceNotFound, message)
+    }
+
+    /// Something of that name exists already, or is needed.
+    fn resource_in_use(message: impl Into<String>) -> KinesisError {
+        KinesisError::new(ErrorKind::ResourceInUse, message)
     }
 
     /// A shard id that cannot be one.
@@ -373,6 +418,11 @@ pub(crate) fn delete_stream_error(
         DeleteStreamError::Unknown | DeleteStreamError::Internal => {
             KinesisError::stream_not_found(name, account)
         }
+        // The sentence is ours: AWS's was not recorded.
+        DeleteStreamError::HasConsumers => KinesisError::resource_in_use(format!(
+            "Stream {name} under account {account} has registered consumers. \
+             Set EnforceConsumerDeletion to delete it with them."
+        )),
         DeleteStreamError::OverQuota | DeleteStreamError::Meta(_) => {
             KinesisError::internal_failure(error)
         }

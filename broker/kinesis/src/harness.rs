@@ -144,6 +144,7 @@ impl Harness {
             routing: Routing::ByPartition,
             partitions,
             overrides: Default::default(),
+            attributes: Default::default(),
             intent: Intent::Make,
         };
         for created in self.broker.create_streams(vec![topic]).await {

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use weir_core::routing::route::RoutedRecord;
+use weir_core::stream::distribution::Distribution;
+use weir_core::stream::record_size::record_kib_max;
 use weir_core::stream::stream::Stream;
 use weir_model::hash_key::HashKey;
 
 use crate::action::Call;
 use crate::errors::KinesisError;
 use crate::input::Input;
-use crate::stream_settings::max_record_kib;
 
 /// Reads the record among these members. Its key and, in CBOR, its data stay slices of the body.
 pub(crate) fn routed_record(
@@ -25,6 +26,12 @@ pub(crate) fn routed_record(
         explicit_hash_key,
         data: members.blob("Data").cloned().unwrap_or_default(),
     })
+}
+
+/// Whether each record of a stream must have a partition key. The model lets it be absent, for the
+/// sake of streams whose records are spread evenly.
+pub(crate) fn needs_partition_keys(stream: &Stream) -> bool {
+    Distribution::of(stream) == Distribution::ByKey
 }
 
 fn explicit_hash_key(text: &str) -> Result<HashKey, KinesisError> {
@@ -65,7 +72,7 @@ impl<'c> RecordSizeLimit<'c> {
         RecordSizeLimit {
             stream,
             account: call.account(),
-            limit_bytes: max_record_kib(&stream.config()) * 1024,
+            limit_bytes: record_kib_max(&stream.config()) * 1024,
         }
     }
 

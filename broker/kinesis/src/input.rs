@@ -69,6 +69,31 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// The texts of a member that is a list of them; none if it is absent.
+    pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let elements = match self.value(name) {
+            Some(Value::List(elements)) => elements.as_slice(),
+            _ => &[],
+        };
+        elements.iter().filter_map(|element| match element {
+            Value::Text(text) => Some(text.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// The entries of a member that maps text to text; none if it is absent. A value that is null
+    /// is empty.
+    pub(crate) fn text_map(&self, name: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let entries = match self.value(name) {
+            Some(Value::Map(entries)) => entries.as_slice(),
+            _ => &[],
+        };
+        entries.iter().map(|(key, value)| match value {
+            Value::Text(text) => (key.as_ref(), text.as_ref()),
+            _ => (key.as_ref(), ""),
+        })
+    }
+
     /// The structures of a member that is a list of them; none if it is absent.
     pub(crate) fn structures(&self, name: &str) -> impl Iterator<Item = Input<'a>> {
         let elements = match self.value(name) {

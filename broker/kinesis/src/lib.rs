@@ -24,6 +24,7 @@ mod action;
 mod auth;
 mod caller;
 mod connection_end;
+mod consumer_reference;
 mod convert;
 mod dispatch;
 mod errors;
@@ -36,6 +37,7 @@ mod log_text;
 mod page_token;
 mod reply_memory;
 mod reshard;
+mod resource_reference;
 mod sealed_token;
 mod sequence_number;
 mod service;
@@ -45,6 +47,8 @@ mod shard_iterator;
 mod stalled;
 mod stream_reference;
 mod stream_settings;
+#[cfg(test)]
+mod support;
 mod validate;
 mod wire;
 

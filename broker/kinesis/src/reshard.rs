@@ -8,13 +8,13 @@
 use weir_core::error::ReshardError;
 use weir_core::routing::reshard::Reshard;
 use weir_core::stream::change_over::Resharded;
+use weir_core::stream::mode::StreamMode;
 use weir_core::stream::stream::Stream;
 
 use crate::action::Call;
 use crate::errors::KinesisError;
 use crate::shard::ShardId;
 use crate::stream_reference::stream_name;
-use crate::stream_settings::StreamMode;
 
 /// What a request asked for, for the texts.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub(crate) async fn reshard(
     wanted: Reshard,
     asked: Asked<'_>,
 ) -> Result<Resharded, KinesisError> {
-    if StreamMode::of(&stream.config()) == StreamMode::OnDemand {
+    if stream.config().mode == StreamMode::OnDemand {
         let (name, account) = (&stream.name, call.account());
         return Err(KinesisError::validation(format!(
             "Request is invalid. Stream {name} under account {account} is in On-Demand mode."

@@ -28,6 +28,7 @@ pub(crate) const LIFE_MS: i64 = 300_000;
 pub(crate) enum Purpose {
     ShardIterator,
     ListShards,
+    ListStreamConsumers,
     ListStreams,
 }
 
@@ -36,6 +37,7 @@ impl Purpose {
         match self {
             Purpose::ShardIterator => b"shard iterator",
             Purpose::ListShards => b"list shards",
+            Purpose::ListStreamConsumers => b"list stream consumers",
             Purpose::ListStreams => b"list streams",
         }
     }

@@ -28,6 +28,17 @@ pub(crate) fn find_stream(call: &Call<'_>) -> Result<Arc<Stream>, KinesisError> 
     find_by_name(call, name).ok_or_else(|| KinesisError::stream_not_found(name, call.account()))
 }
 
+/// Refuses a `StreamCreationTimestamp` that is not the stream's own: an earlier stream of its name
+/// is meant.
+pub(crate) fn check_creation_time(call: &Call<'_>, stream: &Stream) -> Result<(), KinesisError> {
+    match call.input.timestamp("StreamCreationTimestamp") {
+        Some(created) if created.as_seconds() != stream.created.as_seconds() => {
+            Err(KinesisError::stream_not_found(stream.name.as_str(), call.account()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The stream with this name, if Kinesis shows it.
 pub(crate) fn find_by_name(call: &Call<'_>, name: &str) -> Option<Arc<Stream>> {
     let stream = call.broker().stream(name)?;

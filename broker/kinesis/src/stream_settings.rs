@@ -1,94 +1,40 @@
-//! A stream's settings as Kinesis shows them.
+//! A stream's attributes as Kinesis shows them.
 
-use weir_core::stream::config::StreamConfig;
+use weir_core::stream::distribution::Distribution;
+use weir_core::stream::mode::StreamMode;
+use weir_core::stream::stream::Stream;
 
-/// The setting that holds a stream's mode.
-pub(crate) const MODE_SETTING: &str = "weir.stream.mode";
+use crate::input::Input;
+use crate::wire::ReplyWriter;
 
-/// What Kafka's default limit of a batch leaves for the batch around one record of 1 MiB.
-pub(crate) const RECORD_OVERHEAD_BYTES: i64 = 12;
-
-const HOUR_MS: u64 = 3_600_000;
-
-/// Who scales a stream.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum StreamMode {
-    Provisioned,
-    OnDemand,
-}
-
-impl StreamMode {
-    /// The mode that a stream was made with.
-    pub(crate) fn of(config: &StreamConfig) -> StreamMode {
-        match config.overrides.get(MODE_SETTING).map(String::as_str) {
-            Some("ON_DEMAND") => StreamMode::OnDemand,
-            _ => StreamMode::Provisioned,
-        }
-    }
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            StreamMode::Provisioned => "PROVISIONED",
-            StreamMode::OnDemand => "ON_DEMAND",
-        }
+/// The mode that a request gives a stream; provisioned where it says nothing.
+pub(crate) fn mode_of_input(input: &Input<'_>) -> StreamMode {
+    let details = input.structure("StreamModeDetails");
+    match details.and_then(|details| details.text("StreamMode")) {
+        Some("ON_DEMAND") => StreamMode::OnDemand,
+        _ => StreamMode::Provisioned,
     }
 }
 
-/// The retention in hours, rounded up, within the 24 to 8,760 that Kinesis knows.
-pub(crate) fn retention_hours(config: &StreamConfig) -> u64 {
-    match config.retention_ms {
-        Some(retention_ms) => retention_ms.div_ceil(HOUR_MS).clamp(24, 8760),
-        None => 8760,
+/// What Kinesis calls a way to spread records.
+pub(crate) const fn distribution_name(distribution: Distribution) -> &'static str {
+    match distribution {
+        Distribution::ByKey => "USER_PARTITION_KEY",
+        Distribution::Even => "AUTO",
     }
 }
 
-/// Largest record in KiB, within the 1,024 to 10,240 that Kinesis knows.
-pub(crate) fn max_record_kib(config: &StreamConfig) -> usize {
-    (config.message_bytes_max / 1024).clamp(1024, 10_240)
+/// The way to spread records that Kinesis calls so; the name was checked.
+pub(crate) fn distribution_of_name(name: &str) -> Distribution {
+    match name {
+        "AUTO" => Distribution::Even,
+        _ => Distribution::ByKey,
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use weir_core::FlushPolicy;
-    use weir_core::settings::broker_settings::TopicDefaults;
-
-    fn config(settings: &[(&str, &str)]) -> StreamConfig {
-        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let overrides = settings.iter().map(own).collect();
-        StreamConfig::new(overrides, &TopicDefaults::of_the_table(FlushPolicy::Os))
-            .expect("legal settings")
-    }
-
-    #[test]
-    fn retention_is_shown_in_hours_rounded_up() {
-        for (retention_ms, hours) in [
-            ("-1", 8760),
-            ("0", 24),
-            ("86400000", 24),
-            ("86400001", 25),
-            ("604800000", 168),
-            ("9223372036854775807", 8760),
-        ] {
-            let config = config(&[("retention.ms", retention_ms)]);
-            assert_eq!(retention_hours(&config), hours, "{retention_ms}");
-        }
-    }
-
-    #[test]
-    fn the_largest_record_is_shown_within_awss_bounds() {
-        for (message_bytes_max, kib) in
-            [("1048588", 1024), ("1000", 1024), ("5242892", 5120), ("2147483647", 10_240)]
-        {
-            let config = config(&[("max.message.bytes", message_bytes_max)]);
-            assert_eq!(max_record_kib(&config), kib, "{message_bytes_max}");
-        }
-    }
-
-    #[test]
-    fn streams_made_by_kafka_are_provisioned() {
-        assert_eq!(StreamMode::of(&config(&[])), StreamMode::Provisioned);
-        let on_demand = config(&[(MODE_SETTING, "ON_DEMAND")]);
-        assert_eq!(StreamMode::of(&on_demand), StreamMode::OnDemand);
+/// The member `EncryptionType` of an answer to a put; absent where nothing is encrypted.
+pub(crate) fn write_encryption_type(writer: &mut ReplyWriter, stream: &Stream) {
+    if stream.attributes().encryption.key().is_some() {
+        writer.text_member("EncryptionType", "KMS");
     }
 }

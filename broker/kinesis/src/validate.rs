@@ -18,6 +18,9 @@ use crate::log_text::shortened;
 use crate::shape::{Kind, Member, Rule, Shape};
 use crate::wire::Value;
 
+/// The rule that an absent member violates.
+const ABSENT: &str = "Member must not be null";
+
 /// Most violations that one answer lists.
 const VIOLATIONS_MAX: usize = 10;
 
@@ -25,11 +28,17 @@ const VIOLATIONS_MAX: usize = 10;
 pub(crate) fn validate(input: &Input<'_>, members: &[Member]) -> Result<(), KinesisError> {
     let mut violations = Violations(Vec::new());
     check_structure(input, members, Path::Root, &mut violations);
-    match violations.0.len() {
-        0 => Ok(()),
-        1 => Err(violations.into_error("error")),
-        _ => Err(violations.into_error("errors")),
+    violations.into_result()
+}
+
+/// The error for members that the model lets be absent and this request may not leave out, as if
+/// the model had said so; `paths` are their places. Without any, there is no error.
+pub(crate) fn refuse_absent(paths: impl Iterator<Item = String>) -> Result<(), KinesisError> {
+    let mut violations = Violations(Vec::new());
+    for path in paths {
+        violations.add("null", &path, ABSENT);
     }
+    violations.into_result()
 }
 
 /// Where a value stands; a chain up the stack, written out only when something is wrong.
@@ -60,15 +69,25 @@ impl fmt::Display for Path<'_> {
 struct Violations(Vec<String>);
 
 impl Violations {
-    fn add(&mut self, value: Option<&Value<'_>>, shape: &Shape, path: Path<'_>, rule: &str) {
-        if self.0.len() == VIOLATIONS_MAX {
-            return;
+    fn add_value(&mut self, value: &Value<'_>, shape: &Shape, path: Path<'_>, rule: &str) {
+        if self.0.len() < VIOLATIONS_MAX {
+            let value = format!("'{}'", shortened(&shown(value, shape)));
+            self.add(&value, &path, rule);
         }
-        let value = match value {
-            None | Some(Value::Null) => "null".to_owned(),
-            Some(value) => format!("'{}'", shortened(&shown(value, shape))),
-        };
-        self.0.push(format!("Value {value} at '{path}' failed to satisfy constraint: {rule}"));
+    }
+
+    fn add(&mut self, value: &str, path: &impl fmt::Display, rule: &str) {
+        if self.0.len() < VIOLATIONS_MAX {
+            self.0.push(format!("Value {value} at '{path}' failed to satisfy constraint: {rule}"));
+        }
+    }
+
+    fn into_result(self) -> Result<(), KinesisError> {
+        match self.0.len() {
+            0 => Ok(()),
+            1 => Err(self.into_error("error")),
+            _ => Err(self.into_error("errors")),
+        }
     }
 
     fn into_error(self, noun: &str) -> KinesisError {
@@ -89,7 +108,7 @@ fn check_structure(
         match input.value(name) {
             Some(value) => check(value, member.shape, path, violations),
             None if member.required => {
-                violations.add(None, member.shape, path, "Member must not be null");
+                violations.add("null", &path, ABSENT);
             }
             None => {}
         }
@@ -99,7 +118,7 @@ fn check_structure(
 fn check(value: &Value<'_>, shape: &Shape, path: Path<'_>, violations: &mut Violations) {
     for rule in shape.rules {
         if !holds(rule, value) {
-            violations.add(Some(value), shape, path, &rule_text(rule));
+            violations.add_value(value, shape, path, &rule_text(rule));
         }
     }
     match (&shape.kind, value) {
@@ -107,7 +126,7 @@ fn check(value: &Value<'_>, shape: &Shape, path: Path<'_>, violations: &mut Viol
             for (index, element) in elements.iter().enumerate() {
                 let path = Path::Element { of: &path, index };
                 if *element == Value::Null {
-                    violations.add(None, element_shape, path, "Member must not be null");
+                    violations.add("null", &path, ABSENT);
                 } else {
                     check(element, element_shape, path, violations);
                 }
@@ -138,6 +157,12 @@ fn holds(rule: &Rule, value: &Value<'_>) -> bool {
         Rule::MapValueLengths { min, max } => {
             entries(value).iter().all(|(_, value)| (*min..=*max).contains(&length(value)))
         }
+        Rule::ElementsOneOf(names) => elements(value)
+            .iter()
+            .all(|element| matches!(element, Value::Text(text) if names.contains(&text.as_ref()))),
+        Rule::ElementLengths { min, max } => {
+            elements(value).iter().all(|value| (*min..=*max).contains(&length(value)))
+        }
     }
 }
 
@@ -165,6 +190,13 @@ fn rule_text(rule: &Rule) -> String {
         Rule::MapValueLengths { min, max } => {
             format!("Map value must satisfy constraint: {}", lengths(min, max))
         }
+        Rule::ElementLengths { min, max } => {
+            format!("Member must satisfy constraint: {}", lengths(min, max))
+        }
+        Rule::ElementsOneOf(names) => format!(
+            "Member must satisfy constraint: [Member must satisfy enum value set: [{}]]",
+            names.join(", ")
+        ),
     }
 }
 
@@ -186,6 +218,13 @@ fn length(value: &Value<'_>) -> usize {
 fn entries<'v, 'a>(value: &'v Value<'a>) -> &'v [(std::borrow::Cow<'a, str>, Value<'a>)] {
     match value {
         Value::Map(entries) => entries,
+        _ => &[],
+    }
+}
+
+fn elements<'v, 'a>(value: &'v Value<'a>) -> &'v [Value<'a>] {
+    match value {
+        Value::List(elements) => elements,
         _ => &[],
     }
 }

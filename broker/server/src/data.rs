@@ -15,7 +15,7 @@ use weir_model::time::Clock;
 use weir_storage::disk::SystemDisk;
 use weir_storage::local::{DataDir, LocalLog, LocalOptions, OpenError, Reserve};
 use weir_storage::log::Log;
-use weir_storage::meta::redb::{Committing, RedbStore};
+use weir_storage::meta::redb::RedbStore;
 
 use crate::config::{Config, DataLocation};
 use crate::descriptors;
@@ -129,7 +129,7 @@ async fn open_store(path: PathBuf, reserve: Reserve) -> Result<(DataDir, RedbSto
         let io = |error| OpenError::Io { what: "open the data directory", error };
         let disk = SystemDisk::at(&path).map_err(io)?;
         let data = DataDir::open(Arc::new(disk), reserve)?;
-        let meta = RedbStore::open(&data, Committing::Thread)?;
+        let meta = RedbStore::open(&data)?;
         Ok((data, meta))
     };
     tokio::task::spawn_blocking(open).await.expect("opening does not panic and is not cancelled")

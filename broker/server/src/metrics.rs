@@ -257,6 +257,7 @@ mod tests {
             routing: Routing::ByPartition,
             partitions,
             overrides: Default::default(),
+            attributes: Default::default(),
             intent: Intent::Make,
         };
         for made in broker.create_streams(vec![new("orders", 2)]).await {

@@ -255,6 +255,7 @@ async fn create_missing(broker: &Broker, config: &Config) -> Result<(), StartErr
             routing,
             partitions: stream.partitions,
             overrides: Overrides::new(),
+            attributes: Default::default(),
             intent: Intent::Make,
         }
     };

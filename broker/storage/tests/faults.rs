@@ -20,7 +20,7 @@ use weir_storage::disk::Disk;
 use weir_storage::error::{ReadError, SubmitError};
 use weir_storage::local::{DataDir, Flushing, LocalLog, LocalOptions, Reserve};
 use weir_storage::log::{Log, Lookup};
-use weir_storage::meta::{Committing, RedbStore};
+use weir_storage::meta::RedbStore;
 use weir_storage::sim_disk::{Faults, SimDisk};
 
 fn run(case: impl Future<Output = ()>) {
@@ -207,7 +207,7 @@ fn a_log_that_is_dropped_with_work_queued_leaves_nothing_behind() {
         let sim = SimDisk::new(1, 64 << 20);
         let disk: Arc<dyn Disk> = Arc::new(sim);
         let data = DataDir::open(Arc::clone(&disk), Reserve::None).expect("a new directory");
-        let meta = RedbStore::open(&data, Committing::Inline).expect("a new store");
+        let meta = RedbStore::open(&data).expect("a new store");
         let clock = Arc::new(ManualClock::starting_at(START));
         let options = LocalOptions { flushing: Flushing::Stepped, ..LocalOptions::default() };
         let random = SeededRandom::new(1);

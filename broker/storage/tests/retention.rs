@@ -17,7 +17,7 @@ use weir_storage::commit::Novelty;
 use weir_storage::config::{LogConfig, TrimBy};
 use weir_storage::local::{DataDir, LocalLog, LocalOptions, Reserve};
 use weir_storage::log::Log;
-use weir_storage::meta::{Committing, MetaChange, MetaFuture, MetaStore, RedbStore, Versioned};
+use weir_storage::meta::{MetaChange, MetaFuture, MetaStore, RedbStore, Versioned};
 use weir_storage::sim_disk::SimDisk;
 
 fn run(case: impl Future<Output = ()>) {
@@ -169,7 +169,7 @@ fn one_round_of_retention_is_one_commit() {
     run(async {
         let data = DataDir::open(Arc::new(SimDisk::new(1, 64 << 20)), Reserve::None);
         let data = data.expect("a new directory");
-        let store = RedbStore::open(&data, Committing::Inline).expect("a new store");
+        let store = RedbStore::open(&data).expect("a new store");
         let store = Arc::new(CountingStore { store, commits: AtomicU64::new(0) });
         let meta = Arc::clone(&store) as Arc<dyn MetaStore>;
         let clock = Arc::new(ManualClock::starting_at(START));

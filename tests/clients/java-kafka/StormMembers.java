@@ -19,6 +19,7 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.InterruptException;
+import org.apache.kafka.common.errors.UnknownMemberIdException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
@@ -220,6 +221,16 @@ public final class StormMembers {
             } catch (IllegalStateException race) {
                 // The consumer of KIP-848 takes a partition away in one thread while another hands
                 // out its records: "No current assignment for partition".
+                return List.of();
+            } catch (UnknownMemberIdException thrownOut) {
+                // A KIP-848 member learns from the answer to its OffsetFetch that its session is
+                // over, before a heartbeat tells its client, which then says that all is lost and
+                // joins again. Kafka 4.2.2 ends the same poll with the same exception when what the
+                // client sends is held up from that OffsetFetch on for longer than the session.
+                if (!isKip848) {
+                    throw thrownOut;
+                }
+                say(member, "fenced", 0, "");
                 return List.of();
             }
         }

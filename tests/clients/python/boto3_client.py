@@ -5,10 +5,10 @@ shard's quota.
     iterator type returns exactly the records that it must -> two PutRecords of 500 x 5 KB at once
     to one shard (2.4 MB each, a shard takes 1 MiB/s): what is
        over quota fails per record and is sent again until all is in -> GetRecords returns all once
-    -> delete the stream
+    -> the control plane (boto3_control.py) -> delete the stream
 
 The programs in other languages (`../js`, `../go`, `../java-kinesis`, `../rust-kinesis`) do the
-same.
+same but for the control plane.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import time
 
 import boto3
 import botocore
+from boto3_control import Control
 
 # The lowest hash key lies in the first of two even shards, the highest in the second.
 HASH_KEYS = ["0", str(2**128 - 1)]
@@ -225,6 +226,7 @@ def main():
         checks.append("five iterator types")
         refused = check_put_records(kinesis, options.stream, options.expect_throttle)
         checks.append(f"PutRecords, {refused} over quota and sent again")
+        checks.append(Control(kinesis, options.stream, expect).check())
         delete_stream(kinesis, options.stream)
         checks.append("delete")
         result["ok"] = True

@@ -30,6 +30,7 @@ use crate::partition::partition::Partition;
 use crate::request_budget::HeldBytes;
 use crate::routing::route::{RoutedPlace, RoutedRecord};
 use crate::stream::config::StreamConfig;
+use crate::stream::distribution::Distribution;
 use crate::stream::layout::{Layout, SharedLayout};
 use crate::stream::stream::Stream;
 
@@ -132,9 +133,9 @@ impl Broker {
     }
 
     /// Appends records whose partition the broker picks: by the MD5 of the key, by the explicit
-    /// hash key, or in turn for records without a key. Each record has an answer of its own, in the
-    /// order given; what a shard's quota refuses is not written. A reshard under way is waited for.
-    /// Returns when the rest is kept.
+    /// hash key, or in turn for records without a key and streams that are written evenly. Each
+    /// record has an answer of its own, in the order given; what a shard's quota refuses is not
+    /// written. A reshard under way is waited for. Returns when the rest is kept.
     pub async fn append_routed(
         &self,
         stream: &Stream,
@@ -214,6 +215,7 @@ impl Broker {
         results: &mut [Result<RoutedPlace, AppendError>],
     ) -> Vec<RoutedGroup> {
         let layout = stream.layout().current();
+        let distribution = Distribution::of(stream);
         let mut groups: BTreeMap<PartitionIndex, RoutedGroup> = BTreeMap::new();
         for member in members.iter().copied() {
             let (Some(record), Some(result)) = (records.get(member), results.get_mut(member))
@@ -221,7 +223,11 @@ impl Broker {
                 continue;
             };
             let turn = || self.turns.fetch_add(1, Ordering::Relaxed);
-            let Some(partition) = layout.open.route(record, turn) else {
+            let routed = match distribution {
+                Distribution::ByKey => layout.open.route(record, turn),
+                Distribution::Even => layout.open.in_turn(turn()),
+            };
+            let Some(partition) = routed else {
                 continue;
             };
             let size_bytes = record.key.len() + record.data.len();

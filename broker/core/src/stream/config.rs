@@ -11,6 +11,7 @@ use crate::error::ConfigError;
 use crate::settings::broker_settings::TopicDefaults;
 use crate::settings::setting::words_of;
 use crate::stream::config_table::setting;
+use crate::stream::mode::{MODE_SETTING, StreamMode};
 use crate::stream::stream::Routing;
 
 /// What was written, by Kafka name. Only legal names and values get in.
@@ -41,6 +42,8 @@ pub struct StreamConfig {
     pub compression: Option<Compression>,
     /// Whether the newest record of each key stays, so that every record needs a key.
     pub is_compacted: bool,
+    /// Who scales it.
+    pub mode: StreamMode,
     /// Multiple of AWS's shard quotas; none where the stream's kind decides.
     pub quota_factor: Option<f64>,
 }
@@ -93,6 +96,7 @@ impl StreamConfig {
             log,
             compression: values.compression(),
             is_compacted: values.has_policy("compact"),
+            mode: StreamMode::of_setting(text(MODE_SETTING)),
             quota_factor: text("weir.quota.factor").parse().ok(),
             overrides,
         }

@@ -108,7 +108,7 @@ pub const TOPIC_SETTINGS: &[Setting] = {
             .defaults_to(&[same("unclean.leader.election.enable")]),
         S::acts("weir.flush", Kind::OneOf(&["default", "group", "interval", "os"]), "default"),
         S::acts("weir.quota.factor", Kind::Double { min: 0.0, max: 1e9 }, "").unset(),
-        S::stored("weir.stream.mode", Kind::OneOf(&["PROVISIONED", "ON_DEMAND"]), "PROVISIONED"),
+        S::acts("weir.stream.mode", Kind::OneOf(&["PROVISIONED", "ON_DEMAND"]), "PROVISIONED"),
         S::acts("weir.trim", Kind::OneOf(&["segment", "record"]), "segment"),
     ]
 };

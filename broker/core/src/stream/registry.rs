@@ -32,6 +32,7 @@ use crate::error::{CreateStreamError, DeleteStreamError};
 use crate::partition::partition::{Origin, Partition};
 use crate::quota::client_quotas::MutationQuota;
 use crate::settings::broker_settings::TopicDefaults;
+use crate::stream::attributes::StreamAttributes;
 use crate::stream::config::{StreamConfig, first_overrides};
 use crate::stream::layout::Layout;
 use crate::stream::row::{self, Life};
@@ -54,6 +55,24 @@ enum Maker {
     Client(Option<Arc<MutationQuota>>),
     /// The broker's, for its own state.
     Broker,
+}
+
+/// Which streams a deletion takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// All, with their registered consumers.
+    WithConsumers,
+    /// Those that nobody is registered to read.
+    Unconsumed,
+}
+
+impl Deletion {
+    fn may_take(self, stream: &Stream) -> bool {
+        match self {
+            Deletion::WithConsumers => true,
+            Deletion::Unconsumed => stream.attributes().consumers.count() == 0,
+        }
+    }
 }
 
 /// All streams of the broker.
@@ -154,19 +173,35 @@ impl Registry {
 
     /// The row of a stream that is about to have these settings.
     pub(crate) fn config_row(&self, stream: &Stream, config: &StreamConfig) -> MetaChange {
-        self.row(stream, config, &stream.layout().current())
+        self.row(stream, config, &stream.attributes(), &stream.layout().current())
     }
 
     /// The row of a stream that is about to have these partitions.
     pub(super) fn layout_row(&self, stream: &Stream, layout: &Layout) -> MetaChange {
-        self.row(stream, &stream.config(), layout)
+        self.row(stream, &stream.config(), &stream.attributes(), layout)
     }
 
-    fn row(&self, stream: &Stream, config: &StreamConfig, layout: &Layout) -> MetaChange {
+    /// The row of a stream that is about to have these settings and attributes.
+    pub(super) fn amended_row(
+        &self,
+        stream: &Stream,
+        config: &StreamConfig,
+        attributes: &StreamAttributes,
+    ) -> MetaChange {
+        self.row(stream, config, attributes, &stream.layout().current())
+    }
+
+    fn row(
+        &self,
+        stream: &Stream,
+        config: &StreamConfig,
+        attributes: &StreamAttributes,
+        layout: &Layout,
+    ) -> MetaChange {
         MetaChange {
             key: row::key(stream.id),
             expect: Expect::Anything,
-            value: Some(row::encode_with(stream, config, layout, Life::Lives)),
+            value: Some(row::encode_with(stream, config, attributes, layout, Life::Lives)),
         }
     }
 
@@ -274,12 +309,14 @@ impl Registry {
     pub async fn begin_deletions(
         &self,
         ids: &[StreamId],
+        deletion: Deletion,
     ) -> Vec<Result<Arc<Stream>, DeleteStreamError>> {
         let _one_at_a_time = self.changing.lock().await;
         let mut named = HashSet::new();
         let decide = |id: &StreamId| match self.by_id(*id).filter(|_| named.insert(*id)) {
             None => Err(DeleteStreamError::Unknown),
             Some(stream) if stream.name.is_internal() => Err(DeleteStreamError::Internal),
+            Some(stream) if !deletion.may_take(&stream) => Err(DeleteStreamError::HasConsumers),
             Some(stream) => Ok(stream),
         };
         let decided: Vec<_> = ids.iter().map(decide).collect();

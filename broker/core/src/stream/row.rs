@@ -3,7 +3,7 @@
 //! ```text
 //!   key    's' + the stream's 16-byte id
 //!   value  {"name": …, "routing": …, "created_ms": …, "settings": {…}, "partitions": […],
-//!           "scalings_ms": […], "deleting": …}
+//!           "scalings_ms": […], "deleting": …, "attributes": {…}}
 //! ```
 //!
 //! JSON, because rows are few, small and read once at start, and because a person with any redb
@@ -21,6 +21,8 @@ use weir_model::time::Timestamp;
 
 use crate::partition::partition::{ClosedAt, Origin, Partition};
 use crate::settings::broker_settings::TopicDefaults;
+use crate::stream::attributes::StreamAttributes;
+use crate::stream::attributes_row::AttributesRow;
 use crate::stream::config::{Overrides, StreamConfig};
 use crate::stream::layout::Layout;
 use crate::stream::stream::{Intent, NewStream, Routing, Stream};
@@ -47,6 +49,8 @@ struct StreamRow {
     scalings_ms: Vec<i64>,
     #[serde(default)]
     deleting: bool,
+    #[serde(default, skip_serializing_if = "AttributesRow::is_empty")]
+    attributes: AttributesRow,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,13 +94,15 @@ pub(super) fn key(id: StreamId) -> Bytes {
 }
 
 pub(super) fn encode(stream: &Stream, life: Life) -> Bytes {
-    encode_with(stream, &stream.config(), &stream.layout().current(), life)
+    let layout = stream.layout().current();
+    encode_with(stream, &stream.config(), &stream.attributes(), &layout, life)
 }
 
-/// The row of a stream that is about to have these settings and partitions.
+/// The row of a stream that is about to have these settings, attributes and partitions.
 pub(super) fn encode_with(
     stream: &Stream,
     config: &StreamConfig,
+    attributes: &StreamAttributes,
     layout: &Layout,
     life: Life,
 ) -> Bytes {
@@ -111,6 +117,7 @@ pub(super) fn encode_with(
         partitions: layout.partitions.iter().map(|p| encode_partition(p)).collect(),
         scalings_ms: layout.scalings.iter().map(|time| time.as_millis()).collect(),
         deleting: life == Life::Deleting,
+        attributes: AttributesRow::of(attributes),
     };
     serde_json::to_vec(&row).expect("a row of texts and numbers always serialises").into()
 }
@@ -162,6 +169,7 @@ pub(super) fn decode(
         routing,
         partitions: 0,
         overrides: Overrides::new(),
+        attributes: row.attributes.into_attributes(),
         intent: Intent::Make,
     };
     let scalings = row.scalings_ms.iter().map(|time_ms| Timestamp::from_millis(*time_ms));
@@ -215,6 +223,7 @@ mod tests {
             decode(&key(id), FIRST_RELEASE.as_bytes(), &defaults()).expect("a legal row");
         assert_eq!((stream.id, life), (id, Life::Lives));
         assert_eq!(stream.config().retention_ms, Some(86_400_000));
+        assert_eq!(*stream.attributes(), StreamAttributes::default());
         let partitions = stream.partitions();
         assert_eq!(partitions[0].closed_at().map(|closed| closed.end), Some(Offset::new(7)));
         assert_eq!(partitions[1].parents[0], Some(PartitionIndex::ZERO));

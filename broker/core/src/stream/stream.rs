@@ -8,6 +8,7 @@ use weir_model::ids::{PartitionIndex, StreamId, StreamName};
 use weir_model::time::Timestamp;
 
 use crate::partition::partition::Partition;
+use crate::stream::attributes::StreamAttributes;
 use crate::stream::config::{Overrides, StreamConfig};
 use crate::stream::layout::{Layout, SharedLayout};
 
@@ -31,6 +32,8 @@ pub struct NewStream {
     pub partitions: u32,
     /// Its settings, by Kafka name.
     pub overrides: Overrides,
+    /// What its owner says of it from the start.
+    pub attributes: StreamAttributes,
     /// Whether to make it or only to say whether it could be made.
     pub intent: Intent,
 }
@@ -56,6 +59,7 @@ pub struct Stream {
     /// When it was made.
     pub created: Timestamp,
     config: RwLock<Arc<StreamConfig>>,
+    attributes: RwLock<Arc<StreamAttributes>>,
     layout: Arc<SharedLayout>,
     deleted: AtomicBool,
 }
@@ -74,6 +78,7 @@ impl Stream {
             routing: new.routing,
             created,
             config: RwLock::new(Arc::new(config)),
+            attributes: RwLock::new(Arc::new(new.attributes.clone())),
             layout: Arc::new(SharedLayout::new(layout)),
             deleted: AtomicBool::new(false),
         }
@@ -82,6 +87,11 @@ impl Stream {
     /// The settings it runs with now.
     pub fn config(&self) -> Arc<StreamConfig> {
         Arc::clone(&self.config.read())
+    }
+
+    /// What its owner has said of it.
+    pub fn attributes(&self) -> Arc<StreamAttributes> {
+        Arc::clone(&self.attributes.read())
     }
 
     /// Its partitions in index order, closed ones included.
@@ -113,6 +123,10 @@ impl Stream {
 
     pub(super) fn set_config(&self, config: StreamConfig) {
         *self.config.write() = Arc::new(config);
+    }
+
+    pub(super) fn set_attributes(&self, attributes: StreamAttributes) {
+        *self.attributes.write() = Arc::new(attributes);
     }
 
     /// Its partitions, and what is done to them.

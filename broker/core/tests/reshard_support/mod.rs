@@ -33,6 +33,7 @@ pub(crate) async fn make_stream(broker: &Broker, partitions: u32, flush: &str) -
         routing: Routing::ByHash,
         partitions,
         overrides: BTreeMap::from([("weir.flush".to_owned(), flush.to_owned())]),
+        attributes: Default::default(),
         intent: Intent::Make,
     };
     broker.create_streams(vec![new]).await.remove(0).expect("made")

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use weir_core::settings::broker_settings::{ReplicationFactors, TopicSettings};
 use weir_core::settings::describe::DescribedSetting;
+use weir_core::stream::attributes::StreamAttributes;
 use weir_core::stream::config_table::setting as topic_setting;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_kafka_protocol::ErrorCode;
@@ -43,6 +44,8 @@ pub(crate) const GAPS: &[&str] = &["the request's timeout is not used"];
 
 /// First version whose clients know that they may be over their quota.
 const OVER_QUOTA_FROM: i16 = 6;
+/// First version whose answers carry the settings.
+const SETTINGS_FROM: i16 = 5;
 /// What Kafka calls "the broker's default" in both counts.
 const BROKER_DEFAULT: i32 = -1;
 
@@ -134,7 +137,14 @@ fn new_stream(
         assigned_partitions(&topic, context.broker().options().node_id)?
     };
     let overrides = overrides(topic.configs)?;
-    Ok(NewStream { name, routing: Routing::ByPartition, partitions, overrides, intent })
+    Ok(NewStream {
+        name,
+        routing: Routing::ByPartition,
+        partitions,
+        overrides,
+        attributes: StreamAttributes::default(),
+        intent,
+    })
 }
 
 fn check_replication_factor(wanted: i16, settings: TopicSettings) -> Result<(), Refusal> {
@@ -224,7 +234,7 @@ fn created(
         num_partitions: i32::try_from(partition_count).unwrap_or(i32::MAX),
         replication_factor: 1,
         error_message: None,
-        configs: Some(configs(context, stream)),
+        configs: (context.version >= SETTINGS_FROM).then(|| configs(context, stream)),
         ..Default::default()
     }
 }

@@ -179,6 +179,7 @@ async fn create_missing(
         routing: Routing::ByPartition,
         partitions: context.broker().settings().topics.partitions,
         overrides: BTreeMap::new(),
+        attributes: Default::default(),
         intent: Intent::Make,
     };
     // In all versions, as in Kafka, which asks its controller by the newest CreateTopics; nor does

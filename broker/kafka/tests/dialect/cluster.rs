@@ -73,6 +73,7 @@ async fn growth_is_refused_in_kafkas_words() {
         routing: Routing::ByHash,
         partitions: 1,
         overrides: Overrides::new(),
+        attributes: Default::default(),
         intent: Intent::Make,
     };
     server.broker.create_streams(vec![shards]).await.remove(0).expect("made");

@@ -27,6 +27,7 @@ async fn split_stream(server: &Server, client: &mut Client) -> Arc<Stream> {
         routing: Routing::ByHash,
         partitions: 1,
         overrides: Overrides::new(),
+        attributes: Default::default(),
         intent: Intent::Make,
     };
     let stream = server.broker.create_streams(vec![shards]).await.remove(0).expect("made");

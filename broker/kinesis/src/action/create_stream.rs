@@ -8,73 +8,55 @@
 //! some seconds. It starts with 24 hours of retention, trims by record, and dates records by their
 //! arrival. The broker's limit of partitions and the account's of on-demand streams hold.
 //!
-//! Gaps: tags are checked but not kept until the tag operations are served. `WarmThroughputMiBps`
-//! is accepted and has no effect. `RecordDistributionStrategy=AUTO` is refused. The rate of calls
-//! is not limited.
+//! Gaps: `WarmThroughputMiBps` is kept and shown, and adds no shards. The rate of calls is not
+//! limited.
 
 use bytes::Bytes;
+use weir_core::stream::attributes::StreamAttributes;
 use weir_core::stream::config::Overrides;
+use weir_core::stream::mode::{MODE_SETTING, StreamMode};
+use weir_core::stream::record_size::record_size_setting;
 use weir_core::stream::stream::{Intent, NewStream, Routing};
 use weir_model::ids::StreamName;
 
+use crate::action::add_tags_to_stream::read_tags;
 use crate::action::describe_limits::AccountUse;
+use crate::action::update_stream_record_distribution_strategy::distribution;
 use crate::action::{Action, Call};
-use crate::errors::{self, KinesisError};
-use crate::shape::{self, Kind, Member, Rule, Shape};
-use crate::stream_settings::{MODE_SETTING, RECORD_OVERHEAD_BYTES, StreamMode};
+use crate::errors::{self, KinesisError, ResourceName};
+use crate::shape::{self, Member};
+use crate::stream_settings::mode_of_input;
 
 /// Shards of a new on-demand stream: AWS's 4 MB/s to begin with.
 const ON_DEMAND_SHARDS: u32 = 4;
-
-static STREAM_MODE: Shape =
-    Shape { kind: Kind::Text, rules: &[Rule::OneOf(&["PROVISIONED", "ON_DEMAND"])] };
-static STREAM_MODE_DETAILS: Shape =
-    Shape { kind: Kind::Structure(&[Member::required("StreamMode", &STREAM_MODE)]), rules: &[] };
-static TAGS: Shape = Shape {
-    kind: Kind::Map,
-    rules: &[
-        Rule::LengthAtLeast(1),
-        Rule::LengthAtMost(200),
-        Rule::MapKeyLengths { min: 1, max: 128 },
-        Rule::MapValueLengths { min: 0, max: 256 },
-    ],
-};
-static WARM_THROUGHPUT: Shape = Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(0)] };
-static MAX_RECORD_SIZE: Shape =
-    Shape { kind: Kind::Integer, rules: &[Rule::ValueAtLeast(1024), Rule::ValueAtMost(10_240)] };
-static DISTRIBUTION: Shape =
-    Shape { kind: Kind::Text, rules: &[Rule::OneOf(&["AUTO", "USER_PARTITION_KEY"])] };
 
 pub(super) static ACTION: Action = Action {
     name: "CreateStream",
     members: &[
         Member::required("StreamName", &shape::STREAM_NAME),
         Member::optional("ShardCount", &shape::POSITIVE_INTEGER),
-        Member::optional("StreamModeDetails", &STREAM_MODE_DETAILS),
-        Member::optional("Tags", &TAGS),
-        Member::optional("WarmThroughputMiBps", &WARM_THROUGHPUT),
-        Member::optional("MaxRecordSizeInKiB", &MAX_RECORD_SIZE),
-        Member::optional("RecordDistributionStrategy", &DISTRIBUTION),
+        Member::optional("StreamModeDetails", &shape::STREAM_MODE_DETAILS),
+        Member::optional("Tags", &shape::TAGS),
+        Member::optional("WarmThroughputMiBps", &shape::NATURAL_INTEGER),
+        Member::optional("MaxRecordSizeInKiB", &shape::MAX_RECORD_SIZE),
+        Member::optional("RecordDistributionStrategy", &shape::DISTRIBUTION_STRATEGY),
     ],
     run: |call| Box::pin(run(call)),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let name = call.input.text("StreamName").unwrap_or_default();
-    let mode = mode(call);
+    let mode = mode_of_input(&call.input);
     let shards = shard_count(call, mode)?;
-    if call.input.text("RecordDistributionStrategy") == Some("AUTO") {
-        return Err(KinesisError::invalid_argument(
-            "RecordDistributionStrategy AUTO is not supported.",
-        ));
-    }
     check_on_demand_limit(call, mode)?;
+    let attributes = attributes(call, mode)?;
     let new = NewStream {
         // The API's pattern lets a few names pass that are no stream names here.
         name: StreamName::new(name).map_err(|_| KinesisError::reserved_name(name))?,
         routing: Routing::ByHash,
         partitions: u32::try_from(shards).unwrap_or(u32::MAX),
         overrides: overrides(call, mode),
+        attributes,
         intent: Intent::Make,
     };
     for result in call.broker().create_streams(vec![new]).await {
@@ -83,14 +65,6 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
         })?;
     }
     Ok(Bytes::new())
-}
-
-fn mode(call: &Call<'_>) -> StreamMode {
-    let details = call.input.structure("StreamModeDetails");
-    match details.and_then(|details| details.text("StreamMode")) {
-        Some("ON_DEMAND") => StreamMode::OnDemand,
-        _ => StreamMode::Provisioned,
-    }
 }
 
 fn shard_count(call: &Call<'_>, mode: StreamMode) -> Result<u64, KinesisError> {
@@ -104,8 +78,9 @@ fn shard_count(call: &Call<'_>, mode: StreamMode) -> Result<u64, KinesisError> {
     }
 }
 
-/// Shards are limited by the broker, for all dialects together.
-fn check_on_demand_limit(call: &Call<'_>, mode: StreamMode) -> Result<(), KinesisError> {
+/// Checks that the account may have one more stream, if it is on-demand. Shards are limited by the
+/// broker, for all dialects together.
+pub(super) fn check_on_demand_limit(call: &Call<'_>, mode: StreamMode) -> Result<(), KinesisError> {
     let account = AccountUse::of(call);
     let name = call.account();
     let on_demand_limit = u64::from(call.service.options().on_demand_stream_limit);
@@ -119,13 +94,29 @@ fn check_on_demand_limit(call: &Call<'_>, mode: StreamMode) -> Result<(), Kinesi
     Ok(())
 }
 
+/// What is said of the stream from the start, as far as its mode allows.
+fn attributes(call: &Call<'_>, mode: StreamMode) -> Result<StreamAttributes, KinesisError> {
+    let (name, account) = (call.input.text("StreamName").unwrap_or_default(), call.account());
+    let distribution = distribution(call);
+    let refused = |refusal| errors::distribution_refusal(refusal, name, account);
+    distribution.check(mode).map_err(refused)?;
+    let warm_throughput_mib = call.input.integer("WarmThroughputMiBps").map(i64::unsigned_abs);
+    if let Some(mib) = warm_throughput_mib {
+        let refused = |refusal| errors::warm_throughput_refusal(refusal, name, account);
+        call.broker().check_warm_throughput(mode, mib).map_err(refused)?;
+    }
+    let mut attributes = StreamAttributes::default();
+    attributes.labels.tags = read_tags(call, ResourceName::Stream(name))?;
+    attributes.distribution = distribution;
+    attributes.warm_throughput_mib = warm_throughput_mib;
+    Ok(attributes)
+}
+
 fn overrides(call: &Call<'_>, mode: StreamMode) -> Overrides {
     let mut overrides = Overrides::new();
-    let mut set = |name: &str, value: String| overrides.insert(name.to_owned(), value);
-    set(MODE_SETTING, mode.name().to_owned());
+    overrides.insert(MODE_SETTING.to_owned(), mode.name().to_owned());
     if let Some(kib) = call.input.integer("MaxRecordSizeInKiB") {
-        let bytes = kib * 1024 + RECORD_OVERHEAD_BYTES;
-        set("max.message.bytes", bytes.to_string());
+        overrides.extend([record_size_setting(kib.unsigned_abs())]);
     }
     overrides
 }

@@ -2,11 +2,11 @@
 //!
 //! Inputs: the stream, `EnforceConsumerDeletion`.
 //!
-//! Behaviour: the name is free when it answers; AWS's stream is DELETING for some seconds.
-//!
-//! Gaps: no stream has registered consumers yet, so `EnforceConsumerDeletion` decides nothing.
+//! Behaviour: the name is free when it answers; AWS's stream is DELETING for some seconds. A stream
+//! with registered consumers goes only with `EnforceConsumerDeletion`, and they with it.
 
 use bytes::Bytes;
+use weir_core::stream::registry::Deletion;
 
 use crate::action::{Action, Call};
 use crate::errors::{self, KinesisError};
@@ -27,7 +27,11 @@ pub(super) static ACTION: Action = Action {
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let stream = find_stream(call)?;
     let name = stream.name.as_str();
-    let deleted = call.broker().delete_stream(stream.id).await;
+    let deletion = match call.input.is_true("EnforceConsumerDeletion") {
+        true => Deletion::WithConsumers,
+        false => Deletion::Unconsumed,
+    };
+    let deleted = call.broker().delete_stream(stream.id, deletion).await;
     deleted.map_err(|error| errors::delete_stream_error(&error, name, call.account()))?;
     Ok(Bytes::new())
 }

@@ -7,11 +7,11 @@
 //! Gaps: there are no channels, so their counts are left out.
 
 use bytes::Bytes;
+use weir_core::stream::mode::StreamMode;
 
 use crate::action::{Action, Call};
 use crate::errors::KinesisError;
 use crate::stream_reference::is_visible;
-use crate::stream_settings::StreamMode;
 
 pub(super) static ACTION: Action =
     Action { name: "DescribeLimits", members: &[], run: |call| Box::pin(run(call)) };
@@ -47,7 +47,7 @@ impl AccountUse {
             for partition in stream.partitions().iter() {
                 account.open_shards += u64::from(partition.is_open());
             }
-            let on_demand = StreamMode::of(&stream.config()) == StreamMode::OnDemand;
+            let on_demand = stream.config().mode == StreamMode::OnDemand;
             account.on_demand_streams += u64::from(on_demand);
         }
         account

@@ -6,18 +6,18 @@
 //! listed as long as ListShards lists them. `HasMoreShards` tells to ask again with the last
 //! shard's id.
 //!
-//! Gaps: streams are ACTIVE from the first to the last moment; enhanced monitoring and encryption
-//! are always off.
+//! Gaps: streams are ACTIVE from the first to the last moment.
 
 use bytes::Bytes;
+use weir_core::stream::retention::retention_hours;
 use weir_core::stream::stream::Stream;
 
+use crate::action::enable_enhanced_monitoring::write_metrics;
 use crate::action::{Action, Call};
 use crate::errors::KinesisError;
 use crate::shape::{self, Member};
 use crate::shard::{ShardId, write_shard};
 use crate::stream_reference::{find_stream, stream_arn};
-use crate::stream_settings::{StreamMode, retention_hours};
 use crate::wire::ReplyWriter;
 
 /// Most shards in one reply, whatever `Limit` says.
@@ -80,25 +80,29 @@ pub(super) fn start_shard(
 
 /// The members that DescribeStream and DescribeStreamSummary share.
 pub(super) fn write_stream_members(writer: &mut ReplyWriter, call: &Call<'_>, stream: &Stream) {
-    let config = stream.config();
+    let (config, attributes) = (stream.config(), stream.attributes());
     writer.text_member("StreamName", stream.name.as_str());
     writer.text_member("StreamARN", &stream_arn(call, stream));
     writer.text_member("StreamStatus", "ACTIVE");
     writer.name("StreamModeDetails");
     writer.begin_map();
-    writer.text_member("StreamMode", StreamMode::of(&config).name());
+    writer.text_member("StreamMode", config.mode.name());
     writer.end_map();
     writer.integer_member("RetentionPeriodHours", retention_hours(&config));
     writer.timestamp_member("StreamCreationTimestamp", stream.created);
     writer.name("EnhancedMonitoring");
     writer.begin_list();
     writer.begin_map();
-    writer.name("ShardLevelMetrics");
-    writer.begin_list();
-    writer.end_list();
+    write_metrics(writer, "ShardLevelMetrics", &attributes.shard_metrics);
     writer.end_map();
     writer.end_list();
-    writer.text_member("EncryptionType", "NONE");
+    match attributes.encryption.key() {
+        None => writer.text_member("EncryptionType", "NONE"),
+        Some(key) => {
+            writer.text_member("EncryptionType", "KMS");
+            writer.text_member("KeyId", key);
+        }
+    }
 }
 
 #[cfg(test)]

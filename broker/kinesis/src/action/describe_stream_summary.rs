@@ -2,16 +2,20 @@
 //!
 //! Inputs: the stream.
 //!
-//! Gaps: as DescribeStream's; there are no consumers, warm throughput, channels or queues to count.
+//! Gaps: as DescribeStream's; there are no channels or queues to count.
 
 use bytes::Bytes;
+use weir_core::stream::distribution::Distribution;
+use weir_core::stream::mode::StreamMode;
+use weir_core::stream::record_size::record_kib_max;
 
 use crate::action::describe_stream::write_stream_members;
+use crate::action::update_stream_warm_throughput::write_warm_throughput;
 use crate::action::{Action, Call};
 use crate::errors::KinesisError;
 use crate::shape::{self, Member};
 use crate::stream_reference::find_stream;
-use crate::stream_settings::max_record_kib;
+use crate::stream_settings::distribution_name;
 
 pub(super) static ACTION: Action = Action {
     name: "DescribeStreamSummary",
@@ -36,9 +40,15 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     writer.begin_map();
     write_stream_members(&mut writer, call, &stream);
     writer.integer_member("OpenShardCount", open_shards);
-    writer.integer_member("ConsumerCount", 0);
-    let max_record_kib = max_record_kib(&stream.config());
-    writer.integer_member("MaxRecordSizeInKiB", max_record_kib as u64);
+    let consumers = stream.attributes().consumers.count();
+    writer.integer_member("ConsumerCount", consumers as u64);
+    write_warm_throughput(&mut writer, &stream);
+    let config = stream.config();
+    writer.integer_member("MaxRecordSizeInKiB", record_kib_max(&config) as u64);
+    if config.mode == StreamMode::OnDemand {
+        let distribution = distribution_name(Distribution::of(&stream));
+        writer.text_member("RecordDistributionStrategy", distribution);
+    }
     writer.end_map();
     writer.end_map();
     Ok(writer.into_bytes())

@@ -97,8 +97,10 @@ fn reply(call: &Call<'_>, stream: &Stream, partition: &Partition, read: &Records
     writer.begin_map();
     writer.name("Records");
     writer.begin_list();
+    let attributes = stream.attributes();
     for record in &read.records {
-        write_record(&mut writer, partition, record);
+        let encrypted = attributes.encryption.covers(record.stored_timestamp);
+        write_record(&mut writer, partition, record, encrypted);
     }
     writer.end_list();
     if read.finished {
@@ -114,7 +116,12 @@ fn reply(call: &Call<'_>, stream: &Stream, partition: &Partition, read: &Records
     writer.into_bytes()
 }
 
-fn write_record(writer: &mut ReplyWriter, partition: &Partition, record: &ReadRecord) {
+fn write_record(
+    writer: &mut ReplyWriter,
+    partition: &Partition,
+    record: &ReadRecord,
+    encrypted: bool,
+) {
     let (epoch, offset) = (record.epoch, record.offset);
     let number = SequenceNumber::of_record(partition, epoch, offset, record.stored_timestamp);
     writer.begin_map();
@@ -123,6 +130,9 @@ fn write_record(writer: &mut ReplyWriter, partition: &Partition, record: &ReadRe
     writer.name("Data");
     writer.blob(record.value.as_deref().unwrap_or_default());
     writer.text_member("PartitionKey", &record.partition_key());
+    if encrypted {
+        writer.text_member("EncryptionType", "KMS");
+    }
     writer.end_map();
 }
 

@@ -29,7 +29,7 @@ use crate::page_token;
 use crate::sealed_token::Purpose;
 use crate::shape::{self, Kind, Member, Rule, Shape};
 use crate::shard::{ShardId, write_shard};
-use crate::stream_reference::find_stream;
+use crate::stream_reference::{check_creation_time, find_stream};
 
 const MAX_RESULTS_DEFAULT: usize = 1_000;
 
@@ -124,12 +124,7 @@ impl Listing {
     /// The first page, as the request asks for it.
     fn begun(call: &Call<'_>) -> Result<Listing, KinesisError> {
         let stream = find_stream(call)?;
-        if let Some(created) = call.input.timestamp("StreamCreationTimestamp")
-            && created.as_seconds() != stream.created.as_seconds()
-        {
-            let (name, account) = (stream.name.as_str(), call.account());
-            return Err(KinesisError::stream_not_found(name, account));
-        }
+        check_creation_time(call, &stream)?;
         let horizon = stream.trim_horizon(call.now());
         let mut after = start_shard(call, &stream)?;
         let all = Filter { created_by: None, open_after: Some(Timestamp::from_millis(0)) };

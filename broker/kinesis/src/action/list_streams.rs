@@ -17,7 +17,6 @@ use crate::page_token;
 use crate::sealed_token::Purpose;
 use crate::shape::{self, Member};
 use crate::stream_reference::{is_visible, stream_arn};
-use crate::stream_settings::StreamMode;
 use crate::wire::ReplyWriter;
 
 const LIMIT_DEFAULT: usize = 100;
@@ -86,7 +85,7 @@ fn write_summary(writer: &mut ReplyWriter, call: &Call<'_>, stream: &Stream) {
     writer.text_member("StreamStatus", "ACTIVE");
     writer.name("StreamModeDetails");
     writer.begin_map();
-    writer.text_member("StreamMode", StreamMode::of(&stream.config()).name());
+    writer.text_member("StreamMode", stream.config().mode.name());
     writer.end_map();
     writer.timestamp_member("StreamCreationTimestamp", stream.created);
     writer.end_map();

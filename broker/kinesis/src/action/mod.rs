@@ -5,20 +5,45 @@
 //! It calls the core once and writes its reply. A new operation is one file here and one line in
 //! [`ACTIONS`].
 
+mod add_tags_to_stream;
 mod create_stream;
+mod decrease_stream_retention_period;
+mod delete_resource_policy;
 mod delete_stream;
+mod deregister_stream_consumer;
+mod describe_account_settings;
 mod describe_limits;
 mod describe_stream;
+mod describe_stream_consumer;
 mod describe_stream_summary;
+mod disable_enhanced_monitoring;
+mod enable_enhanced_monitoring;
 mod get_records;
+mod get_resource_policy;
 mod get_shard_iterator;
+mod increase_stream_retention_period;
 mod list_shards;
+mod list_stream_consumers;
 mod list_streams;
+mod list_tags_for_resource;
+mod list_tags_for_stream;
 mod merge_shards;
 mod put_record;
 mod put_records;
+mod put_resource_policy;
+mod register_stream_consumer;
+mod remove_tags_from_stream;
 mod split_shard;
+mod start_stream_encryption;
+mod stop_stream_encryption;
+mod tag_resource;
+mod untag_resource;
+mod update_account_settings;
+mod update_max_record_size;
 mod update_shard_count;
+mod update_stream_mode;
+mod update_stream_record_distribution_strategy;
+mod update_stream_warm_throughput;
 
 use std::pin::Pin;
 
@@ -36,20 +61,45 @@ use crate::wire::{Encoding, ReplyWriter};
 
 /// Every operation that is served. The model's other operations answer as unknown ones do.
 pub(crate) static ACTIONS: &[&Action] = &[
+    &add_tags_to_stream::ACTION,
     &create_stream::ACTION,
+    &decrease_stream_retention_period::ACTION,
+    &delete_resource_policy::ACTION,
     &delete_stream::ACTION,
+    &deregister_stream_consumer::ACTION,
+    &describe_account_settings::ACTION,
     &describe_limits::ACTION,
     &describe_stream::ACTION,
+    &describe_stream_consumer::ACTION,
     &describe_stream_summary::ACTION,
+    &disable_enhanced_monitoring::ACTION,
+    &enable_enhanced_monitoring::ACTION,
     &get_records::ACTION,
+    &get_resource_policy::ACTION,
     &get_shard_iterator::ACTION,
+    &increase_stream_retention_period::ACTION,
     &list_shards::ACTION,
+    &list_stream_consumers::ACTION,
     &list_streams::ACTION,
+    &list_tags_for_resource::ACTION,
+    &list_tags_for_stream::ACTION,
     &merge_shards::ACTION,
     &put_record::ACTION,
     &put_records::ACTION,
+    &put_resource_policy::ACTION,
+    &register_stream_consumer::ACTION,
+    &remove_tags_from_stream::ACTION,
     &split_shard::ACTION,
+    &start_stream_encryption::ACTION,
+    &stop_stream_encryption::ACTION,
+    &tag_resource::ACTION,
+    &untag_resource::ACTION,
+    &update_account_settings::ACTION,
+    &update_max_record_size::ACTION,
     &update_shard_count::ACTION,
+    &update_stream_mode::ACTION,
+    &update_stream_record_distribution_strategy::ACTION,
+    &update_stream_warm_throughput::ACTION,
 ];
 
 /// One operation.

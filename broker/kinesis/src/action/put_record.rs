@@ -7,25 +7,31 @@
 //! anyway, so `SequenceNumberForOrdering` is only checked: one that is malformed or dated in the
 //! future is refused.
 //!
-//! Gaps: `PartitionKey` is optional in the model for streams with automatic distribution, which do
-//! not exist here; it is required. A dry run does not look at the quota.
+//! Behaviour of keys: a stream whose records are spread evenly takes them without `PartitionKey`;
+//! for others it is refused as if the model required it.
+//!
+//! Gaps: a dry run does not look at the quota.
+
+use std::iter;
 
 use bytes::Bytes;
 
 use crate::action::{Action, Call};
 use crate::errors::{self, KinesisError};
-use crate::incoming_record::{RecordSizeLimit, routed_record};
+use crate::incoming_record::{RecordSizeLimit, needs_partition_keys, routed_record};
 use crate::sequence_number::{ParsedNumber, SequenceNumber};
 use crate::shape::{self, Member};
 use crate::shard::ShardId;
 use crate::stream_reference::find_stream;
+use crate::stream_settings::write_encryption_type;
+use crate::validate;
 
 pub(super) static ACTION: Action = Action {
     name: "PutRecord",
     members: &[
         Member::optional("StreamName", &shape::STREAM_NAME),
         Member::required("Data", &shape::DATA),
-        Member::required("PartitionKey", &shape::PARTITION_KEY),
+        Member::optional("PartitionKey", &shape::PARTITION_KEY),
         Member::optional("ExplicitHashKey", &shape::HASH_KEY),
         Member::optional("SequenceNumberForOrdering", &shape::SEQUENCE_NUMBER),
         Member::optional("StreamARN", &shape::STREAM_ARN),
@@ -37,6 +43,9 @@ pub(super) static ACTION: Action = Action {
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let stream = find_stream(call)?;
+    if needs_partition_keys(&stream) && call.input.text("PartitionKey").is_none() {
+        validate::refuse_absent(iter::once("partitionKey".to_owned()))?;
+    }
     let record = routed_record(call, &call.input)?;
     RecordSizeLimit::of(call, &stream).check(&record)?;
     check_ordering(call, stream.name.as_str())?;
@@ -58,6 +67,7 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     writer.begin_map();
     writer.text_member("ShardId", &ShardId(place.partition).to_string());
     writer.text_member("SequenceNumber", &number.to_string());
+    write_encryption_type(&mut writer, &stream);
     writer.end_map();
     Ok(writer.into_bytes())
 }

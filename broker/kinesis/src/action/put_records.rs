@@ -21,11 +21,13 @@ use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call};
 use crate::errors::{self, ErrorKind, KinesisError};
-use crate::incoming_record::{RecordSizeLimit, routed_record, size_bytes};
+use crate::incoming_record::{RecordSizeLimit, needs_partition_keys, routed_record, size_bytes};
 use crate::sequence_number::SequenceNumber;
 use crate::shape::{self, Kind, Member, Rule, Shape};
 use crate::shard::ShardId;
 use crate::stream_reference::find_stream;
+use crate::stream_settings::write_encryption_type;
+use crate::validate;
 use crate::wire::ReplyWriter;
 
 /// Most bytes of keys and data in one request.
@@ -38,7 +40,7 @@ static ENTRY: Shape = Shape {
     kind: Kind::Structure(&[
         Member::required("Data", &shape::DATA),
         Member::optional("ExplicitHashKey", &shape::HASH_KEY),
-        Member::required("PartitionKey", &shape::PARTITION_KEY),
+        Member::optional("PartitionKey", &shape::PARTITION_KEY),
     ]),
     rules: &[],
 };
@@ -74,6 +76,12 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
 }
 
 fn records(call: &Call<'_>, stream: &Stream) -> Result<Vec<RoutedRecord>, KinesisError> {
+    if needs_partition_keys(stream) {
+        let members = call.input.structures("Records").enumerate();
+        let without = members.filter(|(_, members)| members.text("PartitionKey").is_none());
+        let path = |(index, _)| format!("records.{}.member.partitionKey", index + 1);
+        validate::refuse_absent(without.map(path))?;
+    }
     let size_limit = RecordSizeLimit::of(call, stream);
     let mut records = Vec::with_capacity(500);
     let mut request_bytes = 0;
@@ -113,6 +121,7 @@ fn reply(call: &Call<'_>, stream: &Stream, results: &[Result<RoutedPlace, Append
     }
     writer.end_list();
     writer.integer_member("FailedRecordCount", failures.count);
+    write_encryption_type(&mut writer, stream);
     writer.end_map();
     failures.report(call);
     writer.into_bytes()

@@ -188,6 +188,7 @@ impl State {
         let disk = &shared.disk;
         let base = self.end.offset;
         let is_first = self.segments.is_empty();
+        let before = self.directory_tickets.len();
         if is_first {
             let ticket = shared.logs.create(&**disk, &partition.directory)?;
             self.directory_tickets.push(ticket);
@@ -197,6 +198,11 @@ impl State {
         if is_first || !shared.has_mutation(Mutation::NoDirectorySyncAtRoll) {
             let directory = Directory::at(partition.directory.to_path_buf());
             self.directory_tickets.push(directory.created());
+        }
+        if self.is_group() {
+            // A flush follows at once; its names need not wait for the batch to be written.
+            let names = self.directory_tickets.get(before..).unwrap_or_default();
+            shared.flushes.push_names(shared, names);
         }
         if let Some(finished) = self.segments.last() {
             self.unsealed.push((Arc::clone(finished), self.producers.clone()));

@@ -51,8 +51,9 @@ pub(crate) struct FlushQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     flushes: VecDeque<Arc<Partition>>,
-    /// Names that flushes in flight need. Each flush redeems its own; these let other threads sync
-    /// the directories meanwhile, so that a new partition waits for one journal commit, not three.
+    /// Names that a flush will need under `group`, from the moment that they are made. Each flush
+    /// redeems its own; these let other threads sync the directories meanwhile, so that whoever
+    /// waits for a new partition waits for one sync, not three one after the other.
     names: VecDeque<(Arc<Shared>, DirectoryTicket)>,
     /// Flushes with a time of their own, in no order: as many as partitions with `interval`.
     timed: Vec<(Moment, Weak<Partition>)>,
@@ -123,7 +124,8 @@ impl FlushQueue {
         self.pushed.notify_one();
     }
 
-    fn push_names(&self, shared: &Arc<Shared>, tickets: &[DirectoryTicket]) {
+    /// Has other threads sync the directories of names that a flush will need.
+    pub(crate) fn push_names(&self, shared: &Arc<Shared>, tickets: &[DirectoryTicket]) {
         let mut waiting = self.waiting.lock();
         for ticket in tickets {
             waiting.names.push_back((Arc::clone(shared), ticket.clone()));
@@ -259,7 +261,6 @@ impl Flush {
         let directories = std::mem::take(&mut state.directory_tickets);
         let (until, bytes) = (state.end, state.unflushed);
         drop(state);
-        partition.shared.flushes.push_names(&partition.shared, &directories);
         Some(Flush { partition, began: now, segments, directories, until, bytes })
     }
 

@@ -26,7 +26,7 @@ use crate::error::MetaError;
 pub mod memory;
 pub mod redb;
 
-pub use self::redb::{Committing, RedbStore};
+pub use self::redb::RedbStore;
 
 /// A future that a store returns.
 pub type MetaFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, MetaError>> + Send + 'a>>;

@@ -30,7 +30,7 @@ use weir_storage::disk::Disk;
 use weir_storage::error::SubmitError;
 use weir_storage::local::{DataDir, Flushing, LocalLog, LocalOptions, Mutation, Reserve};
 use weir_storage::log::Log;
-use weir_storage::meta::{Committing, RedbStore};
+use weir_storage::meta::RedbStore;
 use weir_storage::read_plan::{OversizedFirst, ReadRequest};
 use weir_storage::sim_disk::{Faults, SimDisk};
 
@@ -236,7 +236,7 @@ impl History {
     async fn try_open(&self) -> Result<Log, String> {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let data = DataDir::open(disk, Reserve::None).map_err(|error| error.to_string())?;
-        let meta = RedbStore::open(&data, Committing::Inline).map_err(|error| error.to_string())?;
+        let meta = RedbStore::open(&data).map_err(|error| error.to_string())?;
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let options = LocalOptions {
             flushing: Flushing::Stepped,

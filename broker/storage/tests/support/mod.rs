@@ -21,7 +21,7 @@ use weir_storage::error::ReadError;
 use weir_storage::local::{DataDir, LocalLog, LocalOptions, OpenError, Reserve};
 use weir_storage::log::Log;
 use weir_storage::memory::MemoryLog;
-use weir_storage::meta::{Committing, RedbStore};
+use weir_storage::meta::RedbStore;
 use weir_storage::read_plan::{OversizedFirst, ReadRequest};
 use weir_storage::sim_disk::SimDisk;
 
@@ -231,7 +231,7 @@ pub(crate) async fn open_local(
         TestDisk::None | TestDisk::Directory(_) => Reserve::None,
     };
     let data = DataDir::open(disk.disk(), reserve)?;
-    let meta = Arc::new(RedbStore::open(&data, Committing::Thread)?);
+    let meta = Arc::new(RedbStore::open(&data)?);
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
     let random = SeededRandom::new(1);
     LocalLog::open(data, meta, clock, &random, options).await.map(Log::Local)

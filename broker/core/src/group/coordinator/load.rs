@@ -45,6 +45,7 @@ impl Shared {
             routing: Routing::ByPartition,
             partitions: 1,
             overrides: overrides.into_iter().map(own).collect(),
+            attributes: Default::default(),
             intent: Intent::Make,
         };
         match self.registry.create_internal(new).await {

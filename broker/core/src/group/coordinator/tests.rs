@@ -22,7 +22,7 @@ use crate::group::modern::heartbeat::Beat;
 use crate::settings::alteration::{Alteration, Change, Changes};
 use crate::settings::broker_settings::TopicDefaults;
 use crate::settings::holder::Resource;
-use crate::stream::registry::RegistryOptions;
+use crate::stream::registry::{Deletion, RegistryOptions};
 use crate::stream::stream::{Intent, NewStream, Routing, Stream};
 
 const SESSION: Duration = Duration::from_secs(10);
@@ -105,13 +105,14 @@ impl Ground {
             routing: Routing::ByPartition,
             partitions: 2,
             overrides: Default::default(),
+            attributes: Default::default(),
             intent: Intent::Make,
         };
         self.registry.create(vec![new]).await.remove(0).expect("the name is free")
     }
 
     async fn delete(&self, groups: &GroupCoordinator, stream: &Arc<Stream>) {
-        let decided = self.registry.begin_deletions(&[stream.id]).await;
+        let decided = self.registry.begin_deletions(&[stream.id], Deletion::WithConsumers).await;
         decided[0].as_ref().expect("it lives");
         groups.stream_deleted(stream).await.expect("the log works");
         self.registry.finish_deletions(&[Arc::clone(stream)]).await.expect("memory does not fail");
@@ -357,7 +358,7 @@ async fn offsets_whose_tombstones_were_never_written_do_not_come_back() {
     let committed = groups.commit_offsets(&group("g"), nobody(), vec![at(&old, 0, 42)]).await;
     assert_eq!(committed, Ok(vec![Ok(())]));
     // A crash between the decision and the tombstones.
-    let decided = ground.registry.begin_deletions(&[old.id]).await;
+    let decided = ground.registry.begin_deletions(&[old.id], Deletion::WithConsumers).await;
     decided[0].as_ref().expect("it lives");
     let new = ground.stream("orders").await;
     assert_eq!(fetched(&ground.started(), "g", &new).await, None);

@@ -1,0 +1,195 @@
+//! What owners said of their streams, and the account of itself, while a broker ran on a simulated
+//! disk: a later start finds it, however the run ended, and a change that a crash interrupts is
+//! made or not made, never a part of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weir_core::account::{Commitment, CommitmentWish};
+use weir_core::broker::{Broker, Foundations};
+use weir_core::in_memory;
+use weir_core::stream::attributes::StreamAttributes;
+use weir_core::stream::config::Overrides;
+use weir_core::stream::consumers::ConsumerId;
+use weir_core::stream::distribution::Distribution;
+use weir_core::stream::labels::Resource;
+use weir_core::stream::mode::{ModeChange, StreamMode};
+use weir_core::stream::monitoring::{MetricsChange, ShardMetric};
+use weir_core::stream::policy::Policy;
+use weir_core::stream::retention::RetentionChange;
+use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
+use weir_core::stream::tags::{TagChange, Tags};
+use weir_model::ids::{StreamId, StreamName};
+use weir_model::random::SeededRandom;
+use weir_model::time::{Clock, ManualClock, Timestamp};
+use weir_storage::local::{DataDir, Flushing, LocalLog, LocalOptions, Reserve};
+use weir_storage::log::Log;
+use weir_storage::meta::RedbStore;
+use weir_storage::sim_disk::{Faults, SimDisk};
+
+const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+async fn open(disk: &SimDisk) -> Arc<Broker> {
+    let data = DataDir::open(Arc::new(disk.clone()), Reserve::None).expect("a data directory");
+    let meta = Arc::new(RedbStore::open(&data).expect("a store"));
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(NOW));
+    let random = Arc::new(SeededRandom::new(1));
+    let options = LocalOptions { flushing: Flushing::Stepped, ..LocalOptions::default() };
+    let log = LocalLog::open(data, meta.clone(), Arc::clone(&clock), &*random, options).await;
+    let log = Arc::new(Log::Local(log.expect("a log")));
+    let foundations = Foundations { log, meta, clock, random };
+    Broker::open(foundations, in_memory::default_options()).await.expect("a broker")
+}
+
+fn tags(key: &str) -> Tags {
+    Tags::new([(key.to_owned(), "value".to_owned())]).expect("legal tags")
+}
+
+async fn make_stream(broker: &Broker) -> Arc<Stream> {
+    let mut attributes = StreamAttributes::default();
+    attributes.labels.tags = tags("from the start");
+    let new = NewStream {
+        name: StreamName::new("orders").expect("a legal name"),
+        routing: Routing::ByHash,
+        partitions: 1,
+        overrides: BTreeMap::new(),
+        attributes,
+        intent: Intent::Make,
+    };
+    broker.create_streams(vec![new]).await.remove(0).expect("made")
+}
+
+/// How many changes [`change`] knows.
+const CHANGES: usize = 14;
+
+/// Makes one of the changes that can be made of a stream and the account, each of which builds upon
+/// those before it. Says whether it was answered as made.
+async fn change(broker: &Broker, id: StreamId, number: usize) -> bool {
+    let consumer = || ConsumerId { name: "c".to_owned(), created_s: Some(NOW.as_seconds()) };
+    let of_stream = || Resource { stream: id, consumer: None };
+    let of_consumer = || Resource { stream: id, consumer: Some(consumer()) };
+    let policy = || Policy::new(r#"{"Statement":{}}"#).expect("a policy");
+    match number {
+        0 => broker.change_commitment(CommitmentWish::Enable).await.is_ok(),
+        1 => broker.change_retention(id, RetentionChange::Increase(48)).await.is_ok(),
+        2 => {
+            let mode = ModeChange { mode: StreamMode::OnDemand, warm_throughput_mib: Some(8) };
+            broker.change_mode(id, mode).await.is_ok()
+        }
+        3 => broker.change_distribution(id, Distribution::Even).await.is_ok(),
+        4 => broker.change_record_size(id, 2048).await.is_ok(),
+        5 => broker.change_warm_throughput(id, 16).await.is_ok(),
+        6 => broker.start_encryption(id, "alias/a".to_owned()).await.is_ok(),
+        7 => {
+            let all = ShardMetric::ALL.into_iter().collect();
+            broker.change_shard_metrics(id, MetricsChange::Enable(all)).await.is_ok()
+        }
+        8 => broker.register_consumer(id, "c".to_owned(), tags("a")).await.is_ok(),
+        9 => broker.change_tags(of_stream(), TagChange::Put(tags("later"))).await.is_ok(),
+        10 => broker.change_tags(of_consumer(), TagChange::Put(tags("later"))).await.is_ok(),
+        11 => broker.change_policy(of_stream(), Some(policy())).await.is_ok(),
+        12 => broker.change_policy(of_consumer(), Some(policy())).await.is_ok(),
+        13 => {
+            let name = ConsumerId { name: "d".to_owned(), created_s: None };
+            let tags = Tags::default();
+            broker.register_consumer(id, name.name.clone(), tags).await.is_ok()
+                && broker.deregister_consumer(id, name).await.is_ok()
+        }
+        _ => panic!("there are {CHANGES} changes"),
+    }
+}
+
+/// Makes the first changes, all of which must succeed.
+async fn make_changes(broker: &Broker, stream: &Stream, count: usize) {
+    for number in 0..count {
+        assert!(change(broker, stream.id, number).await, "change {number}");
+    }
+}
+
+/// Everything that was changed.
+type State = (StreamAttributes, Overrides, Option<Commitment>);
+
+fn found(broker: &Broker) -> State {
+    let stream = broker.stream("orders").expect("it was made");
+    let attributes = StreamAttributes::clone(&stream.attributes());
+    (attributes, stream.config().overrides.clone(), broker.commitment())
+}
+
+#[tokio::test]
+async fn what_was_said_of_a_stream_outlives_the_run_in_which_it_was_said() {
+    for clean in [true, false] {
+        let disk = SimDisk::new(7, 64 << 20);
+        let before = {
+            let broker = open(&disk).await;
+            let stream = make_stream(&broker).await;
+            make_changes(&broker, &stream, CHANGES).await;
+            if clean {
+                broker.close().await.expect("a clean stop");
+            }
+            disk.cut_power();
+            found(&broker)
+        };
+        let (attributes, settings, commitment) = &before;
+        assert_eq!(attributes.labels.tags.iter().count(), 2);
+        assert_eq!(attributes.encryption.key(), Some("alias/a"));
+        assert_eq!(attributes.consumers.count(), 1);
+        assert_eq!(settings["retention.ms"], "172800000");
+        assert!(commitment.is_some());
+        assert_eq!(found(&*open(&disk).await), before, "clean stop: {clean}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_kept_is_not_seen() {
+    let disk = SimDisk::new(7, 64 << 20);
+    let broker = open(&disk).await;
+    let stream = make_stream(&broker).await;
+    let before = found(&broker);
+    // No write reaches the disk from here on.
+    disk.cut_power();
+    let resource = Resource { stream: stream.id, consumer: None };
+    let changed = broker.change_tags(resource, TagChange::Put(tags("lost"))).await;
+    assert!(changed.is_err(), "{changed:?}");
+    assert!(broker.change_commitment(CommitmentWish::Enable).await.is_err());
+    assert_eq!(found(&broker), before);
+    assert_eq!(found(&*open(&disk).await), before);
+}
+
+/// Everything that was changed, after the first changes on a disk that never fails.
+async fn state_after(seed: u64, count: usize) -> State {
+    let broker = open(&SimDisk::new(seed, 64 << 20)).await;
+    let stream = make_stream(&broker).await;
+    make_changes(&broker, &stream, count).await;
+    found(&broker)
+}
+
+#[tokio::test]
+async fn a_crash_anywhere_in_a_change_leaves_the_stream_before_or_after_it() {
+    let mut crashes = 0;
+    for number in 0..CHANGES - 1 {
+        let seed = number as u64;
+        let before = state_after(seed, number).await;
+        let after = state_after(seed, number + 1).await;
+        assert_ne!(before, after, "change {number} changes nothing");
+        for crash_at in 1.. {
+            let disk = SimDisk::new(seed, 64 << 20);
+            let broker = open(&disk).await;
+            let stream = make_stream(&broker).await;
+            make_changes(&broker, &stream, number).await;
+            disk.set_faults(Faults { crash_at: Some(crash_at), ..Faults::default() });
+            let answered = change(&broker, stream.id, number).await;
+            let crashed = disk.is_down();
+            disk.set_faults(Faults::default());
+            disk.cut_power();
+            let now = found(&*open(&disk).await);
+            let context = format!("change {number}, crash at {crash_at}, answered: {answered}");
+            assert!(now == after || (now == before && !answered), "{context}: {now:?}");
+            if !crashed {
+                assert!(answered, "{context}: a change failed on a disk that did not");
+                break;
+            }
+            crashes += 1;
+        }
+    }
+    assert!(crashes > 3 * CHANGES, "only {crashes} crashes: is the fault set?");
+}

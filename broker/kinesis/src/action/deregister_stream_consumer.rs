@@ -1,0 +1,26 @@
+//! DeregisterStreamConsumer: takes a consumer's registration back.
+//!
+//! Inputs: as DescribeStreamConsumer's.
+//!
+//! Behaviour: the name is free when it answers; AWS's consumer is DELETING for some seconds.
+
+use bytes::Bytes;
+
+use crate::action::{Action, Call};
+use crate::consumer_reference::{MEMBERS, consumer_id, find_consumer};
+use crate::errors::{self, KinesisError};
+
+pub(super) static ACTION: Action =
+    Action { name: "DeregisterStreamConsumer", members: &MEMBERS, run: |call| Box::pin(run(call)) };
+
+async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
+    let (stream, consumer) = find_consumer(call)?;
+    let id = consumer_id(&consumer);
+    let deregistered = call.broker().deregister_consumer(stream.id, id.clone()).await;
+    deregistered.map_err(|error| {
+        errors::amend_error(error, &stream, call.account(), |_unknown| {
+            KinesisError::consumer_not_found(&id, stream.name.as_str(), call.account())
+        })
+    })?;
+    Ok(Bytes::new())
+}

@@ -1,0 +1,14 @@
+//! DisableEnhancedMonitoring: gives up figures of a stream's shards.
+//!
+//! Inputs, answer: as EnableEnhancedMonitoring's. Figures that were not asked for do not matter.
+
+use weir_core::stream::monitoring::MetricsChange;
+
+use crate::action::Action;
+use crate::action::enable_enhanced_monitoring::{MEMBERS, change_metrics};
+
+pub(super) static ACTION: Action = Action {
+    name: "DisableEnhancedMonitoring",
+    members: &MEMBERS,
+    run: |call| Box::pin(change_metrics(call, MetricsChange::Disable)),
+};

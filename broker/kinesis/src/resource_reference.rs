@@ -1,0 +1,66 @@
+//! From the ARN of a resource, whatever its kind, to the resource.
+//!
+//! Operations on streams alone take a `StreamARN` ([`stream_reference`](crate::stream_reference));
+//! the newer ones take a `ResourceARN`, which names a stream or one of its consumers. Channels and
+//! queues, which it may also name, are not served and so never found. Of region and account nothing
+//! is compared.
+
+use std::sync::Arc;
+
+use weir_core::stream::consumers::Consumer;
+use weir_core::stream::labels::{Labels, Resource};
+use weir_core::stream::stream::Stream;
+
+use crate::action::Call;
+use crate::consumer_reference::{NamedConsumer, consumer_id};
+use crate::errors::{KinesisError, ResourceName};
+use crate::shape;
+use crate::stream_reference::find_by_name;
+
+/// A stream, or one of its consumers.
+pub(crate) struct FoundResource {
+    pub(crate) stream: Arc<Stream>,
+    consumer: Option<Consumer>,
+}
+
+impl FoundResource {
+    /// A stream.
+    pub(crate) fn of_stream(stream: Arc<Stream>) -> FoundResource {
+        FoundResource { stream, consumer: None }
+    }
+
+    /// As the core calls it.
+    pub(crate) fn resource(&self) -> Resource {
+        Resource { stream: self.stream.id, consumer: self.consumer.as_ref().map(consumer_id) }
+    }
+
+    /// As sentences call it.
+    pub(crate) fn name(&self) -> ResourceName<'_> {
+        match &self.consumer {
+            None => ResourceName::Stream(self.stream.name.as_str()),
+            Some(consumer) => ResourceName::Consumer(&consumer.name),
+        }
+    }
+
+    /// Its tags and its policy.
+    pub(crate) fn labels(&self) -> Labels {
+        match &self.consumer {
+            None => self.stream.attributes().labels.clone(),
+            Some(consumer) => consumer.labels.clone(),
+        }
+    }
+}
+
+/// The resource that `ResourceARN` names.
+pub(crate) fn find_resource(call: &Call<'_>) -> Result<FoundResource, KinesisError> {
+    let arn = call.input.text("ResourceARN").unwrap_or_default();
+    if let Some(consumer) = shape::resources_in_arn(arn).find_map(NamedConsumer::of_resource) {
+        let (stream, consumer) = consumer.find(call)?;
+        return Ok(FoundResource { stream, consumer: Some(consumer) });
+    }
+    let stream = shape::resources_in_arn(arn).find_map(|resource| resource.strip_prefix("stream/"));
+    let name = stream.ok_or_else(|| KinesisError::resource_not_found(arn))?;
+    let stream = find_by_name(call, name);
+    let stream = stream.ok_or_else(|| KinesisError::stream_not_found(name, call.account()))?;
+    Ok(FoundResource::of_stream(stream))
+}
