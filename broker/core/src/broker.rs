@@ -23,7 +23,9 @@ use weir_storage::producer_state::ActiveProducer;
 
 use crate::account::Account;
 use crate::carried_out::carried_out;
-use crate::error::{CreateStreamError, DeleteStreamError, GrowStreamError, ReadError};
+use crate::error::{
+    CreateStreamError, DeleteStreamError, GrowStreamError, ReadError, ReshardError,
+};
 use crate::group::coordinator::{GroupCoordinator, GroupOptions};
 use crate::housekeeping;
 use crate::metrics::Metrics;
@@ -32,8 +34,10 @@ use crate::quota::client_quotas::{ClientQuotas, MutationQuota};
 use crate::quota::limits::{QuotaPolicy, ShardQuota};
 use crate::read::decoded::DecodedBatches;
 use crate::request_budget::RequestBudget;
+use crate::routing::reshard::Reshard;
 use crate::settings::broker_settings::BrokerSettings;
 use crate::settings::configurations::{self, Configurations};
+use crate::stream::change_over::{Resharded, ScalingLimits};
 use crate::stream::grow::Growth;
 use crate::stream::registry::{Deletion, Registry, RegistryOptions};
 use crate::stream::stream::{Intent, NewStream, Stream};
@@ -141,6 +145,7 @@ impl Broker {
             random,
             options.groups,
         );
+        let looked_after = Arc::clone(&registry);
         let broker = Broker {
             foundations,
             configurations,
@@ -155,7 +160,7 @@ impl Broker {
             sealing_key,
             decoded: DecodedBatches::default(),
             turns: AtomicUsize::new(0),
-            housekeeping: tokio::spawn(housekeeping::run(log)),
+            housekeeping: tokio::spawn(housekeeping::run(log, looked_after)),
         };
         for result in remove_deleted(&broker.registry, &broker.groups, deleting).await {
             if let Err(error) = result {
@@ -189,6 +194,20 @@ impl Broker {
         intent: Intent,
     ) -> Vec<Result<(), GrowStreamError>> {
         self.registry.grow_within(Arc::clone(quota), growths, intent).await
+    }
+
+    /// Splits, merges or scales the partitions of a stream that is routed by hash. AWS's limits of
+    /// a scaling hold where its quotas do.
+    pub async fn reshard(
+        &self,
+        stream: &Stream,
+        reshard: Reshard,
+    ) -> Result<Resharded, ReshardError> {
+        let limits = match self.options.quotas.factor_for(stream) {
+            Some(_) => ScalingLimits::AsAws,
+            None => ScalingLimits::Off,
+        };
+        self.registry.reshard(stream.id, reshard, limits).await
     }
 
     /// Time.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use weir_model::batch::BatchError;
+use weir_model::hash_key::HashKeyRange;
 use weir_model::ids::{PartitionIndex, StreamName};
 use weir_model::offset::Offset;
 use weir_storage::error::{MetaError, SubmitError};
@@ -238,6 +239,73 @@ pub enum GrowStreamError {
     Meta(MetaError),
 }
 
+/// Why a stream's partitions were not split, merged or scaled. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReshardError {
+    /// The stream is gone.
+    Unknown,
+    /// The stream holds the broker's own state.
+    Internal,
+    /// Kafka's clients choose the stream's partitions, so none of them may close.
+    RoutedByPartition,
+    /// The stream never had this partition.
+    UnknownPartition {
+        /// The one that was named.
+        partition: PartitionIndex,
+    },
+    /// It was split or merged already.
+    Closed {
+        /// The one that was named.
+        partition: PartitionIndex,
+    },
+    /// The key does not leave two keys for each of the two.
+    SplitKey {
+        /// The range to be split.
+        range: HashKeyRange,
+    },
+    /// The ranges do not lie next to each other.
+    NotAdjacent,
+    /// More than double the open partitions.
+    AboveDouble {
+        /// How many are open.
+        open: usize,
+    },
+    /// Less than half the open partitions.
+    BelowHalf {
+        /// How many are open.
+        open: usize,
+    },
+    /// The stream was scaled that often within a day.
+    TooManyScalings {
+        /// How often it may be.
+        max: usize,
+    },
+    /// None, or above the limit of one stream.
+    PartitionCount {
+        /// Most open partitions of a stream.
+        max: u32,
+    },
+    /// The stream has had so many partitions that no more can be listed.
+    LineageFull {
+        /// Most partitions of a stream, closed ones included.
+        max: usize,
+    },
+    /// The broker would have more partitions than it may.
+    PartitionLimit {
+        /// Partitions that there are.
+        used: u64,
+        /// Partitions that there would be beyond those.
+        asked: u32,
+        /// Most partitions of the broker.
+        max: u32,
+    },
+    /// A parent's records could not be made to last.
+    Storage(SubmitError),
+    /// The metadata could not be committed. After [`MetaError::Failed`] the next start tells
+    /// whether the change was kept.
+    Meta(MetaError),
+}
+
 /// Why a stream was not created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CreateStreamError {
@@ -317,6 +385,9 @@ pub enum AppendError {
         /// The partitions that do, at most the first hundred.
         open: Vec<PartitionIndex>,
     },
+    /// The stream's partitions are being split or merged, and that takes long; nothing was
+    /// written. Retry.
+    Resharding,
     /// Larger than the stream's `max.message.bytes`.
     BatchTooLarge {
         /// Size of the batch.
@@ -370,6 +441,8 @@ impl From<SubmitError> for AppendError {
                 AppendError::StaleProducerEpoch
             }
             SubmitError::EndMoved { end } => AppendError::EndMoved { end },
+            // Whoever can look at the stream says more: see `partition::append`.
+            SubmitError::Sealed => AppendError::Resharding,
             SubmitError::DiskFull => AppendError::DiskFull,
             SubmitError::Stopped => AppendError::Stopped,
             // A set fails whole only where its cause is another append; the core writes one batch

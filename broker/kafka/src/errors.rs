@@ -51,6 +51,11 @@ pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
             let text = format!("partition is closed by a reshard, partitions {open} are open");
             Refusal::because(ErrorCode::INVALID_RECORD, text)
         }
+        // Its client fetches metadata and tries again.
+        AppendError::Resharding => Refusal::because(
+            ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            "partition is being split or merged",
+        ),
         AppendError::BatchTooLarge { size_bytes, limit_bytes } => Refusal::because(
             ErrorCode::MESSAGE_TOO_LARGE,
             format!("batch of {size_bytes} bytes exceeds max.message.bytes of {limit_bytes}"),
@@ -439,6 +444,7 @@ mod tests {
         for (error, retriable) in [
             (AppendError::UnknownPartition, true),
             (AppendError::Closed { open: vec![PartitionIndex::ZERO] }, false),
+            (AppendError::Resharding, true),
             (AppendError::BatchTooLarge { size_bytes: 2, limit_bytes: 1 }, false),
             (AppendError::InvalidTimestamp, false),
             (AppendError::KeyMissing { records: vec![0], record_count: 1 }, false),

@@ -146,6 +146,24 @@ impl KinesisError {
         KinesisError::new(ErrorKind::LimitExceeded, message)
     }
 
+    /// The account would have more shards than it may.
+    pub(crate) fn shard_limit_exceeded(
+        used: u64,
+        asked: u32,
+        max: u32,
+        account: &str,
+        region: &str,
+    ) -> KinesisError {
+        KinesisError::limit_exceeded(format!(
+            "This request would exceed the shard limit for the account {account} in {region}. \
+             Current shard count for the account: {used}. Limit: {max}. \
+             Number of additional shards that would have resulted from this request: {asked}. \
+             Refer to the AWS Service Limits page \
+             (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) \
+             for current limits and how to request higher limits."
+        ))
+    }
+
     /// Text that names no key.
     pub(crate) fn invalid_key(key: &str) -> KinesisError {
         KinesisError::new(ErrorKind::KmsNotFound, format!("Invalid keyId {}", shortened(key)))
@@ -321,6 +339,7 @@ pub(crate) fn append_error(error: &AppendError, stream: &Stream, account: &str) 
         // The shard was split or merged between routing and writing: the client's retry finds the
         // new shards.
         AppendError::Closed { .. }
+        | AppendError::Resharding
         // Kinesis writes have neither producer sequences nor own timestamps nor expectations, so
         // these would be our mistake.
         | AppendError::InvalidTimestamp
@@ -379,14 +398,7 @@ pub(crate) fn create_stream_error(
             "A stream may have at most {max} shards under account {account}."
         )),
         CreateStreamError::PartitionLimit { used, asked, max } => {
-            KinesisError::limit_exceeded(format!(
-                "This request would exceed the shard limit for the account {account} in {region}. \
-                 Current shard count for the account: {used}. Limit: {max}. \
-                 Number of additional shards that would have resulted from this request: {asked}. \
-                 Refer to the AWS Service Limits page \
-                 (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) \
-                 for current limits and how to request higher limits."
-            ))
+            KinesisError::shard_limit_exceeded(*used, *asked, *max, account, region)
         }
         CreateStreamError::Internal => KinesisError::reserved_name(name),
         // The action writes legal settings only, and asks for no client's quota.

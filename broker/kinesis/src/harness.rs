@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, Response};
 use serde_json::{Value as Json, json};
-use weir_core::broker::Broker;
+use weir_core::broker::{Broker, BrokerOptions};
 use weir_core::group::identity::{Claim, GroupId};
 use weir_core::in_memory;
 use weir_core::quota::limits::QuotaPolicy;
@@ -50,9 +50,18 @@ impl Harness {
     }
 
     pub(crate) async fn with_quotas(quotas: QuotaPolicy) -> Harness {
+        Harness::with_options(BrokerOptions { quotas, ..in_memory::default_options() }).await
+    }
+
+    /// A fresh broker without quotas, but with this many shards at most.
+    pub(crate) async fn with_shard_limit(partitions_max: u32) -> Harness {
+        let quotas = QuotaPolicy::Off;
+        let options = BrokerOptions { quotas, partitions_max, ..in_memory::default_options() };
+        Harness::with_options(options).await
+    }
+
+    async fn with_options(options: BrokerOptions) -> Harness {
         let clock = Arc::new(ManualClock::starting_at(START));
-        let mut options = in_memory::default_options();
-        options.quotas = quotas;
         let random = Arc::new(SeededRandom::new(1));
         let broker = in_memory::open(Arc::clone(&clock) as _, random, options)
             .await

@@ -12,6 +12,8 @@
 //!   errors               core errors -> AWS errors
 //! ```
 //!
+//! The three operations that change a stream's shards share [`reshard`].
+//!
 //! A stream's partition is shown as a shard ([`shard`]), a record's offset as a sequence number
 //! ([`sequence_number`]), a position in a shard as an iterator ([`shard_iterator`]). What a stream
 //! means (routing, quotas, retention) is the core's business and not decided here.
@@ -34,6 +36,7 @@ mod input;
 mod log_text;
 mod page_token;
 mod reply_memory;
+mod reshard;
 mod resource_reference;
 mod sealed_token;
 mod sequence_number;

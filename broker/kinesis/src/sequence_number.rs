@@ -95,7 +95,7 @@ impl SequenceNumber {
 
     fn new(partition: &Partition, index: u64, arrival: Timestamp) -> SequenceNumber {
         SequenceNumber {
-            shard_created_s: seconds(partition.created),
+            shard_created_s: seconds(partition.numbered_from),
             shard: partition.id.index,
             index,
             arrival_s: seconds(arrival),
@@ -104,7 +104,7 @@ impl SequenceNumber {
 
     /// Whether the number's shard is this one and not another stream's with the same index.
     pub(crate) fn is_of(&self, partition: &Partition) -> bool {
-        self.shard == partition.id.index && self.shard_created_s == seconds(partition.created)
+        self.shard == partition.id.index && self.shard_created_s == seconds(partition.numbered_from)
     }
 
     /// What the number points at.

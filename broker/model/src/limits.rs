@@ -51,6 +51,9 @@ pub const UNFLUSHED_BYTES_MAX: usize = 512 * MIB;
 
 /// Most partitions of one stream.
 pub const STREAM_PARTITIONS_MAX: usize = 10_000;
+/// Most partitions of one stream with those that splits and merges have closed: they stay in its
+/// row, which each reshard writes whole.
+pub const STREAM_LINEAGE_MAX: usize = 10 * STREAM_PARTITIONS_MAX;
 
 /// How much a reader is willing to decompress.
 #[derive(Clone, Copy, Debug)]

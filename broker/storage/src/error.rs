@@ -24,6 +24,11 @@ pub enum SubmitError {
     },
     /// The disk has no room. Reads and deletes go on; the append may be retried.
     DiskFull,
+    /// The partition was sealed ([`Log::seal`]): it takes no new batch, and may never again. What
+    /// an idempotent producer sends again is still answered as a duplicate.
+    ///
+    /// [`Log::seal`]: crate::log::Log::seal
+    Sealed,
     /// The partition takes no writes until somebody looks at it: its log is damaged, or an earlier
     /// write or flush failed.
     Stopped,

@@ -138,6 +138,25 @@ impl Log {
         }
     }
 
+    /// Ends a partition: no new batch is taken from now on, and what is returned is one past the
+    /// last offset that it will ever have, if it stays sealed. What was appended before is in front
+    /// of it and may not be flushed yet. Sealing is not remembered across a restart; whoever knows
+    /// that a partition has ended seals it again.
+    pub fn seal(&self, partition: PartitionId) -> Result<Offset, SubmitError> {
+        match self {
+            Log::Local(log) => log.set_sealed(partition, true),
+            Log::Memory(log) => log.set_sealed(partition, true),
+        }
+    }
+
+    /// Takes a seal back: the partition goes on from where it was.
+    pub fn unseal(&self, partition: PartitionId) -> Result<(), SubmitError> {
+        match self {
+            Log::Local(log) => log.set_sealed(partition, false).map(drop),
+            Log::Memory(log) => log.set_sealed(partition, false).map(drop),
+        }
+    }
+
     /// Plans a read of whole batches below the high watermark. An offset between the high watermark
     /// and the log end gives empty ranges; one outside the log is [`ReadError::OutOfRange`].
     pub fn read(&self, request: ReadRequest) -> Result<ReadPlan, ReadError> {

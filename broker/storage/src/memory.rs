@@ -48,6 +48,7 @@ struct Partition {
     producers: ProducerStates,
     last_append_time: Option<Timestamp>,
     batches: Vec<Stored>,
+    is_sealed: bool,
 }
 
 #[derive(Debug)]
@@ -76,7 +77,22 @@ impl MemoryLog {
             producers: ProducerStates::default(),
             last_append_time: None,
             batches: Vec::new(),
+            is_sealed: false,
         });
+    }
+
+    /// Seals a partition or takes the seal back; returns the end of its log. What waits in the
+    /// queue comes after it.
+    pub(crate) fn set_sealed(
+        &self,
+        id: PartitionId,
+        is_sealed: bool,
+    ) -> Result<Offset, SubmitError> {
+        let end = self.with(id, |partition| {
+            partition.is_sealed = is_sealed;
+            partition.progress.watermarks().log_end
+        });
+        end.map_err(|_| SubmitError::UnknownPartition)
     }
 
     pub(crate) fn delete(&self, partitions: &[PartitionId]) {
@@ -210,6 +226,7 @@ struct Staged {
     producers: ProducerStates,
     last_append_time: Option<Timestamp>,
     batches: Vec<Stored>,
+    is_sealed: bool,
 }
 
 impl Staged {
@@ -221,6 +238,7 @@ impl Staged {
             producers: partition.producers.clone(),
             last_append_time: partition.last_append_time,
             batches: Vec::new(),
+            is_sealed: partition.is_sealed,
         }
     }
 
@@ -238,9 +256,11 @@ impl Staged {
             log_start: self.log_start,
             novelty: Novelty::New,
         };
-        match self.producers.check(append.batch.header()).map_err(SubmitError::Producer)? {
-            Verdict::New => {}
-            Verdict::Duplicate(original) => {
+        match self.producers.check(append.batch.header()) {
+            Ok(Verdict::New) | Err(_) if self.is_sealed => return Err(SubmitError::Sealed),
+            Err(error) => return Err(SubmitError::Producer(error)),
+            Ok(Verdict::New) => {}
+            Ok(Verdict::Duplicate(original)) => {
                 placed.base_offset = original.base_offset;
                 placed.last_offset = original.last_offset;
                 placed.novelty = Novelty::Duplicate;

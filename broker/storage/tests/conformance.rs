@@ -136,6 +136,33 @@ fn offsets_outside_the_log_are_out_of_range() {
 }
 
 #[test]
+fn a_sealed_partition_takes_nothing_but_retries() {
+    on_every_arm(async |log| {
+        let from = |sequence| Batch { producer: Some((5, 0, sequence)), ..batch(1) };
+        let append = async |batch: Batch| {
+            let outcome = log.append(batch.append_to(partition(0))).await;
+            outcome.map(|placed| (placed.base_offset.number(), placed.novelty))
+        };
+        append(from(0)).await.expect("accepted");
+        append(batch(2)).await.expect("accepted");
+        assert_eq!(log.log.seal(partition(0)), Ok(Offset::new(4)), "where it ends");
+        for (refused, what) in
+            [(batch(3), "new"), (from(2), "next of its producer"), (from(9), "a gap")]
+        {
+            assert_eq!(append(refused).await, Err(SubmitError::Sealed), "{what}");
+        }
+        assert_eq!(append(from(0)).await, Ok((0, Novelty::Duplicate)));
+        log.log.declare(partition(0), config(FlushPolicy::Group));
+        assert_eq!(log.log.seal(partition(0)), Ok(Offset::new(4)), "nothing moved it");
+        assert_eq!(append(batch(3)).await, Err(SubmitError::Sealed), "settings do not unseal");
+        assert!(log.append(batch(3).append_to(partition(1))).await.is_ok(), "the other is open");
+        log.log.unseal(partition(0)).expect("known");
+        assert_eq!(append(from(2)).await, Ok((4, Novelty::New)), "as if nothing had been");
+        assert_eq!(log.log.seal(partition(9)), Err(SubmitError::UnknownPartition));
+    });
+}
+
+#[test]
 fn producers_get_duplicates_and_gaps_told_apart() {
     on_every_arm(async |log| {
         let from = |epoch, sequence| Batch { producer: Some((5, epoch, sequence)), ..batch(1) };

@@ -84,6 +84,40 @@ fn by_record_the_log_start_moves_to_the_first_young_record() {
 }
 
 #[test]
+fn a_sealed_partition_without_records_keeps_no_bytes() {
+    run(async {
+        let retention_ms = Some(60_000);
+        let config =
+            LogConfig { retention_ms, trim_by: TrimBy::Record, segment_bytes: 1 << 20, ..config() };
+        for is_reopened in [false, true] {
+            let mut log = log_with(config, 3).await;
+            log.clock.advance(Duration::from_secs(1000));
+            log.log.housekeep().await;
+            let size = |log: &TestLog| log.log.size(partition(0)).expect("declared");
+            assert_eq!(log_start(&log), 6);
+            assert!(size(&log).bytes > 0, "an open one goes on in its segment");
+            if is_reopened {
+                log = log.reopen(true).await;
+                log.log.declare(partition(0), config);
+            }
+            assert_eq!(log.log.seal(partition(0)), Ok(Offset::new(6)));
+            for _ in 0..3 {
+                log.clock.advance(Duration::from_secs(10));
+                log.log.housekeep().await;
+            }
+            let empty = size(&log);
+            assert_eq!((empty.bytes, empty.segments), (0, 1), "reopened: {is_reopened}");
+            for is_clean in [false, true] {
+                log = log.reopen(is_clean).await;
+                log.log.declare(partition(0), config);
+                assert_eq!(log.log.seal(partition(0)), Ok(Offset::new(6)), "its end is kept");
+                assert_eq!(log_start(&log), 6);
+            }
+        }
+    });
+}
+
+#[test]
 fn by_size_the_oldest_segments_go_and_the_growing_one_stays() {
     run(async {
         let log = log_with(config(), 12).await;

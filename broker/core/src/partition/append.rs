@@ -4,6 +4,11 @@
 //! Two stages, as the protocols need them. [`PendingAppend`] exists once the order is fixed; its
 //! [`placed`](PendingAppend::placed) says where the batch stands (acks=1) and its
 //! [`settled`](PendingAppend::settled) that it is kept by the stream's flush policy (acks=all).
+//!
+//! A partition may be sealed by a reshard at any moment up to the log's own decision. Then nothing
+//! was written; the append waits until the reshard is made or given up. A batch whose partition was
+//! chosen by its client is refused with the names of those that are open; routed records go where
+//! they belong now.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +17,7 @@ use std::time::Duration;
 
 use weir_model::batch::{RecordBatch, TimestampType};
 use weir_model::batch_builder::{BatchBuilder, BatchOptions};
-use weir_model::ids::PartitionIndex;
+use weir_model::ids::{PartitionIndex, ProducerId};
 use weir_model::limits::BUILT_BATCH_BYTES_MAX;
 use weir_model::record::RecordToWrite;
 use weir_model::time::Timestamp;
@@ -23,9 +28,10 @@ use crate::error::AppendError;
 use crate::partition::inspect::{compressed, inspected};
 use crate::partition::partition::Partition;
 use crate::request_budget::HeldBytes;
-use crate::routing::route::{OpenPartitions, RoutedPlace, RoutedRecord};
+use crate::routing::route::{RoutedPlace, RoutedRecord};
 use crate::stream::config::StreamConfig;
 use crate::stream::distribution::Distribution;
+use crate::stream::layout::{Layout, SharedLayout};
 use crate::stream::stream::Stream;
 
 /// Longest wait for quota before an append of a batch is refused, whatever its client would wait:
@@ -34,6 +40,10 @@ const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How many open partitions an error names.
 const NAMED_PARTITIONS_MAX: usize = 100;
+
+/// How often records are routed before they are refused. Each time a whole reshard has come between
+/// the look at the partitions and the write.
+const ROUTINGS_MAX: usize = 5;
 
 /// How the append of a batch may wait for its shard's quota.
 #[derive(Clone, Copy, Debug)]
@@ -48,23 +58,44 @@ pub struct QuotaWait {
 #[derive(Debug)]
 pub struct PendingAppend {
     ticket: Ticket,
+    partition: PartitionIndex,
+    layout: Arc<SharedLayout>,
 }
 
 impl PendingAppend {
     /// Where the batch stands. It is written, and survives a kill, but not yet a power cut.
     pub async fn placed(mut self) -> Result<Placed, AppendError> {
-        only(self.ticket.placed().await)
+        let outcome = only(self.ticket.placed().await);
+        told_apart(outcome, &self.layout, self.partition).await
     }
 
     /// Where the batch stands, once it is kept as the stream's flush policy promises.
     pub async fn settled(self) -> Result<Placed, AppendError> {
-        only(self.ticket.settled().await)
+        let outcome = only(self.ticket.settled().await);
+        told_apart(outcome, &self.layout, self.partition).await
     }
 }
 
 fn only(outcomes: Vec<Outcome>) -> Result<Placed, AppendError> {
     let outcome = outcomes.into_iter().next().ok_or(AppendError::ShuttingDown)?;
     outcome.map_err(AppendError::from)
+}
+
+/// Whether a partition that was found sealed is closed now, or only may be.
+async fn told_apart(
+    outcome: Result<Placed, AppendError>,
+    layout: &SharedLayout,
+    partition: PartitionIndex,
+) -> Result<Placed, AppendError> {
+    if outcome != Err(AppendError::Resharding) {
+        return outcome;
+    }
+    layout.settled().await;
+    let layout = layout.current();
+    match layout.partitions.get(partition.as_usize()) {
+        Some(partition) if !partition.is_open() => Err(closed(&layout)),
+        _ => outcome,
+    }
 }
 
 impl Broker {
@@ -81,24 +112,35 @@ impl Broker {
     ) -> Result<PendingAppend, AppendError> {
         let partition = writable(stream, partition)?;
         let config = stream.config();
+        let pending = |ticket| PendingAppend {
+            ticket,
+            partition: partition.id.index,
+            layout: Arc::clone(stream.layout()),
+        };
+        if !partition.is_open() {
+            // All that a closed partition can still say is that it took the batch before.
+            return match ProducerId::new(batch.header().producer_id) {
+                None => Err(closed(&stream.layout().current())),
+                Some(_) => Ok(pending(self.submit(&partition, &config, batch))),
+            };
+        }
         let now = self.clock().now();
         check_batch(&config, &batch, now)?;
         let batch = inspected(&config, batch, now).await?;
         self.admit_write(stream, &partition, &batch, quota_wait).await?;
         self.log().wait_for_room(partition.id).await;
-        Ok(PendingAppend { ticket: self.submit(&partition, &config, batch) })
+        Ok(pending(self.submit(&partition, &config, batch)))
     }
 
     /// Appends records whose partition the broker picks: by the MD5 of the key, by the explicit
     /// hash key, or in turn for records without a key and streams that are written evenly. Each
     /// record has an answer of its own, in the order given; what a shard's quota refuses is not
-    /// written. Returns when the rest is kept.
+    /// written. A reshard under way is waited for. Returns when the rest is kept.
     pub async fn append_routed(
         &self,
         stream: &Stream,
         records: &[RoutedRecord],
     ) -> Vec<Result<RoutedPlace, AppendError>> {
-        let config = stream.config();
         let now = self.clock().now();
         let mut results: Vec<Result<RoutedPlace, AppendError>> =
             records.iter().map(|_| Err(AppendError::UnknownPartition)).collect();
@@ -109,8 +151,31 @@ impl Broker {
             results.fill(Err(AppendError::Internal));
             return results;
         }
+        let mut unwritten: Vec<usize> = (0..records.len()).collect();
+        for _ in 0..ROUTINGS_MAX {
+            unwritten = self.append_each(stream, records, unwritten, now, &mut results).await;
+            if unwritten.is_empty() {
+                break;
+            }
+            stream.layout().settled().await;
+        }
+        results
+    }
+
+    /// Appends those of the records to the partitions that are open for them now. Returns those
+    /// that found theirs sealed by a reshard: they are not written, and go elsewhere next time. All
+    /// records of one key before them in the request are, in the partition that was sealed.
+    async fn append_each(
+        &self,
+        stream: &Stream,
+        records: &[RoutedRecord],
+        members: Vec<usize>,
+        now: Timestamp,
+        results: &mut [Result<RoutedPlace, AppendError>],
+    ) -> Vec<usize> {
+        let config = stream.config();
         let mut pending = Vec::new();
-        for group in self.group_by_partition(stream, records, &mut results) {
+        for group in self.group_by_partition(stream, records, &members, results) {
             self.log().wait_for_room(group.partition.id).await;
             for run in group.build(records, now, config.timestamp_type) {
                 let batch = compressed(&config, run.batch).await;
@@ -118,8 +183,12 @@ impl Broker {
                 pending.push((group.partition.id.index, run.members, ticket));
             }
         }
+        let mut sealed = Vec::new();
         for (partition, members, ticket) in pending {
             let outcome = only(ticket.settled().await);
+            if outcome == Err(AppendError::Resharding) {
+                sealed.extend(&members);
+            }
             for (position, member) in (0u64..).zip(members) {
                 let place = outcome.clone().map(|placed| RoutedPlace {
                     partition,
@@ -132,24 +201,31 @@ impl Broker {
                 }
             }
         }
-        results
+        // In the request's order again, which is the order of each key's records.
+        sealed.sort_unstable();
+        sealed
     }
 
-    /// Routes and admits each record; refusals go straight into `results`.
+    /// Routes and admits each of the records; refusals go straight into `results`.
     fn group_by_partition(
         &self,
         stream: &Stream,
         records: &[RoutedRecord],
+        members: &[usize],
         results: &mut [Result<RoutedPlace, AppendError>],
     ) -> Vec<RoutedGroup> {
-        let open = OpenPartitions::of(&stream.partitions());
+        let layout = stream.layout().current();
         let distribution = Distribution::of(stream);
         let mut groups: BTreeMap<PartitionIndex, RoutedGroup> = BTreeMap::new();
-        for (member, (record, result)) in records.iter().zip(results).enumerate() {
+        for member in members.iter().copied() {
+            let (Some(record), Some(result)) = (records.get(member), results.get_mut(member))
+            else {
+                continue;
+            };
             let turn = || self.turns.fetch_add(1, Ordering::Relaxed);
             let routed = match distribution {
-                Distribution::ByKey => open.route(record, turn),
-                Distribution::Even => open.in_turn(turn()),
+                Distribution::ByKey => layout.open.route(record, turn),
+                Distribution::Even => layout.open.in_turn(turn()),
             };
             let Some(partition) = routed else {
                 continue;
@@ -282,7 +358,7 @@ impl RoutedGroup {
     }
 }
 
-/// The partition, if it takes records.
+/// The partition, if clients may write to its stream.
 fn writable(stream: &Stream, index: PartitionIndex) -> Result<Arc<Partition>, AppendError> {
     if stream.is_deleted() {
         return Err(AppendError::UnknownPartition);
@@ -290,12 +366,12 @@ fn writable(stream: &Stream, index: PartitionIndex) -> Result<Arc<Partition>, Ap
     if stream.name.is_internal() {
         return Err(AppendError::Internal);
     }
-    let partition = stream.partition(index).ok_or(AppendError::UnknownPartition)?;
-    if partition.closed_at().is_some() {
-        let open = OpenPartitions::of(&stream.partitions()).indexes(NAMED_PARTITIONS_MAX);
-        return Err(AppendError::Closed { open });
-    }
-    Ok(partition)
+    stream.partition(index).ok_or(AppendError::UnknownPartition)
+}
+
+/// Why a closed partition of this layout takes no batch.
+fn closed(layout: &Layout) -> AppendError {
+    AppendError::Closed { open: layout.open.indexes(NAMED_PARTITIONS_MAX) }
 }
 
 fn check_batch(

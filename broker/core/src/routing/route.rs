@@ -43,8 +43,8 @@ pub struct OpenPartitions {
 impl OpenPartitions {
     /// The open ones among a stream's partitions.
     pub fn of(partitions: &[Arc<Partition>]) -> OpenPartitions {
-        let is_open = |partition: &&Arc<Partition>| partition.closed_at().is_none();
-        let mut by_start: Vec<_> = partitions.iter().filter(is_open).cloned().collect();
+        let open = partitions.iter().filter(|partition| partition.is_open());
+        let mut by_start: Vec<_> = open.cloned().collect();
         by_start.sort_by_key(|partition| partition.hash_keys.start());
         OpenPartitions { by_start }
     }
@@ -75,6 +75,11 @@ impl OpenPartitions {
         }
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.by_start.len()
+    }
+
     /// The numbers of the open partitions, at most `limit`.
     pub fn indexes(&self, limit: usize) -> Vec<PartitionIndex> {
         self.by_start.iter().map(|partition| partition.id.index).take(limit).collect()
@@ -84,6 +89,7 @@ impl OpenPartitions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::partition::partition::Origin;
     use weir_model::hash_key::HashKeyRange;
     use weir_model::ids::{PartitionId, StreamId};
 
@@ -93,7 +99,8 @@ mod tests {
         let partition = |(index, range): (usize, HashKeyRange)| {
             let index = PartitionIndex::try_from(index).expect("small");
             let id = PartitionId { stream: StreamId::from_bytes([1; 16]), index };
-            Arc::new(Partition::new(id, range, Timestamp::default(), [None, None], None))
+            let origin = Origin::without_parents(Timestamp::default());
+            Arc::new(Partition::new(id, range, origin, None))
         };
         let ranges = HashKeyRange::even_ranges(2);
         let shards: Vec<_> = ranges.into_iter().enumerate().map(partition).collect();

@@ -14,8 +14,9 @@ use weir_storage::error::MetaError;
 
 use crate::carried_out::carried_out;
 use crate::error::GrowStreamError;
-use crate::partition::partition::Partition;
+use crate::partition::partition::{Origin, Partition};
 use crate::quota::client_quotas::MutationQuota;
+use crate::stream::layout::Layout;
 use crate::stream::registry::Registry;
 use crate::stream::stream::{Intent, Routing, Stream};
 
@@ -28,7 +29,7 @@ pub struct Growth {
     pub partitions: u32,
 }
 
-type Grown = (Arc<Stream>, Vec<Arc<Partition>>);
+type Grown = (Arc<Stream>, Layout);
 
 impl Registry {
     /// Gives streams more partitions, all in one metadata commit; each is judged on its own, in the
@@ -102,24 +103,25 @@ impl Registry {
             None => {
                 let index = PartitionIndex::try_from(number).expect("the count was checked");
                 let id = PartitionId { stream: stream.id, index };
-                Arc::new(Partition::new(id, range, created, [None, None], None))
+                Arc::new(Partition::new(id, range, Origin::without_parents(created), None))
             }
         };
         let ranges = HashKeyRange::even_ranges(growth.partitions);
         let partitions = ranges.into_iter().enumerate().map(cut).collect();
-        Ok((stream, partitions))
+        Ok((stream, Layout::new(partitions, Vec::new())))
     }
 
     async fn commit_grown(&self, grown: Vec<Grown>) -> Result<(), MetaError> {
-        let row = |(stream, partitions): &Grown| self.partitions_row(stream, partitions);
+        let row = |(stream, layout): &Grown| self.layout_row(stream, layout);
         self.commit(grown.iter().map(row).collect()).await?;
-        for (stream, partitions) in grown {
+        for (stream, layout) in grown {
             let config = stream.config().log;
-            for partition in partitions.iter().skip(stream.partitions().len()) {
+            for partition in layout.partitions.iter().skip(stream.partitions().len()) {
                 self.declare_partition(partition, config)?;
             }
-            info!(stream = %stream.name, partitions = partitions.len(), "partitions added");
-            stream.set_partitions(partitions);
+            let partitions = layout.partitions.len();
+            info!(stream = %stream.name, partitions, "partitions added");
+            stream.layout().replace(layout);
             self.count_change();
         }
         Ok(())

@@ -3,13 +3,16 @@
 pub(crate) mod amend;
 pub mod attributes;
 mod attributes_row;
+pub mod change_over;
 pub mod config;
 pub mod config_table;
 pub mod consumers;
 pub mod distribution;
 pub mod encryption;
+mod expiry;
 pub mod grow;
 pub mod labels;
+pub(crate) mod layout;
 pub mod mode;
 pub mod monitoring;
 pub mod policy;

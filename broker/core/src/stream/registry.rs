@@ -9,6 +9,7 @@
 //! and attached before it is in them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,11 +29,12 @@ use weir_storage::meta::{Expect, MetaChange, MetaStore};
 
 use crate::carried_out::carried_out;
 use crate::error::{CreateStreamError, DeleteStreamError};
-use crate::partition::partition::Partition;
+use crate::partition::partition::{Origin, Partition};
 use crate::quota::client_quotas::MutationQuota;
 use crate::settings::broker_settings::TopicDefaults;
 use crate::stream::attributes::StreamAttributes;
 use crate::stream::config::{StreamConfig, first_overrides};
+use crate::stream::layout::Layout;
 use crate::stream::row::{self, Life};
 use crate::stream::stream::{Intent, NewStream, Stream};
 
@@ -156,6 +158,10 @@ impl Registry {
         self.partitions_max
     }
 
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -167,16 +173,12 @@ impl Registry {
 
     /// The row of a stream that is about to have these settings.
     pub(crate) fn config_row(&self, stream: &Stream, config: &StreamConfig) -> MetaChange {
-        self.row(stream, config, &stream.attributes(), &stream.partitions())
+        self.row(stream, config, &stream.attributes(), &stream.layout().current())
     }
 
     /// The row of a stream that is about to have these partitions.
-    pub(super) fn partitions_row(
-        &self,
-        stream: &Stream,
-        partitions: &[Arc<Partition>],
-    ) -> MetaChange {
-        self.row(stream, &stream.config(), &stream.attributes(), partitions)
+    pub(super) fn layout_row(&self, stream: &Stream, layout: &Layout) -> MetaChange {
+        self.row(stream, &stream.config(), &stream.attributes(), layout)
     }
 
     /// The row of a stream that is about to have these settings and attributes.
@@ -186,7 +188,7 @@ impl Registry {
         config: &StreamConfig,
         attributes: &StreamAttributes,
     ) -> MetaChange {
-        self.row(stream, config, attributes, &stream.partitions())
+        self.row(stream, config, attributes, &stream.layout().current())
     }
 
     fn row(
@@ -194,12 +196,12 @@ impl Registry {
         stream: &Stream,
         config: &StreamConfig,
         attributes: &StreamAttributes,
-        partitions: &[Arc<Partition>],
+        layout: &Layout,
     ) -> MetaChange {
         MetaChange {
             key: row::key(stream.id),
             expect: Expect::Anything,
-            value: Some(row::encode_with(stream, config, attributes, partitions, Life::Lives)),
+            value: Some(row::encode_with(stream, config, attributes, layout, Life::Lives)),
         }
     }
 
@@ -377,11 +379,12 @@ impl Registry {
         }
     }
 
-    /// Partitions that count against the limit. Only while no other change is under way.
+    /// Partitions that count against the limit: open ones, as in AWS. Only while no other change is
+    /// under way.
     pub(super) fn partition_count(&self) -> u64 {
         let tables = self.tables.read();
         let counted = tables.by_id.values().filter(|stream| !stream.name.is_internal());
-        counted.map(|stream| stream.partitions().len() as u64).sum()
+        counted.map(|stream| stream.layout().current().open.count() as u64).sum()
     }
 
     fn check_client_may(&self, new: &NewStream, used: u64) -> Result<(), CreateStreamError> {
@@ -429,8 +432,8 @@ impl Registry {
             StreamConfig::new(overrides, &self.defaults()).map_err(CreateStreamError::Config)?;
         let id = StreamId::random(&*self.random);
         let now = self.clock.now();
-        let partitions = first_partitions(id, new.partitions, now);
-        Ok(Stream::new(id, new, now, config, partitions))
+        let layout = Layout::new(first_partitions(id, new.partitions, now), Vec::new());
+        Ok(Stream::new(id, new, now, config, layout))
     }
 
     /// Kafka's rule: `a.b` and `a_b` would share a metric's name, so only one of them may live.
@@ -486,9 +489,12 @@ impl Registry {
         config: LogConfig,
     ) -> Result<(), MetaError> {
         self.log.declare(partition.id, config);
-        let progress = self.log.progress(partition.id);
-        let progress = progress
-            .map_err(|error| MetaError::Failed(format!("partition {}: {error:?}", partition.id)))?;
+        let failed =
+            |error: &dyn Debug| MetaError::Failed(format!("partition {}: {error:?}", partition.id));
+        if partition.closed_at().is_some() {
+            self.log.seal(partition.id).map_err(|error| failed(&error))?;
+        }
+        let progress = self.log.progress(partition.id).map_err(|error| failed(&error))?;
         partition.attach(progress);
         Ok(())
     }
@@ -506,7 +512,7 @@ fn first_partitions(stream: StreamId, count: u32, now: Timestamp) -> Vec<Arc<Par
     let numbered = ranges.into_iter().enumerate().map(|(index, range)| {
         let index = PartitionIndex::try_from(index).expect("the count was checked");
         let id = PartitionId { stream, index };
-        Arc::new(Partition::new(id, range, now, [None, None], None))
+        Arc::new(Partition::new(id, range, Origin::without_parents(now), None))
     });
     numbered.collect()
 }

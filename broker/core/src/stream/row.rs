@@ -3,7 +3,7 @@
 //! ```text
 //!   key    's' + the stream's 16-byte id
 //!   value  {"name": …, "routing": …, "created_ms": …, "settings": {…}, "partitions": […],
-//!           "deleting": …, "attributes": {…}}
+//!           "scalings_ms": […], "deleting": …, "attributes": {…}}
 //! ```
 //!
 //! JSON, because rows are few, small and read once at start, and because a person with any redb
@@ -19,11 +19,12 @@ use weir_model::ids::{PartitionId, PartitionIndex, StreamId, StreamName};
 use weir_model::offset::Offset;
 use weir_model::time::Timestamp;
 
-use crate::partition::partition::{ClosedAt, Partition};
+use crate::partition::partition::{ClosedAt, Origin, Partition};
 use crate::settings::broker_settings::TopicDefaults;
 use crate::stream::attributes::StreamAttributes;
 use crate::stream::attributes_row::AttributesRow;
 use crate::stream::config::{Overrides, StreamConfig};
+use crate::stream::layout::Layout;
 use crate::stream::stream::{Intent, NewStream, Routing, Stream};
 
 /// First byte of a stream row's key.
@@ -44,6 +45,8 @@ struct StreamRow {
     created_ms: i64,
     settings: Overrides,
     partitions: Vec<PartitionRow>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    scalings_ms: Vec<i64>,
     #[serde(default)]
     deleting: bool,
     #[serde(default, skip_serializing_if = "AttributesRow::is_empty")]
@@ -62,6 +65,9 @@ struct PartitionRow {
     /// Both ends of the hash-key range in decimal; JSON's numbers end at 2^53.
     hash_keys: [String; 2],
     created_ms: i64,
+    /// Absent where it is `created_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    numbered_from_ms: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     parents: Vec<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +78,13 @@ struct PartitionRow {
 struct ClosedRow {
     end: u64,
     time_ms: i64,
+    #[serde(default, skip_serializing_if = "is_false")]
+    expired: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 pub(super) fn key(id: StreamId) -> Bytes {
@@ -81,7 +94,8 @@ pub(super) fn key(id: StreamId) -> Bytes {
 }
 
 pub(super) fn encode(stream: &Stream, life: Life) -> Bytes {
-    encode_with(stream, &stream.config(), &stream.attributes(), &stream.partitions(), life)
+    let layout = stream.layout().current();
+    encode_with(stream, &stream.config(), &stream.attributes(), &layout, life)
 }
 
 /// The row of a stream that is about to have these settings, attributes and partitions.
@@ -89,7 +103,7 @@ pub(super) fn encode_with(
     stream: &Stream,
     config: &StreamConfig,
     attributes: &StreamAttributes,
-    partitions: &[Arc<Partition>],
+    layout: &Layout,
     life: Life,
 ) -> Bytes {
     let row = StreamRow {
@@ -100,7 +114,8 @@ pub(super) fn encode_with(
         },
         created_ms: stream.created.as_millis(),
         settings: config.overrides.clone(),
-        partitions: partitions.iter().map(|partition| encode_partition(partition)).collect(),
+        partitions: layout.partitions.iter().map(|p| encode_partition(p)).collect(),
+        scalings_ms: layout.scalings.iter().map(|time| time.as_millis()).collect(),
         deleting: life == Life::Deleting,
         attributes: AttributesRow::of(attributes),
     };
@@ -112,15 +127,20 @@ fn encode_partition(partition: &Partition) -> PartitionRow {
     PartitionRow {
         hash_keys: [range.start().to_string(), range.end().to_string()],
         created_ms: partition.created.as_millis(),
+        numbered_from_ms: Some(partition.numbered_from)
+            .filter(|time| *time != partition.created)
+            .map(Timestamp::as_millis),
         parents: partition
             .parents
             .iter()
             .flatten()
             .map(|index| i64::from(index.as_u32()))
             .collect(),
-        closed: partition
-            .closed_at()
-            .map(|closed| ClosedRow { end: closed.end.number(), time_ms: closed.time.as_millis() }),
+        closed: partition.closed_at().map(|closed| ClosedRow {
+            end: closed.end.number(),
+            time_ms: closed.time.as_millis(),
+            expired: closed.is_expired,
+        }),
     }
 }
 
@@ -152,9 +172,11 @@ pub(super) fn decode(
         attributes: row.attributes.into_attributes(),
         intent: Intent::Make,
     };
+    let scalings = row.scalings_ms.iter().map(|time_ms| Timestamp::from_millis(*time_ms));
+    let layout = Layout::new(partitions, scalings.collect());
     let created = Timestamp::from_millis(row.created_ms);
     let life = if row.deleting { Life::Deleting } else { Life::Lives };
-    Ok((Stream::new(id, &new, created, config, partitions), life))
+    Ok((Stream::new(id, &new, created, config, layout), life))
 }
 
 fn decode_partition(id: PartitionId, row: &PartitionRow) -> Result<Partition, String> {
@@ -169,9 +191,12 @@ fn decode_partition(id: PartitionId, row: &PartitionRow) -> Result<Partition, St
     let closed = row.closed.as_ref().map(|closed| ClosedAt {
         end: Offset::new(closed.end),
         time: Timestamp::from_millis(closed.time_ms),
+        is_expired: closed.expired,
     });
     let created = Timestamp::from_millis(row.created_ms);
-    Ok(Partition::new(id, hash_keys, created, parents, closed))
+    let numbered_from = row.numbered_from_ms.map_or(created, Timestamp::from_millis);
+    let origin = Origin { created, numbered_from, parents };
+    Ok(Partition::new(id, hash_keys, origin, closed))
 }
 
 #[cfg(test)]
@@ -202,11 +227,32 @@ mod tests {
         let partitions = stream.partitions();
         assert_eq!(partitions[0].closed_at().map(|closed| closed.end), Some(Offset::new(7)));
         assert_eq!(partitions[1].parents[0], Some(PartitionIndex::ZERO));
+        assert_eq!(partitions[1].numbered_from, partitions[1].created);
 
         let written = encode(&stream, Life::Deleting);
         let (again, life) = decode(&key(id), &written, &defaults()).expect("a legal row");
         assert_eq!((again.name.as_str(), life), ("orders", Life::Deleting));
         assert_eq!(again.partitions()[1].hash_keys, HashKeyRange::ALL);
+    }
+
+    #[test]
+    fn what_resharding_adds_is_written_and_read_back() {
+        let row = FIRST_RELEASE
+            .replace(r#""parents":[0]"#, r#""numbered_from_ms":1700000005000,"parents":[0]"#)
+            .replace(r#""time_ms":1700000001000"#, r#""time_ms":1700000001000,"expired":true"#)
+            .replace(r#""parents":[0]}]"#, r#""parents":[0]}],"scalings_ms":[1700000000500]"#);
+        let key = key(StreamId::from_bytes([7; 16]));
+        let (stream, _) = decode(&key, row.as_bytes(), &defaults()).expect("a legal row");
+        let (again, _) = decode(&key, &encode(&stream, Life::Lives), &defaults()).expect("legal");
+        for stream in [stream, again] {
+            let layout = stream.layout().current();
+            let numbered_from = layout.partitions[1].numbered_from.as_millis();
+            assert_eq!(numbered_from, 1_700_000_005_000);
+            assert_eq!(layout.partitions[1].created.as_millis(), 1_700_000_001_000);
+            let closed = layout.partitions[0].closed_at();
+            assert_eq!(closed.map(|closed| closed.is_expired), Some(true));
+            assert_eq!(layout.scalings[..], [Timestamp::from_millis(1_700_000_000_500)]);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use weir_model::time::Timestamp;
 use crate::partition::partition::Partition;
 use crate::stream::attributes::StreamAttributes;
 use crate::stream::config::{Overrides, StreamConfig};
+use crate::stream::layout::{Layout, SharedLayout};
 
 /// How writes find their partition; fixed when the stream is made (design.md §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +60,7 @@ pub struct Stream {
     pub created: Timestamp,
     config: RwLock<Arc<StreamConfig>>,
     attributes: RwLock<Arc<StreamAttributes>>,
-    /// In index order, closed ones included.
-    partitions: RwLock<Arc<[Arc<Partition>]>>,
+    layout: Arc<SharedLayout>,
     deleted: AtomicBool,
 }
 
@@ -70,7 +70,7 @@ impl Stream {
         new: &NewStream,
         created: Timestamp,
         config: StreamConfig,
-        partitions: Vec<Arc<Partition>>,
+        layout: Layout,
     ) -> Stream {
         Stream {
             id,
@@ -79,7 +79,7 @@ impl Stream {
             created,
             config: RwLock::new(Arc::new(config)),
             attributes: RwLock::new(Arc::new(new.attributes.clone())),
-            partitions: RwLock::new(partitions.into()),
+            layout: Arc::new(SharedLayout::new(layout)),
             deleted: AtomicBool::new(false),
         }
     }
@@ -96,12 +96,29 @@ impl Stream {
 
     /// Its partitions in index order, closed ones included.
     pub fn partitions(&self) -> Arc<[Arc<Partition>]> {
-        Arc::clone(&self.partitions.read())
+        Arc::clone(&self.layout.current().partitions)
+    }
+
+    /// Its partitions without the closed ones that nobody needs to know of any more.
+    pub fn known_partitions(&self, now: Timestamp) -> Vec<Arc<Partition>> {
+        let (horizon, partitions) = (self.trim_horizon(now), self.partitions());
+        partitions.iter().filter(|partition| !partition.is_expired(horizon)).cloned().collect()
+    }
+
+    /// The time before which its records are too old.
+    pub fn trim_horizon(&self, now: Timestamp) -> Timestamp {
+        match self.config().retention_ms {
+            None => Timestamp::from_millis(i64::MIN),
+            Some(retention_ms) => {
+                let back = i64::try_from(retention_ms).unwrap_or(i64::MAX);
+                now.plus_millis(back.saturating_neg())
+            }
+        }
     }
 
     /// One of its partitions, open or closed.
     pub fn partition(&self, index: PartitionIndex) -> Option<Arc<Partition>> {
-        self.partitions.read().get(index.as_usize()).cloned()
+        self.layout.partition(index)
     }
 
     pub(super) fn set_config(&self, config: StreamConfig) {
@@ -112,8 +129,9 @@ impl Stream {
         *self.attributes.write() = Arc::new(attributes);
     }
 
-    pub(super) fn set_partitions(&self, partitions: Vec<Arc<Partition>>) {
-        *self.partitions.write() = partitions.into();
+    /// Its partitions, and what is done to them.
+    pub(crate) fn layout(&self) -> &Arc<SharedLayout> {
+        &self.layout
     }
 
     /// Whether it was deleted since the caller got hold of it.

@@ -20,6 +20,7 @@ mod metadata;
 mod pauses;
 mod produce;
 mod quotas;
+mod resharded;
 mod sessions;
 mod support;
 mod topics;

@@ -45,7 +45,7 @@ impl AccountUse {
                 continue;
             }
             for partition in stream.partitions().iter() {
-                account.open_shards += u64::from(partition.closed_at().is_none());
+                account.open_shards += u64::from(partition.is_open());
             }
             let on_demand = stream.config().mode == StreamMode::OnDemand;
             account.on_demand_streams += u64::from(on_demand);

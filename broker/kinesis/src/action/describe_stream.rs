@@ -2,8 +2,9 @@
 //!
 //! Inputs: the stream, `Limit` (default and cap 100 shards), `ExclusiveStartShardId`.
 //!
-//! Behaviour: streams made by Kafka are shown too, over even hash-key ranges. `HasMoreShards` tells
-//! to ask again with the last shard's id.
+//! Behaviour: streams made by Kafka are shown too, over even hash-key ranges. Closed shards are
+//! listed as long as ListShards lists them. `HasMoreShards` tells to ask again with the last
+//! shard's id.
 //!
 //! Gaps: streams are ACTIVE from the first to the last moment.
 
@@ -47,8 +48,8 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     writer.name("StreamDescription");
     writer.begin_map();
     write_stream_members(&mut writer, call, &stream);
-    let partitions = stream.partitions();
-    let mut listed = partitions
+    let known = stream.known_partitions(call.now());
+    let mut listed = known
         .iter()
         .filter(|partition| after.is_none_or(|after| ShardId(partition.id.index) > after));
     writer.name("Shards");

@@ -32,7 +32,7 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let partitions = stream.partitions();
     let mut open_shards = 0;
     for partition in partitions.iter() {
-        open_shards += u64::from(partition.closed_at().is_none());
+        open_shards += u64::from(partition.is_open());
     }
     let mut writer = call.writer();
     writer.begin_map();

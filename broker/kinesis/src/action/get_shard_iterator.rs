@@ -82,6 +82,9 @@ fn find_shard(call: &Call<'_>) -> Result<(Arc<Stream>, Arc<Partition>), KinesisE
     let missing = || KinesisError::shard_does_not_exist(shard, name, call.account());
     let stream = find_by_name(call, name).ok_or_else(missing)?;
     let partition = stream.partition(shard.0).ok_or_else(missing)?;
+    if partition.is_expired(stream.trim_horizon(call.now())) {
+        return Err(missing());
+    }
     Ok((stream, partition))
 }
 

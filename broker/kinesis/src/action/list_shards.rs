@@ -3,12 +3,13 @@
 //! Inputs: the stream or `NextToken` but not both; `ExclusiveStartShardId`, `MaxResults` (default
 //! 1,000), `StreamCreationTimestamp` (must be the stream's own), `ShardFilter`.
 //!
-//! Behaviour: closed shards are listed until their records have expired. The token remembers the
-//! stream, the filter and the last shard, and is good for 300 s.
+//! Behaviour: a closed shard is listed until it has been closed for the retention period and holds
+//! no records any more, whatever the filter. The token remembers the stream, the filter and the
+//! last shard, and is good for 300 s.
 //!
 //! | filter | shards |
 //! |---|---|
-//! | none, FROM_TRIM_HORIZON | all that still may hold records |
+//! | none, FROM_TRIM_HORIZON | all |
 //! | AFTER_SHARD_ID | those behind `ShardId` |
 //! | AT_LATEST | open now |
 //! | AT_TRIM_HORIZON, AT_TIMESTAMP | open at that time |
@@ -124,9 +125,9 @@ impl Listing {
     fn begun(call: &Call<'_>) -> Result<Listing, KinesisError> {
         let stream = find_stream(call)?;
         check_creation_time(call, &stream)?;
-        let horizon = trim_horizon(&stream, call.now());
+        let horizon = stream.trim_horizon(call.now());
         let mut after = start_shard(call, &stream)?;
-        let all = Filter { created_by: None, open_after: Some(horizon) };
+        let all = Filter { created_by: None, open_after: Some(Timestamp::from_millis(0)) };
         let Some(asked) = call.input.structure("ShardFilter") else {
             let filter = all;
             return Ok(Listing { stream, filter, after });
@@ -160,15 +161,15 @@ impl Listing {
             // A stream younger than its retention has its first shards at its horizon.
             "AT_TRIM_HORIZON" => open_at(horizon.max(stream.created)),
             "AT_TIMESTAMP" => open_at(time()?),
-            "FROM_TIMESTAMP" => Filter { created_by: None, open_after: Some(time()?.max(horizon)) },
+            "FROM_TIMESTAMP" => Filter { created_by: None, open_after: Some(time()?) },
             _ => all,
         };
         Ok(Listing { stream, filter, after })
     }
 
     fn page(&self, call: &Call<'_>, limit: usize) -> Bytes {
-        let partitions = self.stream.partitions();
-        let mut listed = partitions.iter().filter(|partition| {
+        let known = self.stream.known_partitions(call.now());
+        let mut listed = known.iter().filter(|partition| {
             let shard = ShardId(partition.id.index);
             self.after.is_none_or(|after| shard > after) && self.filter.lets_pass(partition)
         });
@@ -231,22 +232,12 @@ impl Listing {
     }
 }
 
-/// The time before which the stream's records have expired.
-fn trim_horizon(stream: &Stream, now: Timestamp) -> Timestamp {
-    match stream.config().retention_ms {
-        None => Timestamp::from_millis(0),
-        Some(retention_ms) => {
-            let back = i64::try_from(retention_ms).unwrap_or(i64::MAX);
-            now.plus_millis(back.saturating_neg())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::harness::{Harness, text};
     use serde_json::{Value as Json, json};
+    use weir_core::partition::delete_records::{DeleteBefore, RecordDeletion};
 
     fn ids(reply: &Json) -> Vec<u32> {
         let shards = reply["Shards"].as_array().expect("a list of shards");
@@ -290,6 +281,93 @@ mod tests {
             let input = json!({"StreamName": "s", "ShardFilter": filter});
             assert_eq!(ids(&harness.ok("ListShards", input).await), expected, "{filter}");
         }
+    }
+
+    /// Shard 0 is split after 10 s into 1 and 2, which are merged after 20 s into 3. A shard ends a
+    /// millisecond after the last that it may hold.
+    async fn split_and_merged() -> Harness {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        harness.advance_ms(10_000);
+        let mut split = json!({"StreamName": "s", "ShardToSplit": "0"});
+        split["NewStartingHashKey"] = json!("99");
+        harness.ok("SplitShard", split).await;
+        harness.advance_ms(10_000);
+        let merge = json!({"StreamName": "s", "ShardToMerge": "1", "AdjacentShardToMerge": "2"});
+        harness.ok("MergeShards", merge).await;
+        harness
+    }
+
+    #[tokio::test]
+    async fn filters_follow_the_lineage() {
+        let harness = split_and_merged().await;
+        let at = |kind: &str, seconds: f64| {
+            let time = 1_700_000_000.0 + seconds;
+            json!({"Type": kind, "Timestamp": time})
+        };
+        for (filter, expected) in [
+            (json!({"Type": "FROM_TRIM_HORIZON"}), &[0, 1, 2, 3][..]),
+            (json!({"Type": "AT_TRIM_HORIZON"}), &[0]),
+            (json!({"Type": "AT_LATEST"}), &[3]),
+            (json!({"Type": "AFTER_SHARD_ID", "ShardId": "1"}), &[2, 3]),
+            (at("AT_TIMESTAMP", 0.0), &[0]),
+            (at("AT_TIMESTAMP", 10.0), &[0]),
+            (at("AT_TIMESTAMP", 10.001), &[1, 2]),
+            (at("AT_TIMESTAMP", 20.0), &[1, 2]),
+            (at("AT_TIMESTAMP", 20.001), &[3]),
+            (at("FROM_TIMESTAMP", 10.0), &[0, 1, 2, 3]),
+            (at("FROM_TIMESTAMP", 10.001), &[1, 2, 3]),
+            (at("FROM_TIMESTAMP", 20.001), &[3]),
+        ] {
+            let input = json!({"StreamName": "s", "ShardFilter": filter});
+            assert_eq!(ids(&harness.ok("ListShards", input).await), expected, "{filter}");
+        }
+    }
+
+    #[tokio::test]
+    async fn closed_shards_are_forgotten_when_they_are_old_and_empty() {
+        let harness = split_and_merged().await;
+        let day = 24 * 3_600_000;
+        for (advance, expected) in [
+            (day - 10_000, &[0, 1, 2, 3][..]),
+            (1, &[1, 2, 3]),
+            (9_999, &[1, 2, 3]),
+            (1, &[3]),
+            (30 * day, &[3]),
+        ] {
+            harness.advance_ms(advance);
+            let listed = harness.ok("ListShards", json!({"StreamName": "s"})).await;
+            assert_eq!(ids(&listed), expected);
+            let described = harness.ok("DescribeStream", json!({"StreamName": "s"})).await;
+            assert_eq!(ids(&described["StreamDescription"]), expected);
+        }
+        let mut input = json!({"StreamName": "s", "ShardId": "2"});
+        input["ShardIteratorType"] = json!("TRIM_HORIZON");
+        let gone = "Shard shardId-000000000002 in stream s under account 000000000000 does not \
+                    exist";
+        let expected = ("ResourceNotFound".to_owned(), gone.to_owned());
+        assert_eq!(harness.error("GetShardIterator", input).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_closed_shard_that_holds_records_is_listed_however_old_it_is() {
+        let harness = Harness::new().await;
+        harness.create_stream("s", 1).await;
+        harness.put("s", "k", "kept").await;
+        let mut split = json!({"StreamName": "s", "ShardToSplit": "0"});
+        split["NewStartingHashKey"] = json!("99");
+        harness.ok("SplitShard", split).await;
+        // The log in memory removes nothing by itself.
+        harness.advance_ms(48 * 3_600_000);
+        let listed = harness.ok("ListShards", json!({"StreamName": "s"})).await;
+        assert_eq!(ids(&listed), [0, 1, 2]);
+        let stream = harness.broker.stream("s").expect("the stream");
+        let partition = stream.partitions()[0].clone();
+        let before = DeleteBefore::HighWatermark;
+        let deletion = RecordDeletion { stream, partition, before };
+        harness.broker.delete_records(&[deletion]).await.remove(0).expect("deleted");
+        let listed = harness.ok("ListShards", json!({"StreamName": "s"})).await;
+        assert_eq!(ids(&listed), [1, 2]);
     }
 
     #[tokio::test]

@@ -27,17 +27,20 @@ mod list_stream_consumers;
 mod list_streams;
 mod list_tags_for_resource;
 mod list_tags_for_stream;
+mod merge_shards;
 mod put_record;
 mod put_records;
 mod put_resource_policy;
 mod register_stream_consumer;
 mod remove_tags_from_stream;
+mod split_shard;
 mod start_stream_encryption;
 mod stop_stream_encryption;
 mod tag_resource;
 mod untag_resource;
 mod update_account_settings;
 mod update_max_record_size;
+mod update_shard_count;
 mod update_stream_mode;
 mod update_stream_record_distribution_strategy;
 mod update_stream_warm_throughput;
@@ -80,17 +83,20 @@ pub(crate) static ACTIONS: &[&Action] = &[
     &list_streams::ACTION,
     &list_tags_for_resource::ACTION,
     &list_tags_for_stream::ACTION,
+    &merge_shards::ACTION,
     &put_record::ACTION,
     &put_records::ACTION,
     &put_resource_policy::ACTION,
     &register_stream_consumer::ACTION,
     &remove_tags_from_stream::ACTION,
+    &split_shard::ACTION,
     &start_stream_encryption::ACTION,
     &stop_stream_encryption::ACTION,
     &tag_resource::ACTION,
     &untag_resource::ACTION,
     &update_account_settings::ACTION,
     &update_max_record_size::ACTION,
+    &update_shard_count::ACTION,
     &update_stream_mode::ACTION,
     &update_stream_record_distribution_strategy::ACTION,
     &update_stream_warm_throughput::ACTION,

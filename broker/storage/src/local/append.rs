@@ -63,7 +63,13 @@ impl State {
             return Err(SubmitError::EndMoved { end: self.end.offset });
         }
         let header = append.batch.header();
-        let verdict = self.producers.check(header).map_err(SubmitError::Producer)?;
+        let verdict = self.producers.check(header);
+        // A retry of what was accepted before the seal has to learn that, or its producer would
+        // write the records again elsewhere. Nothing else matters to a sealed partition.
+        if self.is_sealed && !matches!(verdict, Ok(Verdict::Duplicate(_))) {
+            return Err(SubmitError::Sealed);
+        }
+        let verdict = verdict.map_err(SubmitError::Producer)?;
         let base_offset = self.end.offset;
         let mut placed = Placed {
             base_offset,

@@ -123,6 +123,18 @@ impl LocalLog {
         partition.declare(config);
     }
 
+    /// Seals a partition or takes the seal back; returns the end of its log.
+    pub(crate) fn set_sealed(
+        &self,
+        id: PartitionId,
+        is_sealed: bool,
+    ) -> Result<Offset, SubmitError> {
+        let partition = self.partition(id).map_err(|_| SubmitError::UnknownPartition)?;
+        let mut state = partition.lock();
+        state.is_sealed = is_sealed;
+        Ok(state.end.offset)
+    }
+
     pub(crate) fn submit(&self, set: &CommitSet) -> Ticket {
         let receipt = |outcome| Receipt { outcome, settles_on: None };
         if self.is_closing.load(Ordering::Acquire) {

@@ -81,6 +81,8 @@ pub(crate) enum FlushPhase {
 pub(crate) struct State {
     pub config: LogConfig,
     pub health: Health,
+    /// Takes no new batch: its end was fixed by a change of the stream's partitions.
+    pub is_sealed: bool,
     /// False until the directory was listed.
     pub is_open: bool,
     /// The last checkpoint in the metadata store.
@@ -241,6 +243,7 @@ impl State {
         State {
             config: LogConfig::default(),
             health: Health::Good,
+            is_sealed: false,
             is_open: false,
             epochs: row.epochs.clone(),
             producers: ProducerStates::default(),

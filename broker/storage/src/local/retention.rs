@@ -8,6 +8,9 @@
 //! |---|---|
 //! | `Segment` | a segment goes when its newest record is too old; the growing one is rolled |
 //! | `Record` | the log start moves to the first record that is young enough |
+//!
+//! A sealed partition whose records have all gone keeps none of their bytes: its growing segment,
+//! which will never grow again, is rolled and goes too.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -96,6 +99,7 @@ impl LocalLog {
         self.shared.room.look_again();
         let partitions = self.all_partitions();
         self.remove_what_is_old(&partitions).await;
+        self.empty_what_has_ended(&partitions).await;
         self.forget_idle_producers(&partitions);
         self.flush_what_is_old(&partitions);
         self.checkpoint_if_due(&partitions).await;
@@ -125,6 +129,27 @@ impl LocalLog {
         }
         if let Err(cause) = self.move_log_starts(moves).await {
             warn!(?cause, "old records not removed");
+        }
+    }
+
+    /// Rolls and unlinks the last segments of sealed partitions that hold nothing any more. The
+    /// unlinking waits for the checkpoint after the roll, since recovery begins where that says.
+    async fn empty_what_has_ended(&self, partitions: &[Arc<Partition>]) {
+        let mut idle_left = IDLE_PARTITIONS_PER_ROUND;
+        let may_act = |partition: &&Arc<Partition>| partition.has_dead_bytes(&mut idle_left);
+        let ended: Vec<_> = partitions.iter().filter(may_act).cloned().collect();
+        if ended.is_empty() {
+            return;
+        }
+        let emptying = tokio::task::spawn_blocking(move || {
+            for partition in ended {
+                if let Err(cause) = partition.remove_dead_bytes() {
+                    warn!(partition = %partition.id, error = %cause, "ended partition not emptied");
+                }
+            }
+        });
+        if let Err(cause) = emptying.await {
+            warn!(%cause, "ended partitions not emptied");
         }
     }
 
@@ -254,6 +279,30 @@ impl Partition {
             return is_turn;
         }
         state.is_too_large() || state.oldest_is_before(state.config.oldest_kept(now))
+    }
+
+    /// Whether it is sealed, holds no records, and yet bytes; costs nothing, as the look above.
+    fn has_dead_bytes(&self, idle_left: &mut usize) -> bool {
+        let state = self.lock();
+        let is_empty = self.progress.watermarks().log_start == state.end.offset;
+        if !state.is_sealed || !is_empty || state.health != Health::Good {
+            return false;
+        }
+        if !state.is_open {
+            let is_turn = state.row.durable.position > 0 && *idle_left > 0;
+            *idle_left -= usize::from(is_turn);
+            return is_turn;
+        }
+        state.end.position > 0 || state.segments.len() > 1
+    }
+
+    fn remove_dead_bytes(&self) -> io::Result<()> {
+        let mut state = self.lock_open()?;
+        if state.end.position > 0 {
+            state.roll(self)?;
+        }
+        drop(state);
+        self.remove_below_log_start()
     }
 
     /// Where the log would start if retention was done now; none if it starts there already.
