@@ -251,6 +251,12 @@ async fn a_reshard_that_was_not_made_leaves_everything_as_it_was() {
         let put = broker.append_routed(&stream, &[routed("k", "1")]).await.remove(0);
         assert_eq!(put.map(drop), then, "{error:?}");
     }
+    // Nor may a second one, which could fail in a way that takes the seal back.
+    *meta.failure.lock() = Some(MetaError::DiskFull);
+    let again = broker.reshard(&stream, split(0, HALF)).await;
+    assert!(matches!(again, Err(ReshardError::Meta(MetaError::Failed(_)))), "{again:?}");
+    let put = broker.append_routed(&stream, &[routed("k", "1")]).await.remove(0);
+    assert_eq!(put.map(drop), Err(AppendError::Resharding));
     assert_eq!(read_by_lineage(&broker, &stream).await.len(), 2);
 }
 

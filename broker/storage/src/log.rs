@@ -157,6 +157,14 @@ impl Log {
         }
     }
 
+    /// Whether a partition is sealed; false if there is none.
+    pub fn is_sealed(&self, partition: PartitionId) -> bool {
+        match self {
+            Log::Local(log) => log.is_sealed(partition),
+            Log::Memory(log) => log.is_sealed(partition),
+        }
+    }
+
     /// Plans a read of whole batches below the high watermark. An offset between the high watermark
     /// and the log end gives empty ranges; one outside the log is [`ReadError::OutOfRange`].
     pub fn read(&self, request: ReadRequest) -> Result<ReadPlan, ReadError> {

@@ -95,6 +95,10 @@ impl MemoryLog {
         end.map_err(|_| SubmitError::UnknownPartition)
     }
 
+    pub(crate) fn is_sealed(&self, id: PartitionId) -> bool {
+        self.with(id, |partition| partition.is_sealed).unwrap_or(false)
+    }
+
     pub(crate) fn delete(&self, partitions: &[PartitionId]) {
         for partition in partitions {
             if let Some(removed) = self.shared.partitions.lock().remove(partition) {

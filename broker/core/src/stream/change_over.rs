@@ -88,6 +88,7 @@ impl Registry {
         let open_now = plan.open_count();
         self.check_partition_limit(open_before, open_now)?;
         let parents = plan.parents(&before.partitions);
+        self.check_not_sealed(&parents)?;
         self.change_over(&stream, &before, reshard, &parents, scalings).await?;
         info!(stream = %stream.name, ?reshard, open_before, open_now, "stream resharded");
         Ok(Resharded { open_before, open_now })
@@ -112,6 +113,18 @@ impl Registry {
         let Ok(plan) = Plan::of(&partitions, reshard, self.now()) else { return };
         for parent in plan.parents(&partitions) {
             let _flushed_or_again_later = self.log().flush(parent.id).await;
+        }
+    }
+
+    /// A partition that is open and yet sealed was the parent in a reshard that is not known to be
+    /// kept. Taking its seal back, should this one fail, could lose what it takes then.
+    fn check_not_sealed(&self, parents: &[Arc<Partition>]) -> Result<(), ReshardError> {
+        match parents.iter().find(|parent| self.log().is_sealed(parent.id)) {
+            None => Ok(()),
+            Some(parent) => Err(ReshardError::Meta(MetaError::Failed(format!(
+                "an earlier reshard of partition {} is not known to be kept",
+                parent.id
+            )))),
         }
     }
 

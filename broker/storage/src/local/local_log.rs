@@ -135,6 +135,10 @@ impl LocalLog {
         Ok(state.end.offset)
     }
 
+    pub(crate) fn is_sealed(&self, id: PartitionId) -> bool {
+        self.partition(id).is_ok_and(|partition| partition.lock().is_sealed)
+    }
+
     pub(crate) fn submit(&self, set: &CommitSet) -> Ticket {
         let receipt = |outcome| Receipt { outcome, settles_on: None };
         if self.is_closing.load(Ordering::Acquire) {

@@ -339,11 +339,21 @@ impl StorageBackend for DiskBackend {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data().map_err(undecided)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write_at(data, &[], offset)
+        self.file.write_at(data, &[], offset).map_err(undecided)
+    }
+}
+
+/// A full disk that shows only here, where room was allocated before (on a file system that copies
+/// on write, or over a quota): the commit may have been made, and must not pass for one that was
+/// refused.
+fn undecided(cause: io::Error) -> io::Error {
+    match is_disk_full(&cause) {
+        true => io::Error::other(format!("{cause}, in allocated room")),
+        false => cause,
     }
 }
 
