@@ -298,6 +298,11 @@ impl Partition {
 
     fn remove_dead_bytes(&self) -> io::Result<()> {
         let mut state = self.lock_open()?;
+        // Unsealed or deleted since it was looked at.
+        let is_empty = self.progress.watermarks().log_start == state.end.offset;
+        if !state.is_sealed || !is_empty || state.health != Health::Good {
+            return Ok(());
+        }
         if state.end.position > 0 {
             state.roll(self)?;
         }
