@@ -74,6 +74,23 @@ impl<IO> Stalled<IO> {
     }
 }
 
+impl<IO> Stalled<IO> {
+    /// Under TLS it is here that a peer that takes nothing is met: writes go into a buffer.
+    fn sent(
+        &mut self,
+        context: &mut Context<'_>,
+        sent: Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        if sent.is_pending() {
+            self.write_waits = true;
+            return self.poll_stalled(context).map(Err);
+        }
+        self.write_waits = false;
+        self.writing_ticks = 0;
+        sent
+    }
+}
+
 impl<IO: AsyncRead + Unpin> AsyncRead for Stalled<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -113,11 +130,13 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Stalled<IO> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+        let flushed = Pin::new(&mut self.io).poll_flush(context);
+        self.sent(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+        let shut_down = Pin::new(&mut self.io).poll_shutdown(context);
+        self.sent(context, shut_down)
     }
 }
 
@@ -131,6 +150,37 @@ mod tests {
         let (_client, server) = tokio::io::duplex(64);
         let error = Stalled::new(server).read_u8().await.expect_err("nothing was sent");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// Takes what is written into a buffer that never empties, as TLS does over a full socket.
+    struct NeverFlushes;
+
+    impl AsyncWrite for NeverFlushes {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_of_what_was_buffered_fails() {
+        let mut stalled = Stalled::new(NeverFlushes);
+        stalled.write_all(b"an answer").await.expect("it is buffered");
+        let flushed = stalled.flush().await.expect_err("nobody reads");
+        assert_eq!(flushed.kind(), io::ErrorKind::TimedOut);
+        let shut_down = Stalled::new(NeverFlushes).shutdown().await.expect_err("nobody reads");
+        assert_eq!(shut_down.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]
