@@ -77,8 +77,8 @@ pub const TLS_PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 /// How connections to one of our addresses are encrypted.
 pub type TlsAcceptors = dyn Fn(SocketAddr) -> TlsAcceptor + Send + Sync;
 
-/// Serves all connections of a listener, encrypted if there is `tls`, until `shutdown` completes, then stops accepting, lets
-/// every request that has begun be answered, and returns.
+/// Serves all connections of a listener, encrypted if there is `tls`, until `shutdown` completes,
+/// then stops accepting, lets every request that has begun be answered, and returns.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<TlsAcceptors>>,
@@ -102,9 +102,11 @@ pub async fn serve(
                     let (service, stopped) = (Arc::clone(&service), stopped.clone());
                     let tls = tls.clone();
                     connections.spawn(async move {
-                        match tls {
+                        match tls.as_deref() {
                             None => serve_connection(socket, peer, service, stopped).await,
-                            Some(tls) => serve_encrypted(socket, peer, &*tls, service, stopped).await,
+                            Some(tls) => {
+                                serve_encrypted(socket, peer, tls, service, stopped).await;
+                            }
                         }
                         drop(slot);
                     });

@@ -38,6 +38,17 @@ pub enum ListenAddress {
     },
 }
 
+impl ListenAddress {
+    /// The port that is asked for; none if it listens nowhere.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            ListenAddress::Off => None,
+            ListenAddress::Localhost { port } | ListenAddress::Name { port, .. } => Some(*port),
+            ListenAddress::Address(address) => Some(address.port()),
+        }
+    }
+}
+
 /// Why a text is not a [`ListenAddress`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidListenAddress;

@@ -202,7 +202,7 @@ impl Server {
             });
         }
         let encrypted = tls.map(|tls| -> Arc<weir_kinesis::TlsAcceptors> {
-            Arc::new(move |local| tls.acceptor(local, weir_kinesis::TLS_PROTOCOLS))
+            Arc::new(move |local| tls.acceptor(local))
         });
         let plain = kinesis.into_iter().map(|listener| (listener, None));
         let encrypted = kinesis_tls.into_iter().map(|listener| (listener, encrypted.clone()));
@@ -287,7 +287,7 @@ async fn open_tls(
     clock: Arc<dyn Clock>,
 ) -> Result<Tls, StartError> {
     let (certificates, data) = (config.certificates.clone(), data.path().to_owned());
-    let open = move || Tls::open(&certificates, &data, clock);
+    let open = move || Tls::open(&certificates, &data, weir_kinesis::TLS_PROTOCOLS, clock);
     let opened = tokio::task::spawn_blocking(open).await;
     Ok(opened.expect("opening does not panic and is not cancelled")?)
 }

@@ -9,8 +9,8 @@
 //! container's name and a name in /etc/hosts all work without a setting. Nothing of that is kept:
 //! the key of the servers' certificates lives as long as the process. A new authority is written
 //! before the broker is ready and made to last after that ([`Tls::keep`]), as a start does not wait
-//! for a disk; one that a power cut takes away in between is made anew. Whoever can read `ca.key` can
-//! pretend to be any server to those who trust `ca.pem`; so trust it for tests, for one client,
+//! for a disk; one that a power cut takes away in between is made anew. Whoever can read `ca.key`
+//! can pretend to be any server to those who trust `ca.pem`; so trust it for tests, for one client,
 //! and not in a browser.
 
 use std::collections::BTreeMap;
@@ -34,6 +34,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 use tokio_rustls::TlsAcceptor;
+use tracing::warn;
 use weir_model::time::{Clock, Timestamp};
 
 /// The folder in the data directory.
@@ -86,6 +87,9 @@ pub(crate) struct Tls {
     identity: Identity,
     /// The file that clients are to trust; none with certificates of the user's own.
     authority_file: Option<PathBuf>,
+    protocols: Vec<Vec<u8>>,
+    /// By the address that clients reach, each with the sessions that they may resume.
+    configs: Arc<Mutex<BTreeMap<IpAddr, Arc<ServerConfig>>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,24 +99,27 @@ enum Identity {
 }
 
 impl Tls {
-    /// Reads the certificates, or makes the local authority. Blocks for two small files.
+    /// Reads the certificates, or makes the local authority, for listeners that speak one of
+    /// `protocols` (ALPN). Blocks for two small files.
     pub(crate) fn open(
         certificates: &Certificates,
         data: &Path,
+        protocols: &[&[u8]],
         clock: Arc<dyn Clock>,
     ) -> Result<Tls, TlsError> {
-        match certificates {
+        let (identity, authority_file) = match certificates {
             Certificates::Files { chain, key } => {
-                let identity = Identity::Fixed(Arc::new(read_own(chain, key)?));
-                Ok(Tls { identity, authority_file: None })
+                (Identity::Fixed(Arc::new(read_own(chain, key)?)), None)
             }
             Certificates::Local => {
                 let folder = data.join(FOLDER);
                 let authority = Authority::open(&folder, clock)?;
                 let identity = Identity::Local(Arc::new(authority));
-                Ok(Tls { identity, authority_file: Some(folder.join(AUTHORITY_CERTIFICATE)) })
+                (identity, Some(folder.join(AUTHORITY_CERTIFICATE)))
             }
-        }
+        };
+        let protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Tls { identity, authority_file, protocols, configs: Arc::default() })
     }
 
     /// Makes a new authority last. Blocks for the disk.
@@ -132,12 +139,19 @@ impl Tls {
         self.authority_file.as_deref()
     }
 
-    /// Takes connections to one of our addresses that are to speak one of `protocols` (ALPN).
-    pub(crate) fn acceptor(&self, local: SocketAddr, protocols: &[&[u8]]) -> TlsAcceptor {
+    /// Takes connections to one of our addresses.
+    pub(crate) fn acceptor(&self, local: SocketAddr) -> TlsAcceptor {
+        let address = local.ip().to_canonical();
+        let mut configs = self.configs.lock();
+        let config = configs.entry(address).or_insert_with(|| Arc::new(self.config_at(address)));
+        TlsAcceptor::from(Arc::clone(config))
+    }
+
+    fn config_at(&self, address: IpAddr) -> ServerConfig {
         let resolver: Arc<dyn ResolvesServerCert> = match &self.identity {
             Identity::Fixed(certified) => Arc::new(Fixed(Arc::clone(certified))),
             Identity::Local(authority) => {
-                Arc::new(ForAddress { authority: Arc::clone(authority), address: local.ip() })
+                Arc::new(ForAddress { authority: Arc::clone(authority), address })
             }
         };
         let provider = Arc::new(ring::default_provider());
@@ -146,8 +160,8 @@ impl Tls {
             .expect("ring has the ciphers of TLS 1.2 and 1.3")
             .with_no_client_auth()
             .with_cert_resolver(resolver);
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        TlsAcceptor::from(Arc::new(config))
+        config.alpn_protocols = self.protocols.clone();
+        config
     }
 }
 
@@ -171,8 +185,9 @@ struct ForAddress {
 impl ResolvesServerCert for ForAddress {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(str::to_owned);
-        let subject = name.map_or(Subject::Address(self.address.to_canonical()), Subject::Name);
-        self.authority.certificate_for(subject).ok()
+        let subject = name.map_or(Subject::Address(self.address), Subject::Name);
+        let made = self.authority.certificate_for(subject);
+        made.inspect_err(|error| warn!(%error, "a TLS client goes without an answer")).ok()
     }
 }
 
@@ -204,8 +219,7 @@ impl Authority {
     fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Authority, TlsError> {
         let key_file = folder.join(AUTHORITY_KEY);
         let kept = match std::fs::read_to_string(&key_file) {
-            // What a power cut may leave of a file that was not made to last yet.
-            Ok(pem) if pem.bytes().all(|byte| byte == 0) => None,
+            Ok(pem) if is_blank(&pem) => None,
             Ok(pem) => Some(pem),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(cannot("read", &key_file, &error)),
@@ -226,7 +240,8 @@ impl Authority {
         };
         let parameters = authority_parameters();
         let certificate_file = folder.join(AUTHORITY_CERTIFICATE);
-        if is_new || !certificate_file.exists() {
+        let is_there = std::fs::read_to_string(&certificate_file).is_ok_and(|pem| !is_blank(&pem));
+        if is_new || !is_there {
             let certificate =
                 parameters.self_signed(&key).map_err(|error| no_certificate(&error))?;
             write_whole(&certificate_file, &certificate.pem(), Readers::All)
@@ -269,6 +284,11 @@ impl Authority {
             .map_err(|error| no_certificate(&error))?;
         certified(vec![made.der().clone()], key).map_err(|error| no_certificate(&error))
     }
+}
+
+/// What a power cut may leave of a file that was not made to last yet.
+fn is_blank(pem: &str) -> bool {
+    pem.bytes().all(|byte| byte == 0)
 }
 
 /// A date of a certificate.
@@ -383,8 +403,10 @@ mod tests {
 
     use super::*;
 
+    const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
+
     fn open(data: &Path) -> Tls {
-        let opened = Tls::open(&Certificates::Local, data, Arc::new(SystemClock::new()));
+        let opened = Tls::open(&Certificates::Local, data, PROTOCOLS, Arc::new(SystemClock::new()));
         opened.expect("an authority")
     }
 
@@ -402,7 +424,7 @@ mod tests {
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec()];
         let (client, server) = tokio::io::duplex(1 << 16);
-        let acceptor = tls.acceptor(local.parse().expect("an address"), &[b"h2", b"http/1.1"]);
+        let acceptor = tls.acceptor(local.parse().expect("an address"));
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         let connector = TlsConnector::from(Arc::new(config));
         let (accepted, connected) =
@@ -451,9 +473,13 @@ mod tests {
     async fn an_authority_that_a_power_cut_took_away_is_made_anew() {
         let data = tempfile::tempdir().expect("a directory");
         open(data.path()).keep().expect("a working disk");
-        for left in ["", "\0\0\0"] {
-            let key = data.path().join(FOLDER).join(AUTHORITY_KEY);
-            std::fs::write(key, left).expect("writable");
+        for (file, left) in [
+            (AUTHORITY_KEY, ""),
+            (AUTHORITY_KEY, "\0\0\0"),
+            (AUTHORITY_CERTIFICATE, ""),
+            (AUTHORITY_CERTIFICATE, "\0"),
+        ] {
+            std::fs::write(data.path().join(FOLDER).join(file), left).expect("writable");
             let tls = open(data.path());
             let trusted = tls.authority_file().expect("its own").to_owned();
             agreed(&tls, "127.0.0.1:1", &trusted, "localhost").await.expect("a new one, whole");
@@ -468,7 +494,8 @@ mod tests {
         let mode = std::fs::metadata(&key).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).expect("ours");
-        let refused = Tls::open(&Certificates::Local, data.path(), Arc::new(SystemClock::new()));
+        let clock = Arc::new(SystemClock::new());
+        let refused = Tls::open(&Certificates::Local, data.path(), PROTOCOLS, clock);
         let why = refused.expect_err("others may read it").to_string();
         assert!(why.contains("ca.key") && why.contains("chmod 600"), "{why}");
     }
@@ -487,7 +514,7 @@ mod tests {
         let data = tempfile::tempdir().expect("a directory");
         let (chain, key) = own(data.path(), "kinesis.test");
         let certificates = Certificates::Files { chain: chain.clone(), key };
-        let tls = Tls::open(&certificates, data.path(), Arc::new(SystemClock::new()));
+        let tls = Tls::open(&certificates, data.path(), PROTOCOLS, Arc::new(SystemClock::new()));
         let tls = tls.expect("own certificates");
         assert_eq!(tls.authority_file(), None);
         assert!(!data.path().join(FOLDER).exists(), "no authority is made beside them");
@@ -511,7 +538,8 @@ mod tests {
             (&chain, &foreign, "own.key"),
         ] {
             let certificates = Certificates::Files { chain: chain.clone(), key: key.clone() };
-            let tls = Tls::open(&certificates, data.path(), Arc::new(SystemClock::new()));
+            let tls =
+                Tls::open(&certificates, data.path(), PROTOCOLS, Arc::new(SystemClock::new()));
             let why = tls.expect_err("it cannot be used").to_string();
             assert!(why.contains(named), "{why}");
         }

@@ -20,6 +20,8 @@ use crate::tls::Certificates;
 /// The file that is read when no other is named and it exists.
 const DEFAULT_FILE: &str = "weir.toml";
 const DEFAULT_DATA_DIRECTORY: &str = "weir-data";
+/// Where the Kinesis API speaks TLS if nothing else was written.
+const KINESIS_TLS_PORT: u16 = 4567;
 
 /// Everything that `weir serve` needs to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,13 +161,18 @@ fn parse(sources: &[(WrittenIn, RawConfig)]) -> Result<Config, ConfigError> {
     let streams = settings.parse_list("stream", |raw| raw.stream.as_ref(), parse_stream)?;
     check_named_once(&topics, &streams)?;
     let kinesis = address("kinesis", |raw| raw.kinesis.as_ref(), 4566)?;
+    let kafka = address("kafka", |raw| raw.kafka.as_ref(), 9092)?;
+    let http = address("http", |raw| raw.http.as_ref(), 8080)?;
+    let is_tls_port = |address: &ListenAddress| address.port() == Some(KINESIS_TLS_PORT);
     let kinesis_tls = match settings.first(|raw| raw.kinesis_tls.as_ref()) {
         // Whoever wants no Kinesis wants none on a second port either.
         None if kinesis == ListenAddress::Off => ListenAddress::Off,
-        _ => address("kinesis-tls", |raw| raw.kinesis_tls.as_ref(), 4567)?,
+        // 4567 is where other emulators have Kinesis without TLS, so it is asked for.
+        None if [&kafka, &kinesis, &http].into_iter().any(is_tls_port) => ListenAddress::Off,
+        _ => address("kinesis-tls", |raw| raw.kinesis_tls.as_ref(), KINESIS_TLS_PORT)?,
     };
     Ok(Config {
-        kafka: address("kafka", |raw| raw.kafka.as_ref(), 9092)?,
+        kafka,
         kafka_advertised: settings.parse_list(
             "kafka-advertised",
             |raw| raw.kafka_advertised.as_ref(),
@@ -174,7 +181,7 @@ fn parse(sources: &[(WrittenIn, RawConfig)]) -> Result<Config, ConfigError> {
         kinesis,
         kinesis_tls,
         certificates: settings.certificates()?,
-        http: address("http", |raw| raw.http.as_ref(), 8080)?,
+        http,
         data: match is_ephemeral {
             true => DataLocation::Temporary,
             false => {
@@ -454,6 +461,9 @@ mod tests {
         assert_eq!(listens(None, None).kinesis_tls, at(4567));
         assert_eq!(listens(Some("off"), None).kinesis_tls, ListenAddress::Off);
         assert_eq!(listens(Some("off"), Some("localhost:1")).kinesis_tls, at(1));
+        for taken in ["localhost:4567", "0.0.0.0:4567", "weir:4567"] {
+            assert_eq!(listens(Some(taken), None).kinesis_tls, ListenAddress::Off, "{taken}");
+        }
         let file = || Some(PathBuf::from("file.pem"));
         let chain = RawConfig { tls_cert: file(), ..RawConfig::default() };
         let refused = flags(chain.clone()).expect_err("a chain alone").to_string();

@@ -27,7 +27,8 @@ pub struct RawConfig {
     #[arg(long, value_name = "ADDR")]
     pub kinesis: Option<String>,
 
-    /// The same API over TLS [default: localhost:4567; off where --kinesis is]
+    /// The same API over TLS [default: localhost:4567; off where --kinesis is or that port is taken
+    /// by another flag]
     #[arg(long, value_name = "ADDR")]
     pub kinesis_tls: Option<String>,
 
