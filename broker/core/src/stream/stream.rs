@@ -116,6 +116,16 @@ impl Stream {
         }
     }
 
+    /// The earliest time of which the known partitions tell: of them, those that were open then, or
+    /// at any time since, cover the hash keys. Never before anything expired was closed, since that
+    /// stays hidden when a longer retention moves the trim horizon back.
+    pub fn lineage_horizon(&self, now: Timestamp) -> Timestamp {
+        let partitions = self.partitions();
+        let closed = partitions.iter().filter_map(|partition| partition.closed_at());
+        let expired = closed.filter(|closed| closed.is_expired).map(|closed| closed.time);
+        expired.fold(self.trim_horizon(now).max(self.created), Timestamp::max)
+    }
+
     /// One of its partitions, open or closed.
     pub fn partition(&self, index: PartitionIndex) -> Option<Arc<Partition>> {
         self.layout.partition(index)

@@ -14,6 +14,10 @@
 //! | AT_LATEST | open now |
 //! | AT_TRIM_HORIZON, AT_TIMESTAMP | open at that time |
 //! | FROM_TIMESTAMP | open at that time or later |
+//!
+//! AT_TRIM_HORIZON and AT_TIMESTAMP mean no time before a shard was closed that is listed no more:
+//! what took its place is listed instead, so there is no hole. Before the stream was made there is
+//! no shard.
 
 use std::sync::Arc;
 
@@ -109,6 +113,10 @@ struct Filter {
 }
 
 impl Filter {
+    fn open_at(time: Timestamp) -> Filter {
+        Filter { created_by: Some(time), open_after: Some(time) }
+    }
+
     fn lets_pass(self, partition: &Partition) -> bool {
         let created = self.created_by.is_none_or(|time| partition.created <= time);
         let open = match (partition.closed_at(), self.open_after) {
@@ -125,7 +133,7 @@ impl Listing {
     fn begun(call: &Call<'_>) -> Result<Listing, KinesisError> {
         let stream = find_stream(call)?;
         check_creation_time(call, &stream)?;
-        let horizon = stream.trim_horizon(call.now());
+        let horizon = stream.lineage_horizon(call.now());
         let mut after = start_shard(call, &stream)?;
         let all = Filter { created_by: None, open_after: Some(Timestamp::from_millis(0)) };
         let Some(asked) = call.input.structure("ShardFilter") else {
@@ -139,10 +147,6 @@ impl Listing {
                     "Timestamp is required for a ShardFilter of type {kind}."
                 ))
             })
-        };
-        let open_at = |time: Timestamp| Filter {
-            created_by: Some(time),
-            open_after: Some(time.max(horizon)),
         };
         let filter = match kind {
             "AFTER_SHARD_ID" => {
@@ -158,9 +162,11 @@ impl Listing {
                 all
             }
             "AT_LATEST" => Filter { created_by: None, open_after: None },
-            // A stream younger than its retention has its first shards at its horizon.
-            "AT_TRIM_HORIZON" => open_at(horizon.max(stream.created)),
-            "AT_TIMESTAMP" => open_at(time()?),
+            "AT_TRIM_HORIZON" => Filter::open_at(horizon),
+            "AT_TIMESTAMP" => match time()? {
+                time if time < stream.created => Filter::open_at(time),
+                time => Filter::open_at(time.max(horizon)),
+            },
             "FROM_TIMESTAMP" => Filter { created_by: None, open_after: Some(time()?) },
             _ => all,
         };
@@ -347,6 +353,35 @@ mod tests {
                     exist";
         let expected = ("ResourceNotFound".to_owned(), gone.to_owned());
         assert_eq!(harness.error("GetShardIterator", input).await, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_horizon_has_no_hole_when_a_longer_retention_moves_it_back() {
+        let day = 24 * 3_600_000;
+        // How long after the merge; when the first shards listed were made, in s; which they are.
+        for (age, first, expected) in
+            [(10_000, 0, &[0][..]), (day - 5_000, 10, &[1, 2]), (day + 3_600_000, 20, &[3])]
+        {
+            let harness = split_and_merged().await;
+            harness.advance_ms(age);
+            // The broker looks every second.
+            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            let check = async |when: &str| {
+                for filter in [
+                    json!({"Type": "AT_TRIM_HORIZON"}),
+                    json!({"Type": "AT_TIMESTAMP", "Timestamp": 1_700_000_000}),
+                    json!({"Type": "AT_TIMESTAMP", "Timestamp": 1_700_000_000 + first}),
+                ] {
+                    let input = json!({"StreamName": "s", "ShardFilter": filter});
+                    let listed = ids(&harness.ok("ListShards", input).await);
+                    assert_eq!(listed, expected, "{filter} {when}, {age} ms after the merge");
+                }
+            };
+            check("before").await;
+            let longer = json!({"StreamName": "s", "RetentionPeriodHours": 168});
+            harness.ok("IncreaseStreamRetentionPeriod", longer).await;
+            check("with a longer retention").await;
+        }
     }
 
     #[tokio::test]
