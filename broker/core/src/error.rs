@@ -299,6 +299,11 @@ pub enum ReshardError {
         /// Most partitions of the broker.
         max: u32,
     },
+    /// The broker's streams have had so many partitions that no more can be kept.
+    LineagesFull {
+        /// Most partitions of all streams together, closed ones included.
+        max: u64,
+    },
     /// A parent's records could not be made to last.
     Storage(SubmitError),
     /// The metadata could not be committed. After [`MetaError::Failed`] the next start tells

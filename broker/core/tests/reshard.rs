@@ -303,6 +303,38 @@ async fn streams_whose_clients_choose_partitions_are_not_resharded() {
     assert_eq!(broker.reshard(&stream, split(0, 99)).await, Err(ReshardError::Unknown));
 }
 
+#[tokio::test]
+async fn the_closed_partitions_of_all_streams_have_a_limit_too() {
+    let options = BrokerOptions { partitions_max: 3, ..options() };
+    let clock = Arc::new(ManualClock::starting_at(NOW));
+    let random = Arc::new(SeededRandom::new(1));
+    let broker = in_memory::open(clock, random, options).await.expect("a broker");
+    let stream = make_stream(&broker, 2, "group").await;
+    let other = NewStream {
+        name: StreamName::new("other").expect("a legal name"),
+        routing: Routing::ByPartition,
+        partitions: 1,
+        overrides: Default::default(),
+        attributes: Default::default(),
+        intent: Intent::Make,
+    };
+    let other = broker.create_streams(vec![other]).await.remove(0).expect("made");
+    let scale = async |partitions| broker.reshard(&stream, Reshard::Scale { partitions }).await;
+    for _ in 0..9 {
+        scale(1).await.expect("a merge makes one");
+        scale(2).await.expect("a split makes two");
+    }
+    assert_eq!(stream.partitions().len(), 29);
+    let full = Err(ReshardError::LineagesFull { max: 30 });
+    assert_eq!(scale(1).await, full, "one open, but one more is kept");
+    let too_many_open = ReshardError::PartitionLimit { used: 3, asked: 1, max: 3 };
+    assert_eq!(scale(3).await, Err(too_many_open), "told first");
+    scale(2).await.expect("as many as there are takes no room");
+    broker.delete_stream(other.id, Deletion::WithConsumers).await.expect("deleted");
+    scale(1).await.expect("the other's room");
+    assert_eq!(scale(2).await, full);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_has_expired_does_not_come_back_with_a_longer_retention() {
     let clock = Arc::new(ManualClock::starting_at(NOW));

@@ -95,6 +95,11 @@ fn refusal(
         ReshardError::LineageFull { max } => KinesisError::limit_exceeded(format!(
             "Stream {name} under account {account} has had more than {max} shards."
         )),
+        // Ours as well: closed shards cost AWS's account nothing.
+        ReshardError::LineagesFull { max } => KinesisError::limit_exceeded(format!(
+            "The streams under account {account} may not have more than {max} shards, closed ones \
+             included."
+        )),
         ReshardError::PartitionLimit { used, asked, max } => {
             KinesisError::shard_limit_exceeded(*used, *asked, *max, account, call.region)
         }

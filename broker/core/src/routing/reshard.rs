@@ -114,6 +114,11 @@ impl Plan {
         self.drafts.iter().filter(|draft| draft.is_open).count()
     }
 
+    /// How many it makes, those that live inside it only included.
+    pub(crate) fn made_count(&self) -> usize {
+        self.drafts.len() - self.present
+    }
+
     /// The partitions that it closes, of those that there are.
     pub(crate) fn parents(&self, partitions: &[Arc<Partition>]) -> Vec<Arc<Partition>> {
         let closes =

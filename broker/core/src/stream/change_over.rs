@@ -39,6 +39,9 @@ use crate::stream::stream::{Routing, Stream};
 const SCALINGS_MAX: usize = 10;
 /// The period, in ms: a day that ends now.
 const SCALING_PERIOD_MS: i64 = 24 * 3_600_000;
+/// How many partitions are kept, closed ones included, for each that may be open. Closed ones count
+/// against no other limit of the broker, yet take memory and metadata until their stream goes.
+const KEPT_PER_OPEN_MAX: u64 = 10;
 
 /// Whether AWS's limits of a scaling hold: at most double, at least half, ten times a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +90,7 @@ impl Registry {
         let open_before = before.open.count();
         let open_now = plan.open_count();
         self.check_partition_limit(open_before, open_now)?;
+        self.check_kept_limit(plan.made_count())?;
         let parents = plan.parents(&before.partitions);
         self.check_not_sealed(&parents)?;
         self.change_over(&stream, &before, reshard, &parents, scalings).await?;
@@ -140,6 +144,16 @@ impl Registry {
         let asked = u32::try_from(asked).unwrap_or(u32::MAX);
         if used + u64::from(asked) > u64::from(max) {
             return Err(ReshardError::PartitionLimit { used, asked, max });
+        }
+        Ok(())
+    }
+
+    /// A merge counts as well: it opens fewer partitions, but keeps one more.
+    fn check_kept_limit(&self, made: usize) -> Result<(), ReshardError> {
+        let max = KEPT_PER_OPEN_MAX * u64::from(self.partitions_max());
+        // What makes none, such as a scaling to as many as there are, takes no room.
+        if made > 0 && self.kept_partition_count() + made as u64 > max {
+            return Err(ReshardError::LineagesFull { max });
         }
         Ok(())
     }

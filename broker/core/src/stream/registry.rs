@@ -387,6 +387,14 @@ impl Registry {
         counted.map(|stream| stream.layout().current().open.count() as u64).sum()
     }
 
+    /// Partitions that take room in memory and in the metadata, closed ones included. Only while no
+    /// other change is under way.
+    pub(super) fn kept_partition_count(&self) -> u64 {
+        let tables = self.tables.read();
+        let counted = tables.by_id.values().filter(|stream| !stream.name.is_internal());
+        counted.map(|stream| stream.partitions().len() as u64).sum()
+    }
+
     fn check_client_may(&self, new: &NewStream, used: u64) -> Result<(), CreateStreamError> {
         if new.name.is_internal() {
             return Err(CreateStreamError::Internal);

@@ -203,4 +203,26 @@ mod tests {
         harness.ok("MergeShards", merge).await;
         harness.ok("SplitShard", split("4", "9")).await;
     }
+
+    #[tokio::test]
+    async fn closed_shards_count_against_a_limit_ten_times_as_high() {
+        let harness = Harness::with_shard_limit(2).await;
+        harness.create_stream("s", 2).await;
+        // Of 0 and 1, 2 is made, of that 3 and 4, of those 5 ...
+        let merge = |lower: u32| {
+            let adjacent = (lower + 1).to_string();
+            let lower = lower.to_string();
+            json!({"StreamName": "s", "ShardToMerge": lower, "AdjacentShardToMerge": adjacent})
+        };
+        for round in 0..6 {
+            harness.ok("MergeShards", merge(3 * round)).await;
+            harness.ok("SplitShard", split(&(3 * round + 2).to_string(), "9")).await;
+        }
+        let message = format!(
+            "The streams under account {ACCOUNT} may not have more than 20 shards, closed ones \
+             included."
+        );
+        let expected = ("LimitExceeded".to_owned(), message);
+        assert_eq!(harness.error("MergeShards", merge(18)).await, expected);
+    }
 }
