@@ -2,13 +2,16 @@
 //! everything stops in, the next start finds the stream before the change or after it.
 //!
 //! How many runs is set by `WEIR_RESHARD_CRASHES`; each stops in another operation of another
-//! random reshard, by a power cut or a kill.
+//! random reshard, by a power cut or a kill. What must be there afterwards: after a kill, all that
+//! was answered; after a power cut, under `group` all of it too, under `os` what had been answered
+//! from partitions that are closed now, by the reshard in question or an earlier one.
 
 #![allow(clippy::indexing_slicing, reason = "a test may panic")]
 
 mod reshard_support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 
 use reshard_support::{
@@ -22,11 +25,13 @@ use weir_core::in_memory;
 use weir_core::partition::partition::Partition;
 use weir_core::quota::limits::QuotaPolicy;
 use weir_core::routing::reshard::Reshard;
+use weir_core::routing::route::RoutedPlace;
 use weir_core::stream::stream::Stream;
-use weir_model::hash_key::HashKey;
+use weir_model::ids::PartitionIndex;
 use weir_model::offset::Offset;
 use weir_model::random::{Random, SeededRandom};
 use weir_model::time::{Clock, ManualClock};
+use weir_storage::config::FlushPolicy;
 use weir_storage::local::{DataDir, Flushing, LocalLog, LocalOptions, Reserve};
 use weir_storage::log::Log;
 use weir_storage::meta::RedbStore;
@@ -51,25 +56,45 @@ async fn open(disk: &SimDisk) -> Arc<Broker> {
     Broker::open(Foundations { log, meta, clock, random }, options).await.expect("a broker")
 }
 
-/// Numbered records with a few keys, in several requests. Under `os` they are answered at once.
+/// Records by key and number, with the partition that took each.
+type Answered = BTreeMap<(String, u64), PartitionIndex>;
+
+#[derive(Default)]
+struct Written {
+    answered: Answered,
+    unanswered: BTreeSet<(String, u64)>,
+}
+
+/// Numbered records with a few keys, in several requests.
 async fn write(broker: &Broker, stream: &Stream, numbers: std::ops::Range<u64>) -> Written {
     let mut written = Written::default();
     for number in numbers {
         let key = format!("key-{}", number % 7);
-        let put =
-            broker.append_routed(stream, &[routed(&key, &number.to_string())]).await.remove(0);
-        match put {
-            Ok(_) => written.answered.insert((key, number)),
-            Err(_) => written.unanswered.insert((key, number)),
-        };
+        match put(broker, stream, &key, number).await {
+            Ok(place) => drop(written.answered.insert((key, number), place.partition)),
+            Err(_) => drop(written.unanswered.insert((key, number))),
+        }
     }
     written
 }
 
-#[derive(Default)]
-struct Written {
-    answered: BTreeSet<(String, u64)>,
-    unanswered: BTreeSet<(String, u64)>,
+/// Puts a record and makes the flush that it waits for under `group`; under `os` none is needed.
+async fn put(
+    broker: &Broker,
+    stream: &Stream,
+    key: &str,
+    number: u64,
+) -> Result<RoutedPlace, AppendError> {
+    let Log::Local(log) = &**broker.log() else { panic!("opened with a log on a disk") };
+    let records = [routed(key, &number.to_string())];
+    let mut put = pin!(broker.append_routed(stream, &records));
+    loop {
+        tokio::select! {
+            biased;
+            mut results = &mut put => return results.remove(0),
+            () = tokio::task::yield_now() => log.step_flush(0),
+        };
+    }
 }
 
 /// What of a partition tells before from after.
@@ -93,18 +118,18 @@ struct Interrupted {
     reshard: Reshard,
     was_answered: bool,
     /// Answered before the reshard began.
-    answered: BTreeSet<(String, u64)>,
+    answered: Answered,
     /// May have been written, while everything stopped or earlier.
     perhaps: BTreeSet<(String, u64)>,
 }
 
 /// A few reshards that succeed, and one that stops in this operation of the disk. None if it was
 /// through before the operation came.
-async fn interrupt(seed: u64, crash_at: u64) -> Option<Interrupted> {
+async fn interrupt(seed: u64, flush: FlushPolicy, crash_at: u64) -> Option<Interrupted> {
     let random = SeededRandom::new(seed);
     let disk = SimDisk::new(seed, 64 << 20);
     let broker = open(&disk).await;
-    let stream = make_stream(&broker, 1 + (seed % 3) as u32, "os").await;
+    let stream = make_stream(&broker, 1 + (seed % 3) as u32, flush.name()).await;
     let mut answered = write(&broker, &stream, 0..20).await.answered;
     for _ in 0..seed % 4 {
         let reshard = any_reshard(&stream.partitions(), &random);
@@ -120,18 +145,26 @@ async fn interrupt(seed: u64, crash_at: u64) -> Option<Interrupted> {
     if !disk.is_down() {
         return None;
     }
-    let Written { answered: mut perhaps, unanswered } = write(&broker, &stream, 60..70).await;
-    perhaps.extend(unanswered);
-    perhaps.extend(answered.iter().cloned());
+    let Written { answered: late, unanswered: mut perhaps } = write(&broker, &stream, 60..70).await;
+    assert!(late.is_empty() || flush == FlushPolicy::Os, "answered without a flush: {late:?}");
+    perhaps.extend(late.into_keys());
+    perhaps.extend(answered.keys().cloned());
     Some(Interrupted { disk, random, before, reshard, was_answered, answered, perhaps })
+}
+
+/// How a run ended.
+struct Ended {
+    found: Found,
+    /// How many records a power cut had to leave; none after a kill.
+    left_by_a_power_cut: usize,
 }
 
 /// Lets everything stop in this operation of this seed's reshard, starts again, and asserts that
 /// the stream is before the reshard or after it, holds what it must, and goes on.
-async fn run(seed: u64, crash_at: u64) -> Option<Found> {
+async fn run(seed: u64, flush: FlushPolicy, crash_at: u64) -> Option<Ended> {
     let Interrupted { disk, random, before, reshard, was_answered, answered, perhaps } =
-        interrupt(seed, crash_at).await?;
-    let context = format!("seed {seed}, operation {crash_at}, {reshard:?}");
+        interrupt(seed, flush, crash_at).await?;
+    let context = format!("seed {seed}, {}, operation {crash_at}, {reshard:?}", flush.name());
     let is_power_cut = random.next_u64() % 3 != 0;
     match is_power_cut {
         true => disk.cut_power(),
@@ -140,69 +173,85 @@ async fn run(seed: u64, crash_at: u64) -> Option<Found> {
     let broker = open(&disk).await;
     let stream = broker.stream("orders").expect("it was committed");
     check_cover(&stream.partitions());
-    let (old, kept) = (shown(&before), shown(&stream.partitions()));
-    let found = if old == kept { Found::Before } else { Found::After };
+    let found = found(&before, &stream, &context);
     assert!(found == Found::After || !was_answered, "answered and lost: {context}");
+
+    let mut lasting = match is_power_cut && flush == FlushPolicy::Os {
+        true => in_closed_partitions(&stream, answered),
+        false => answered.into_keys().collect(),
+    };
+    let left_by_a_power_cut = if is_power_cut { lasting.len() } else { 0 };
+    check_read(&read_by_lineage(&broker, &stream).await, &lasting, &perhaps);
+    let next = write(&broker, &stream, 100..120).await;
+    assert!(next.unanswered.is_empty(), "writes are refused: {context}");
+    broker.reshard(&stream, any_reshard(&stream.partitions(), &random)).await.expect("made");
+    lasting.extend(next.answered.into_keys());
+    check_read(&read_by_lineage(&broker, &stream).await, &lasting, &perhaps);
+    Some(Ended { found, left_by_a_power_cut })
+}
+
+/// Whether the reshard was made; no partition may be gone or have become another either way.
+fn found(before: &[Arc<Partition>], now: &Stream, context: &str) -> Found {
+    let (old, kept) = (shown(before), shown(&now.partitions()));
     for (old, kept) in old.iter().zip(&kept) {
         assert_eq!(old.0, kept.0, "a partition became another: {context}");
     }
     assert!(kept.len() >= old.len(), "a partition is gone: {context}");
-
-    let mut lasting = match is_power_cut {
-        true => kept_by_a_power_cut(&before, &stream, answered),
-        false => answered,
-    };
-    check_read(&read_by_lineage(&broker, &stream).await, &lasting, &perhaps);
-    let mut next = write(&broker, &stream, 100..120).await;
-    assert!(next.unanswered.is_empty(), "writes are refused: {context}");
-    broker.reshard(&stream, any_reshard(&stream.partitions(), &random)).await.expect("made");
-    lasting.append(&mut next.answered);
-    check_read(&read_by_lineage(&broker, &stream).await, &lasting, &perhaps);
-    Some(found)
+    if old == kept { Found::Before } else { Found::After }
 }
 
-/// Under `os` a power cut may take what no reshard has flushed; what lies in front of a committed
-/// end it may not.
-fn kept_by_a_power_cut(
-    before: &[Arc<Partition>],
-    now: &Stream,
-    mut answered: BTreeSet<(String, u64)>,
-) -> BTreeSet<(String, u64)> {
-    let is_closed_now = |partition: &Arc<Partition>| {
-        now.partition(partition.id.index).is_some_and(|partition| !partition.is_open())
+/// What a power cut may not take under `os`: what lies in front of a committed end, whichever
+/// reshard made it. The rest need not have been flushed.
+fn in_closed_partitions(now: &Stream, answered: Answered) -> BTreeSet<(String, u64)> {
+    let is_closed = |index: &PartitionIndex| {
+        now.partition(*index).is_some_and(|partition| !partition.is_open())
     };
-    answered.retain(|(key, _)| {
-        let hash_key = HashKey::of_partition_key(key.as_bytes());
-        let home = before.iter().find(|p| p.is_open() && p.hash_keys.contains(hash_key));
-        is_closed_now(home.expect("the keys are covered"))
-    });
-    answered
+    answered.into_iter().filter(|(_, home)| is_closed(home)).map(|(record, _)| record).collect()
+}
+
+/// What was seen in many runs under one flush policy.
+#[derive(Default, Debug)]
+struct Seen {
+    before: usize,
+    after: usize,
+    /// Power cuts that ended before the change and had to leave records all the same.
+    before_with_records: usize,
+}
+
+/// From the first operation of a reshard to its last; every seed has another reshard.
+async fn crash_everywhere(flush: FlushPolicy, wanted: usize) -> Seen {
+    let mut seen = Seen::default();
+    for seed in 0.. {
+        for crash_at in 1.. {
+            if seen.before + seen.after == wanted {
+                return seen;
+            }
+            match run(seed, flush, crash_at).await {
+                Some(Ended { found: Found::After, .. }) => seen.after += 1,
+                Some(Ended { found: Found::Before, left_by_a_power_cut }) => {
+                    seen.before += 1;
+                    seen.before_with_records += usize::from(left_by_a_power_cut > 0);
+                }
+                None => break,
+            }
+        }
+    }
+    seen
 }
 
 #[tokio::test]
 async fn whatever_a_crash_interrupts_the_stream_is_before_the_change_or_after_it() {
     let wanted = std::env::var("WEIR_RESHARD_CRASHES").ok().and_then(|text| text.parse().ok());
-    let wanted = wanted.unwrap_or(200);
-    let (mut runs, mut before, mut after) = (0, 0, 0);
-    for seed in 0.. {
-        // From the first operation of a reshard to its last; every seed has another reshard.
-        for crash_at in 1.. {
-            match run(seed, crash_at).await {
-                Some(Found::Before) => before += 1,
-                Some(Found::After) => after += 1,
-                None => break,
-            }
-            runs += 1;
-            if runs == wanted {
-                break;
-            }
-        }
-        if runs == wanted {
-            break;
-        }
+    let wanted: usize = wanted.unwrap_or(300);
+    // A third of them where all that was answered lasts.
+    for (flush, wanted) in
+        [(FlushPolicy::Os, wanted - wanted / 3), (FlushPolicy::Group, wanted / 3)]
+    {
+        let seen = crash_everywhere(flush, wanted).await;
+        println!("{wanted} crashes under {}: {seen:?}", flush.name());
+        let all_seen = [seen.before, seen.after, seen.before_with_records];
+        assert!(!all_seen.contains(&0), "too few sorts of ends: {seen:?}");
     }
-    println!("{runs} crashes: {before} before the change, {after} after it");
-    assert!(before > 0 && after > 0, "only one side was seen: {before} before, {after} after");
 }
 
 #[tokio::test]
