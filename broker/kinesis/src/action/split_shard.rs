@@ -5,7 +5,8 @@
 //! Behaviour: when it answers, the parent takes no more records and has its ending number, the two
 //! children take them, and what was written before is kept in the parent until it expires. Each
 //! child keeps two hash keys at the least. Topics made by Kafka are refused: their clients choose
-//! partitions, so none may close.
+//! partitions, so none may close. The open shards of all streams have a limit, and all of
+//! their shards, closed ones included, one that is ten times as high.
 //!
 //! Gaps: the stream is never UPDATING; AWS takes some seconds for what is one step here.
 
