@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -10,6 +11,22 @@ import (
 
 func clientEntity(name *string) kadm.ClientQuotaEntity {
 	return kadm.ClientQuotaEntity{{Type: "client-id", Name: name}}
+}
+
+var ofAnyClient = []kadm.DescribeClientQuotaComponent{
+	{Type: "client-id", MatchType: kmsg.QuotasMatchTypeAny},
+}
+
+// quotasInForce waits until so many clients have quotas: Kafka answers before it is so.
+func quotasInForce(ctx context.Context, b *broker, count int) error {
+	for ctx.Err() == nil {
+		described, err := b.DescribeClientQuotas(ctx, false, ofAnyClient)
+		if err != nil || len(described) == count {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return ctx.Err()
 }
 
 func rate(key string, value float64) []kadm.AlterClientQuotaOp {
@@ -51,10 +68,14 @@ var clusterSteps = []step{
 		return b.AlterPartitionAssignments(ctx, request)
 	}},
 	{"AlterClientQuotas", func(ctx context.Context, b *broker) (any, error) {
-		return b.AlterClientQuotas(ctx, []kadm.AlterClientQuotaEntry{
+		altered, err := b.AlterClientQuotas(ctx, []kadm.AlterClientQuotaEntry{
 			{Entity: clientEntity(text("one")), Ops: rate("producer_byte_rate", 1048576)},
 			{Entity: clientEntity(nil), Ops: rate("consumer_byte_rate", 2097152)},
 		})
+		if err == nil {
+			err = quotasInForce(ctx, b, 2)
+		}
+		return altered, err
 	}},
 	{"AlterClientQuotas, an unknown key", func(ctx context.Context, b *broker) (any, error) {
 		return b.AlterClientQuotas(ctx, []kadm.AlterClientQuotaEntry{
@@ -78,9 +99,7 @@ var clusterSteps = []step{
 		})
 	}},
 	{"DescribeClientQuotas", func(ctx context.Context, b *broker) (any, error) {
-		return b.DescribeClientQuotas(ctx, false, []kadm.DescribeClientQuotaComponent{
-			{Type: "client-id", MatchType: kmsg.QuotasMatchTypeAny},
-		})
+		return b.DescribeClientQuotas(ctx, false, ofAnyClient)
 	}},
 	{"DescribeClientQuotas of one client", func(ctx context.Context, b *broker) (any, error) {
 		return b.DescribeClientQuotas(ctx, true, []kadm.DescribeClientQuotaComponent{
