@@ -95,6 +95,8 @@ pub(super) struct Recovery<'a> {
     pub(super) directory: &'a Arc<Path>,
     pub(super) shared: &'a Arc<Shared>,
     pub(super) row: PartitionRow,
+    /// Whether there is a directory; a partition that was never written to has none.
+    has_directory: bool,
     /// Base offsets and lengths of the log files.
     logs: BTreeMap<Offset, u64>,
     /// Derived files: base offsets and kinds.
@@ -114,10 +116,11 @@ impl<'a> Recovery<'a> {
         let mut logs = BTreeMap::new();
         let mut derived = Vec::new();
         let entries = match shared.disk.list(directory) {
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Vec::new(),
-            listed => listed?,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => None,
+            listed => Some(listed?),
         };
-        for entry in entries {
+        let has_directory = entries.is_some();
+        for entry in entries.into_iter().flatten() {
             match (parse_file_name(&entry.name), entry.kind) {
                 (Some((base, FileKind::Log)), EntryKind::File(length)) => {
                     logs.insert(base, length);
@@ -138,7 +141,17 @@ impl<'a> Recovery<'a> {
             is_damaged: false,
         };
         let replay_from = Offset::ZERO;
-        Ok(Recovery { id, directory, shared, row, logs, derived, replay_from, opened })
+        Ok(Recovery {
+            id,
+            directory,
+            shared,
+            row,
+            has_directory,
+            logs,
+            derived,
+            replay_from,
+            opened,
+        })
     }
 
     /// Unlinks logs that hold nothing above the log start. Retention had done so, but an unlinking
@@ -297,9 +310,11 @@ impl<'a> Recovery<'a> {
         Ok(next_offset)
     }
 
-    /// Makes the names last that a run before this one may have created without a sync.
+    /// Makes last what a run before this one may have done to the names without a sync: created
+    /// them, or taken them away. A log that was set aside by a recovery that was killed comes back
+    /// with the next power cut, under the name that a new log may have by then.
     fn sync_names(&self) -> io::Result<()> {
-        if !self.logs.is_empty() {
+        if self.has_directory {
             self.shared.disk.sync_dir(self.directory)?;
         }
         Ok(())
