@@ -2,12 +2,14 @@
 //! disk: a later start finds it, however the run ended, and a change that a crash interrupts is
 //! made or not made, never a part of it.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use support::{NOW, open};
 use weir_core::account::{Commitment, CommitmentWish};
-use weir_core::broker::{Broker, Foundations};
-use weir_core::in_memory;
+use weir_core::broker::Broker;
 use weir_core::stream::attributes::StreamAttributes;
 use weir_core::stream::config::Overrides;
 use weir_core::stream::consumers::ConsumerId;
@@ -20,26 +22,7 @@ use weir_core::stream::retention::RetentionChange;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_core::stream::tags::{TagChange, Tags};
 use weir_model::ids::{StreamId, StreamName};
-use weir_model::random::SeededRandom;
-use weir_model::time::{Clock, ManualClock, Timestamp};
-use weir_storage::local::{DataDir, Flushing, LocalLog, LocalOptions, Reserve};
-use weir_storage::log::Log;
-use weir_storage::meta::RedbStore;
 use weir_storage::sim_disk::{Faults, SimDisk};
-
-const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
-
-async fn open(disk: &SimDisk) -> Arc<Broker> {
-    let data = DataDir::open(Arc::new(disk.clone()), Reserve::None).expect("a data directory");
-    let meta = Arc::new(RedbStore::open(&data).expect("a store"));
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(NOW));
-    let random = Arc::new(SeededRandom::new(1));
-    let options = LocalOptions { flushing: Flushing::Stepped, ..LocalOptions::default() };
-    let log = LocalLog::open(data, meta.clone(), Arc::clone(&clock), &*random, options).await;
-    let log = Arc::new(Log::Local(log.expect("a log")));
-    let foundations = Foundations { log, meta, clock, random };
-    Broker::open(foundations, in_memory::default_options()).await.expect("a broker")
-}
 
 fn tags(key: &str) -> Tags {
     Tags::new([(key.to_owned(), "value".to_owned())]).expect("legal tags")

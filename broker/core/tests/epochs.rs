@@ -1,12 +1,14 @@
 //! Log epochs on a simulated disk: what readers are told when a power cut took what they had read.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_core::broker::{Broker, Foundations};
+use support::{NOW, open};
+use weir_core::broker::Broker;
 use weir_core::error::ReadError;
-use weir_core::in_memory;
 use weir_core::partition::append::QuotaWait;
 use weir_core::read::fetch::{FetchPartition, FetchRequest, FetchedPartition};
 use weir_core::read::position::StartAt;
@@ -15,27 +17,9 @@ use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_model::batch_builder::{BatchBuilder, BatchOptions};
 use weir_model::ids::{LogEpoch, PartitionIndex, StreamName};
 use weir_model::offset::Offset;
-use weir_model::random::SeededRandom;
 use weir_model::record::RecordToWrite;
-use weir_model::time::{Clock, ManualClock, Timestamp};
-use weir_storage::local::{DataDir, Flushing, LocalLog, LocalOptions, Reserve};
-use weir_storage::log::{EpochEnd, Log};
-use weir_storage::meta::RedbStore;
+use weir_storage::log::EpochEnd;
 use weir_storage::sim_disk::SimDisk;
-
-const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
-
-async fn open(disk: &SimDisk) -> Arc<Broker> {
-    let data = DataDir::open(Arc::new(disk.clone()), Reserve::None).expect("a data directory");
-    let meta = Arc::new(RedbStore::open(&data).expect("a store"));
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(NOW));
-    let random = Arc::new(SeededRandom::new(1));
-    let options = LocalOptions { flushing: Flushing::Stepped, ..LocalOptions::default() };
-    let log = LocalLog::open(data, meta.clone(), Arc::clone(&clock), &*random, options).await;
-    let log = Arc::new(Log::Local(log.expect("a log")));
-    let foundations = Foundations { log, meta, clock, random };
-    Broker::open(foundations, in_memory::default_options()).await.expect("a broker")
-}
 
 /// A stream that answers before anything is flushed.
 async fn unflushed_stream(broker: &Broker) -> Arc<Stream> {

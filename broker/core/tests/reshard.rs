@@ -16,6 +16,7 @@ use reshard_support::{
     routed, split,
 };
 use tokio::sync::RwLock;
+use tokio::task::JoinHandle;
 use weir_core::broker::{Broker, BrokerOptions, Foundations};
 use weir_core::error::{AppendError, ReshardError};
 use weir_core::in_memory;
@@ -23,6 +24,7 @@ use weir_core::quota::limits::QuotaPolicy;
 use weir_core::routing::reshard::Reshard;
 use weir_core::settings::alteration::{Alteration, Change, Changes};
 use weir_core::settings::holder::Resource;
+use weir_core::stream::change_over::Resharded;
 use weir_core::stream::registry::Deletion;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_core::{MetaError, Novelty};
@@ -178,17 +180,25 @@ async fn settle() {
     }
 }
 
+/// A split that is under way as far as it can be.
+async fn begin_split(
+    broker: &Arc<Broker>,
+    stream: &Arc<Stream>,
+) -> JoinHandle<Result<Resharded, ReshardError>> {
+    let (broker, stream) = (Arc::clone(broker), Arc::clone(stream));
+    let split = async move { broker.reshard(&stream, split(0, HALF)).await };
+    let resharding = tokio::spawn(split);
+    settle().await;
+    resharding
+}
+
 #[tokio::test(start_paused = true)]
 async fn writers_wait_for_the_change_over_and_go_where_their_records_belong_then() {
     let meta = Arc::new(Controlled::default());
     let broker = broker_with(meta.clone()).await;
     let stream = make_stream(&broker, 1, "group").await;
     let held = meta.gate.write().await;
-    let resharding = tokio::spawn({
-        let (broker, stream) = (Arc::clone(&broker), Arc::clone(&stream));
-        async move { broker.reshard(&stream, split(0, HALF)).await }
-    });
-    settle().await;
+    let resharding = begin_split(&broker, &stream).await;
     let put = tokio::spawn({
         let (broker, stream) = (Arc::clone(&broker), Arc::clone(&stream));
         async move { broker.append_routed(&stream, &[routed("b", "1")]).await.remove(0) }
@@ -219,11 +229,7 @@ async fn writers_are_told_to_try_again_when_a_change_over_takes_longer_than_a_se
     let broker = broker_with(meta.clone()).await;
     let stream = make_stream(&broker, 1, "group").await;
     let held = meta.gate.write().await;
-    let resharding = tokio::spawn({
-        let (broker, stream) = (Arc::clone(&broker), Arc::clone(&stream));
-        async move { broker.reshard(&stream, split(0, HALF)).await }
-    });
-    settle().await;
+    let resharding = begin_split(&broker, &stream).await;
     let put = broker.append_routed(&stream, &[routed("b", "1")]).await.remove(0);
     assert_eq!(put.err(), Some(AppendError::Resharding));
     let pending = begin(&broker, &stream, 0, batch("k", "2", None)).await.expect("submitted");

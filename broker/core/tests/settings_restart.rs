@@ -1,10 +1,11 @@
 //! What was set and added while a broker ran, on a simulated disk: a later start finds it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod support;
 
-use weir_core::broker::{Broker, Foundations};
-use weir_core::in_memory;
+use std::collections::BTreeMap;
+
+use support::open;
+use weir_core::broker::Broker;
 use weir_core::quota::Client;
 use weir_core::quota::client_quotas::OverQuota;
 use weir_core::settings::alteration::{Alteration, Change, Changes};
@@ -13,25 +14,7 @@ use weir_core::stream::grow::Growth;
 use weir_core::stream::stream::{Intent, NewStream, Routing};
 use weir_model::hash_key::HashKeyRange;
 use weir_model::ids::StreamName;
-use weir_model::random::SeededRandom;
-use weir_model::time::{Clock, ManualClock, Timestamp};
-use weir_storage::local::{DataDir, Flushing, LocalLog, LocalOptions, Reserve};
-use weir_storage::log::Log;
-use weir_storage::meta::RedbStore;
 use weir_storage::sim_disk::SimDisk;
-
-async fn open(disk: &SimDisk) -> Arc<Broker> {
-    let data = DataDir::open(Arc::new(disk.clone()), Reserve::None).expect("a data directory");
-    let meta = Arc::new(RedbStore::open(&data).expect("a store"));
-    let now = Timestamp::from_millis(1_800_000_000_000);
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(now));
-    let random = Arc::new(SeededRandom::new(1));
-    let options = LocalOptions { flushing: Flushing::Stepped, ..LocalOptions::default() };
-    let log = LocalLog::open(data, meta.clone(), Arc::clone(&clock), &*random, options).await;
-    let log = Arc::new(Log::Local(log.expect("a log")));
-    let foundations = Foundations { log, meta, clock, random };
-    Broker::open(foundations, in_memory::default_options()).await.expect("a broker")
-}
 
 fn changes() -> [(Resource, &'static str, &'static str); 5] {
     [
