@@ -386,6 +386,7 @@ class KafkaPort(Subject):
         yield "8 frames of 31 MiB of garbage, all sent", self.large_garbage
         yield "6,000,000 topic names in one request", self.many_names
         yield "40 frames of 31 MiB, sent but for the last byte", self.unfinished_frames
+        yield "the last and 8 frames of garbage, four times over", self.large_frames_again
         yield "200 announcements of 90 MiB", self.announcements, 90 * MIB
         yield "200 announcements of 32 MiB", self.announcements, 32 * MIB
 
@@ -506,6 +507,12 @@ class KafkaPort(Subject):
         for connection in connections:
             connection.close()
         return f"{sent // MIB} MiB were taken; while they stood there: {seen}"
+
+    def large_frames_again(self):
+        """What a freed buffer leaves behind must not add up."""
+        for _ in range(4):
+            self.large_garbage()
+            self.unfinished_frames()
 
     def announcements(self, frame_bytes):
         """Connections that announce a large frame and send nothing more of it."""

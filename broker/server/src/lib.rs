@@ -19,12 +19,11 @@
 //! | [`tls`] | certificates, and the authority that makes them |
 //! | [`serve`] | the order in which a broker starts and stops |
 //! | [`http`], [`metrics`] | `/livez`, `/readyz`, `/metrics` |
-//! | [`descriptors`] | how many files and sockets may be open |
+//! | [`descriptors`], [`allocator`] | how many files and sockets may be open; memory that goes back |
 //! | [`banner`] | what is printed when it is ready |
 //! | [`shutdown`] | signals |
 
-#![forbid(unsafe_code)]
-
+pub mod allocator;
 pub mod banner;
 pub mod config;
 mod data;

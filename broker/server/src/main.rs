@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use weir::banner::{self, Colours};
 use weir::config::{self, Config, LogFormat, RawConfig};
 use weir::shutdown::{StopSignal, StopSignals};
-use weir::{Server, descriptors, flush_probe, logging};
+use weir::{Server, allocator, descriptors, flush_probe, logging};
 use weir_client::bench::{Bench, Output};
 use weir_client::health;
 use weir_client::http::Url;
@@ -72,6 +72,7 @@ fn failed(code: u8, why: &dyn std::fmt::Display) -> ExitCode {
 }
 
 fn serve(flags: RawConfig, clock: Arc<dyn Clock>) -> ExitCode {
+    allocator::give_back_large_buffers();
     let config = match config::read(flags, |name| std::env::var_os(name)) {
         Ok(config) => config,
         Err(error) => return failed(2, &error),

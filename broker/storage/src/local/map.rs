@@ -1,4 +1,4 @@
-//! Read-only memory maps of segment files. The only unsafe code of the broker.
+//! Read-only memory maps of segment files. The only unsafe code of the data path.
 //!
 //! A map may cover bytes that are not published yet; what leaves this module as [`Bytes`] covers
 //! the range that was asked for and nothing else, and keeps the map alive. Nothing is ever stored
