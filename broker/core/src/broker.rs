@@ -381,6 +381,11 @@ impl Broker {
         }
     }
 
+    /// Whether the shards of a stream have quotas now.
+    pub(crate) fn has_quotas(&self, stream: &Stream) -> bool {
+        self.options.quotas.factor_for(stream).is_some()
+    }
+
     /// Looks at a shard's buckets, if its stream has quotas now; makes or resizes them as needed.
     pub(crate) fn with_quota<T>(
         &self,
@@ -389,7 +394,7 @@ impl Broker {
         look: impl FnOnce(&mut ShardQuota) -> T,
     ) -> Option<T> {
         let factor = self.options.quotas.factor_for(stream)?;
-        let mut quota = partition.quota.lock();
+        let mut quota = partition.gate.buckets.lock();
         let fresh = || ShardQuota::new(factor, self.clock().moment());
         let buckets = quota.get_or_insert_with(fresh);
         if buckets.factor() != factor {

@@ -1,147 +1,31 @@
 //! The core through its façade, on the in-memory log: what any dialect may rely on.
 
+mod broker_support;
+
+use broker_support::{
+    Bench, NOW, batch_of, fetch_of, fetch_one, new_stream, plain, quota_wait, read_of, routed,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_core::broker::{Broker, BrokerOptions, Foundations};
+use weir_core::Novelty;
+use weir_core::broker::BrokerOptions;
 use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
 use weir_core::group::identity::{Claim, GroupId};
 use weir_core::in_memory;
-use weir_core::partition::append::QuotaWait;
-use weir_core::quota::limits::QuotaPolicy;
-use weir_core::read::fetch::{FetchPartition, FetchRequest};
 use weir_core::read::position::{RememberedPlace, Resolved, StartAt};
-use weir_core::read::records::{CallQuota, ReadRecords};
-use weir_core::request_budget::HeldBytes;
-use weir_core::routing::route::RoutedRecord;
 use weir_core::stream::registry::Deletion;
-use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
-use weir_core::{Novelty, Ranges};
+use weir_core::stream::stream::{Intent, Routing};
 use weir_model::batch::{ProducerStamp, RecordBatch, crc32c_of_batch};
 use weir_model::batch_builder::{BatchBuilder, BatchOptions};
 use weir_model::compression::Codec;
-use weir_model::ids::{LogEpoch, PartitionIndex, ProducerId, StreamId, StreamName};
+use weir_model::ids::{LogEpoch, PartitionIndex, ProducerId, StreamId};
 use weir_model::offset::Offset;
-use weir_model::random::SeededRandom;
 use weir_model::record::RecordToWrite;
-use weir_model::time::{ManualClock, Timestamp};
-use weir_storage::log::Log;
-use weir_storage::memory::MemoryLog;
 use weir_storage::meta::memory::MemoryMeta;
 use weir_storage::meta::{MetaChange, MetaFuture, MetaStore, Versioned};
-
-const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
-
-fn quota_wait(time_max_ms: u64) -> QuotaWait {
-    QuotaWait { time_max: Duration::from_millis(time_max_ms), held: HeldBytes::default() }
-}
-
-struct Bench {
-    broker: Arc<Broker>,
-    clock: Arc<ManualClock>,
-}
-
-impl Bench {
-    async fn new() -> Bench {
-        Bench::with(in_memory::default_options()).await
-    }
-
-    async fn with(options: BrokerOptions) -> Bench {
-        Bench::on(Arc::new(MemoryMeta::default()), options).await
-    }
-
-    async fn on(meta: Arc<dyn MetaStore>, options: BrokerOptions) -> Bench {
-        let clock = Arc::new(ManualClock::starting_at(NOW));
-        let random = Arc::new(SeededRandom::new(1));
-        let log = Arc::new(Log::Memory(MemoryLog::start(Arc::clone(&clock) as _)));
-        let foundations = Foundations { log, meta, clock: Arc::clone(&clock) as _, random };
-        let broker = Broker::open(foundations, options).await;
-        Bench { broker: broker.expect("an in-memory broker opens"), clock }
-    }
-
-    async fn stream(&self, name: &str, routing: Routing, partitions: u32) -> Arc<Stream> {
-        let new = new_stream(name, routing, partitions);
-        let mut created = self.broker.create_streams(vec![new]).await;
-        created.remove(0).expect("the stream is made")
-    }
-
-    async fn append(&self, stream: &Stream, batch: RecordBatch) -> Result<Offset, AppendError> {
-        let zero = PartitionIndex::ZERO;
-        let pending = self.broker.append(stream, zero, batch, quota_wait(500)).await?;
-        pending.settled().await.map(|placed| placed.base_offset)
-    }
-}
-
-fn new_stream(name: &str, routing: Routing, partitions: u32) -> NewStream {
-    NewStream {
-        name: StreamName::new(name).expect("a legal name"),
-        routing,
-        partitions,
-        overrides: BTreeMap::new(),
-        attributes: Default::default(),
-        intent: Intent::Make,
-    }
-}
-
-fn batch_of(values: &[&str], options: BatchOptions) -> RecordBatch {
-    let mut builder = BatchBuilder::new(options);
-    for value in values {
-        let record = RecordToWrite {
-            timestamp: NOW,
-            key: Some(b"key"),
-            value: Some(value.as_bytes()),
-            headers: &[],
-        };
-        builder.append(&record).expect("a small record fits");
-    }
-    builder.build()
-}
-
-fn plain(values: &[&str]) -> RecordBatch {
-    batch_of(values, BatchOptions::default())
-}
-
-fn fetch_of(stream: &Arc<Stream>, from: u64, wait_ms: u64) -> FetchRequest {
-    FetchRequest {
-        partitions: vec![FetchPartition {
-            stream: Arc::clone(stream),
-            partition: stream.partition(PartitionIndex::ZERO).expect("each has a first"),
-            from: Offset::new(from),
-            bytes_max: 1 << 20,
-            current_epoch: None,
-            last_epoch: None,
-        }],
-        bytes_max: 1 << 20,
-        bytes_min: 1,
-        wait_max: Duration::from_millis(wait_ms),
-    }
-}
-
-async fn fetch_one(bench: &Bench, request: &FetchRequest) -> Result<Ranges, ReadError> {
-    bench.broker.fetch(request).await.remove(0).map(|fetched| fetched.ranges)
-}
-
-fn read_of(stream: &Arc<Stream>, partition: PartitionIndex, from: u64) -> ReadRecords {
-    ReadRecords {
-        stream: Arc::clone(stream),
-        partition,
-        from: Offset::new(from),
-        records_max: 10_000,
-        bytes_max: 10 << 20,
-        call: CallQuota::Free,
-    }
-}
-
-fn routed(key: &str, data: &str) -> RoutedRecord {
-    RoutedRecord {
-        key: Bytes::copy_from_slice(key.as_bytes()),
-        explicit_hash_key: None,
-        data: Bytes::copy_from_slice(data.as_bytes()),
-    }
-}
-
 #[tokio::test]
 async fn each_stream_of_a_request_is_judged_on_its_own() {
     let bench = Bench::new().await;
@@ -353,21 +237,6 @@ async fn routed_records_keep_the_order_of_their_key_and_are_read_back() {
 }
 
 #[tokio::test]
-async fn a_shards_quota_refuses_per_record_and_pays_its_debt() {
-    let bench = Bench::new().await;
-    let stream = bench.stream("clicks", Routing::ByHash, 1).await;
-    let records: Vec<_> = (0..1200).map(|n| routed("k", &format!("{n}"))).collect();
-    let places = bench.broker.append_routed(&stream, &records).await;
-    let over_quota = AppendError::OverQuota { partition: PartitionIndex::ZERO };
-    let refused = |result: &Result<_, AppendError>| result.as_ref().err() == Some(&over_quota);
-    assert_eq!(places.iter().filter(|result| result.is_ok()).count(), 1000);
-    assert_eq!(places.iter().filter(|result| refused(result)).count(), 200);
-    bench.clock.advance(Duration::from_millis(100));
-    let places = bench.broker.append_routed(&stream, &records).await;
-    assert_eq!(places.iter().filter(|result| result.is_ok()).count(), 100);
-}
-
-#[tokio::test]
 async fn the_broker_has_no_more_partitions_than_it_may() {
     let options = BrokerOptions { partitions_max: 4, ..in_memory::default_options() };
     let bench = Bench::with(options).await;
@@ -401,75 +270,6 @@ async fn clients_neither_make_nor_write_the_brokers_own_streams() {
     assert_eq!(bench.append(&stream, plain(&["x"])).await, Err(AppendError::Internal));
     let routed = bench.broker.append_routed(&stream, &[routed("k", "x")]).await.remove(0);
     assert_eq!(routed.map(|place| place.offset), Err(AppendError::Internal));
-}
-
-#[tokio::test]
-async fn a_batch_waits_for_quota_no_longer_than_its_client_does() {
-    let bench = Bench::new().await;
-    let stream = bench.stream("clicks", Routing::ByHash, 1).await;
-    let large = plain(&[&"x".repeat(1_000_000)]);
-    for _ in 0..2 {
-        bench.append(&stream, large.clone()).await.expect("there are tokens, the debt comes later");
-    }
-    let over_quota = AppendError::OverQuota { partition: PartitionIndex::ZERO };
-    assert_eq!(bench.append(&stream, large.clone()).await, Err(over_quota), "0.9 s of debt");
-    bench.clock.advance(Duration::from_secs(1));
-    bench.append(&stream, large).await.expect("the debt is paid");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_batch_is_refused_at_once_where_too_many_bytes_wait_for_quota() {
-    let bench = Bench::new().await;
-    let stream = bench.stream("clicks", Routing::ByHash, 1).await;
-    let zero = PartitionIndex::ZERO;
-    let large = plain(&[&"x".repeat(1_000_000)]);
-    for _ in 0..2 {
-        bench.append(&stream, large.clone()).await.expect("there are tokens, the debt comes later");
-    }
-    let mut share = bench.broker.request_budget().begin(20 << 20);
-    while share.covered_bytes() < 20 << 20 {
-        share.grow().await;
-    }
-    let patient = QuotaWait { time_max: Duration::from_secs(30), held: share.held() };
-    let append = || bench.broker.append(&stream, zero, large.clone(), patient);
-    let mut first = Box::pin(append());
-    let waits = tokio::time::timeout(Duration::from_millis(1), &mut first).await;
-    assert!(waits.is_err(), "the first waits");
-    let second = tokio::time::timeout(Duration::from_millis(1), append()).await;
-    let refused = second.expect("no wait").expect_err("40 MiB would wait");
-    assert_eq!(refused, AppendError::OverQuota { partition: zero });
-    drop(first);
-    let third = tokio::time::timeout(Duration::from_millis(1), append()).await;
-    assert!(third.is_err(), "who gives up makes room");
-}
-
-#[tokio::test]
-async fn quotas_hold_for_kinesis_streams_and_only_while_they_are_on() {
-    let mut options = in_memory::default_options();
-    options.quotas = QuotaPolicy::Off;
-    let records: Vec<_> = (0..1200).map(|n| routed("k", &format!("{n}"))).collect();
-    for (bench, routing) in
-        [(Bench::with(options).await, Routing::ByHash), (Bench::new().await, Routing::ByPartition)]
-    {
-        let stream = bench.stream("free", routing, 1).await;
-        let places = bench.broker.append_routed(&stream, &records).await;
-        assert!(places.iter().all(Result::is_ok), "{routing:?}");
-    }
-}
-
-#[tokio::test]
-async fn the_sixth_call_within_a_second_is_refused() {
-    let bench = Bench::new().await;
-    let stream = bench.stream("clicks", Routing::ByHash, 1).await;
-    let mut request = read_of(&stream, PartitionIndex::ZERO, 0);
-    request.call = CallQuota::Charged;
-    for call in 1..=5 {
-        bench.broker.read(&request).await.unwrap_or_else(|error| panic!("call {call}: {error:?}"));
-    }
-    let sixth = bench.broker.read(&request).await;
-    assert!(matches!(sixth, Err(ReadError::OverQuota { .. })));
-    bench.clock.advance(Duration::from_millis(201));
-    bench.broker.read(&request).await.expect("a fifth of a second later");
 }
 
 #[tokio::test]

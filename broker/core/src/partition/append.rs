@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::{sleep, timeout_at};
 use weir_model::batch::{RecordBatch, TimestampType};
 use weir_model::batch_builder::{BatchBuilder, BatchOptions};
 use weir_model::ids::{PartitionIndex, ProducerId};
@@ -272,7 +273,8 @@ impl Broker {
         .unwrap_or(Ok(()))
     }
 
-    /// A batch against its shard's quota: waits while in debt, then charges in full.
+    /// A batch against its shard's quota: waits for the batches before it and while the shard is in
+    /// debt, then charges in full.
     async fn admit_write(
         &self,
         stream: &Stream,
@@ -280,11 +282,26 @@ impl Broker {
         batch: &RecordBatch,
         quota_wait: QuotaWait,
     ) -> Result<(), AppendError> {
+        if !self.has_quotas(stream) {
+            return Ok(());
+        }
         let over_quota = AppendError::OverQuota { partition: partition.id.index };
-        let time_max = quota_wait.time_max.min(ADMISSION_WAIT_MAX);
-        let deadline = self.clock().moment().plus(time_max);
+        // How long a client waits is real time, whatever the clock of the buckets does.
+        let deadline = sleep(quota_wait.time_max.min(ADMISSION_WAIT_MAX)).deadline();
         let records = usize::try_from(batch.header().record_count).unwrap_or(0);
         let mut idle = None;
+        let _turn = match partition.gate.try_write_turn() {
+            Some(turn) => turn,
+            None => {
+                self.metrics().count_throttle();
+                idle = self.request_budget().try_idle(quota_wait.held);
+                if idle.is_none() {
+                    return Err(over_quota);
+                }
+                let turn = timeout_at(deadline, partition.gate.write_turn()).await;
+                turn.map_err(|_| over_quota.clone())?
+            }
+        };
         loop {
             let now = self.clock().moment();
             let wait = self.with_quota(stream, partition, |quota| {
@@ -300,10 +317,11 @@ impl Broker {
             }
             self.metrics().count_throttle();
             idle = idle.or_else(|| self.request_budget().try_idle(quota_wait.held));
-            if idle.is_none() || now.plus(wait) > deadline {
+            let paid_off = sleep(wait);
+            if idle.is_none() || paid_off.deadline() > deadline {
                 return Err(over_quota);
             }
-            tokio::time::sleep(wait).await;
+            paid_off.await;
         }
     }
 }

@@ -8,14 +8,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
 use weir_model::hash_key::HashKeyRange;
 use weir_model::ids::{PartitionId, PartitionIndex};
 use weir_model::offset::Offset;
 use weir_model::time::Timestamp;
 use weir_storage::watermarks::{Progress, Watermarks};
 
-use crate::quota::limits::ShardQuota;
+use crate::quota::gate::ShardGate;
 
 /// Where and when a partition took its last record, by a split or a merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +47,8 @@ pub struct Partition {
     /// The log's published positions; set when the log is told of the partition, before anyone else
     /// can get hold of it.
     progress: OnceLock<Arc<Progress>>,
-    /// A sync lock: held for one admission, never across an await. The values before and after a
-    /// close share it.
-    pub(crate) quota: Arc<Mutex<Option<ShardQuota>>>,
+    /// What its shard's quotas let in and out. The values before and after a close share it.
+    pub(crate) gate: Arc<ShardGate>,
 }
 
 /// What is fixed about a partition when it is made.
@@ -83,7 +81,7 @@ impl Partition {
             parents: origin.parents,
             closed,
             progress: OnceLock::new(),
-            quota: Arc::default(),
+            gate: Arc::default(),
         }
     }
 
@@ -99,7 +97,7 @@ impl Partition {
     pub(crate) fn closed(&self, at: ClosedAt) -> Partition {
         assert!(self.closed.is_none(), "a partition was closed twice: its end would move");
         let mut same = Partition::new(self.id, self.hash_keys, self.origin(), Some(at));
-        same.quota = Arc::clone(&self.quota);
+        same.gate = Arc::clone(&self.gate);
         same.attach(Arc::clone(self.progress()));
         same
     }
@@ -108,7 +106,7 @@ impl Partition {
     pub(crate) fn expired(&self) -> Partition {
         let closed = self.closed.map(|closed| ClosedAt { is_expired: true, ..closed });
         let mut same = Partition::new(self.id, self.hash_keys, self.origin(), closed);
-        same.quota = Arc::clone(&self.quota);
+        same.gate = Arc::clone(&self.gate);
         same.attach(Arc::clone(self.progress()));
         same
     }

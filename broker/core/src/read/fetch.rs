@@ -83,7 +83,7 @@ impl Broker {
                 () = &mut deadline => break,
             }
         }
-        answer.finish()
+        answer.results
     }
 }
 
@@ -103,7 +103,8 @@ impl<'a> Answer<'a> {
         let results = Vec::with_capacity(request.partitions.len());
         let mut answer = Answer { broker, request, results, bytes: 0, throttle: None };
         for wanted in &request.partitions {
-            let result = answer.read(wanted, 0).await;
+            let nothing = || Fetched::nothing(wanted.partition.watermarks(), wanted.from);
+            let result = answer.read(wanted, 0).await.unwrap_or_else(|| Ok(nothing()));
             answer.bytes += bytes_of(&result);
             answer.results.push(result);
         }
@@ -150,7 +151,7 @@ impl<'a> Answer<'a> {
             let Some(result) = self.results.get(position) else { continue };
             if is_throttled || has_moved(wanted, result) {
                 let before = bytes_of(result);
-                let result = self.read(wanted, before).await;
+                let Some(result) = self.read(wanted, before).await else { continue };
                 self.bytes = self.bytes - before + bytes_of(&result);
                 if let Some(place) = self.results.get_mut(position) {
                     *place = result;
@@ -159,15 +160,28 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Reads one partition, which has given so many bytes of the answer until now.
-    async fn read(&mut self, wanted: &FetchPartition, before: usize) -> FetchedPartition {
-        if wanted.stream.is_deleted() {
-            return Err(ReadError::UnknownPartition);
+    /// Reads one partition, which has given so many bytes of the answer until now, and charges its
+    /// shard for what is new; none while its shard's quota is used up.
+    async fn read(&mut self, wanted: &FetchPartition, before: usize) -> Option<FetchedPartition> {
+        let FetchPartition { stream, partition, .. } = wanted;
+        if stream.is_deleted() {
+            return Some(Err(ReadError::UnknownPartition));
         }
-        if let Some(wait) = self.broker.read_wait(&wanted.stream, &wanted.partition) {
+        if !self.broker.has_quotas(stream) {
+            return Some(self.read_now(wanted, before).await);
+        }
+        let _turn = partition.gate.read_turn().await;
+        if let Some(wait) = self.broker.read_wait(stream, partition) {
             self.throttle = Some(self.throttle.map_or(wait, |best| best.min(wait)));
-            return Ok(Fetched::nothing(wanted.partition.watermarks(), wanted.from));
+            return None;
         }
+        let result = self.read_now(wanted, before).await;
+        let bytes = bytes_of(&result).saturating_sub(before);
+        self.broker.with_quota(stream, partition, |quota| quota.charge_read(bytes));
+        Some(result)
+    }
+
+    async fn read_now(&self, wanted: &FetchPartition, before: usize) -> FetchedPartition {
         let others = self.bytes - before;
         let request = ReadRequest {
             partition: wanted.partition.id,
@@ -181,18 +195,6 @@ impl<'a> Answer<'a> {
             },
         };
         self.broker.read_for_fetch(wanted, request).await
-    }
-
-    /// Charges the read quotas and hands the answer out.
-    fn finish(self) -> Vec<FetchedPartition> {
-        for (wanted, result) in self.request.partitions.iter().zip(&self.results) {
-            let bytes = bytes_of(result);
-            if bytes > 0 {
-                let charge = |quota: &mut ShardQuota| quota.charge_read(bytes);
-                self.broker.with_quota(&wanted.stream, &wanted.partition, charge);
-            }
-        }
-        self.results
     }
 }
 

@@ -138,6 +138,10 @@ impl Broker {
         if stream.is_deleted() {
             return Err(ReadError::UnknownPartition);
         }
+        let _turn = match self.has_quotas(stream) {
+            true => Some(partition.gate.read_turn().await),
+            false => None,
+        };
         self.admit_read(stream, &partition, request.call)?;
         let mut reading = Reading {
             decoded: &self.decoded,
