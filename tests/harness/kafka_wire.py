@@ -269,6 +269,18 @@ def values_of(records):
     return found
 
 
+def next_offset(records):
+    """The offset after the last whole batch, of any codec."""
+    offset, at = None, 0
+    while at + BATCH_HEADER.size <= len(records):
+        fields = BATCH_HEADER.unpack_from(records, at)
+        base_offset, length = fields[:2]
+        if at + 12 + length > len(records):
+            break
+        offset, at = base_offset + fields[6] + 1, at + 12 + length
+    return offset
+
+
 def _record_at(data, at):
     length, at = _varint_at(data, at)
     end = at + length
