@@ -25,6 +25,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import wire
+from harness.flush_time import fdatasync_ms
 from harness.ports import free_port
 from harness.weir_process import Weir, binary
 
@@ -73,18 +74,6 @@ def when_answered(ask, process):
             if time.monotonic() > deadline or process.poll() is not None:
                 raise RuntimeError("weir did not begin to listen") from None
             time.sleep(0.0005)
-
-
-def fdatasync_ms(directory):
-    """Median of 100 flushes of 4 KiB appended to a file in `directory`."""
-    took = []
-    with tempfile.TemporaryFile(dir=directory) as file:
-        for _ in range(100):
-            os.write(file.fileno(), b"x" * 4096)
-            started = time.perf_counter()
-            os.fdatasync(file.fileno())
-            took.append((time.perf_counter() - started) * 1000)
-    return statistics.median(took)
 
 
 def own_block_group(directory):
