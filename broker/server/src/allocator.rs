@@ -1,11 +1,12 @@
 //! Large buffers go back to the system when they are freed.
 //!
-//! A frame of up to 100 MiB is read into one buffer. The C library's allocator maps such a buffer by
-//! itself at first and unmaps it when it is freed; but each time it does so it raises the size from
-//! which it maps, up to 32 MiB. From then on large buffers are cut from its heaps, one per thread,
-//! where a small buffer that is still in use keeps the room of the large ones before it: clients
-//! that sent 31 MiB frames, closed and came again made 500 MB of a budget of 256 MiB, and no end.
-//! With a fixed size that does not happen: what the budget counts is what is resident.
+//! A frame of up to 100 MiB is read into one buffer. The C library's allocator maps such a buffer
+//! by itself at first and unmaps it when it is freed; but each time it does so it raises the size
+//! from which it maps, up to 32 MiB. From then on large buffers are cut from its heaps, one per
+//! thread, where a small buffer that is still in use keeps the room of the large ones before it:
+//! clients that sent 31 MiB frames, closed and came again made 500 MB of a budget of 256 MiB, and
+//! no end. With a fixed size that does not happen: what the budget counts is what is resident
+//! (docs/adr/0018).
 //!
 //! Source: mallopt(3), `M_MMAP_THRESHOLD`.
 

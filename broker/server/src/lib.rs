@@ -19,7 +19,8 @@
 //! | [`tls`] | certificates, and the authority that makes them |
 //! | [`serve`] | the order in which a broker starts and stops |
 //! | [`http`], [`metrics`] | `/livez`, `/readyz`, `/metrics` |
-//! | [`descriptors`], [`allocator`] | how many files and sockets may be open; memory that goes back |
+//! | [`descriptors`] | how many files and sockets may be open |
+//! | [`allocator`] | large buffers go back to the system |
 //! | [`banner`] | what is printed when it is ready |
 //! | [`shutdown`] | signals |
 

@@ -1,9 +1,9 @@
 //! Quotas: how much of the broker a shard and a client may use.
 //!
 //! Two kinds, which know nothing of each other. **Shard quotas** belong to a stream, are AWS's and
-//! refuse or delay single writes and reads: [`limits`], on [`bucket`]; who waits for them, in [`gate`]. **Client quotas** belong to
-//! users, client ids and addresses, are Kafka's and make connections pause (KIP-13, 55, 124, 219,
-//! 599, 612): [`client_quotas`] is what the dialect calls.
+//! refuse or delay single writes and reads: [`limits`], on [`bucket`]; who waits for them, in
+//! [`gate`]. **Client quotas** belong to users, client ids and addresses, are Kafka's and make
+//! connections pause (KIP-13, 55, 124, 219, 599, 612): [`client_quotas`] is what the dialect calls.
 //!
 //! ```text
 //!   entity         whom a quota is for, what it limits
