@@ -381,9 +381,14 @@ impl Broker {
         }
     }
 
+    /// The multiple of AWS's quotas that holds for the shards of a stream now; none: no quotas.
+    pub fn quota_factor(&self, stream: &Stream) -> Option<f64> {
+        self.options.quotas.factor_for(stream)
+    }
+
     /// Whether the shards of a stream have quotas now.
     pub(crate) fn has_quotas(&self, stream: &Stream) -> bool {
-        self.options.quotas.factor_for(stream).is_some()
+        self.quota_factor(stream).is_some()
     }
 
     /// Looks at a shard's buckets, if its stream has quotas now; makes or resizes them as needed.

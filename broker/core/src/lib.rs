@@ -35,4 +35,4 @@ pub use weir_storage::error::MetaError;
 pub use weir_storage::log::{FoundRecord, LogSize, LogStats, Lookup};
 pub use weir_storage::producer_state::ActiveProducer;
 pub use weir_storage::read_plan::{Extent, Ranges};
-pub use weir_storage::watermarks::Watermarks;
+pub use weir_storage::watermarks::{Waiter, Watermarks};

@@ -16,6 +16,7 @@
 //! preflight request of a browser is answered before all of them, in [`http`](crate::http).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::CONTENT_TYPE;
@@ -24,30 +25,40 @@ use hyper::{HeaderMap, Method};
 use tracing::{debug, error, warn};
 use weir_core::metrics::RequestMetrics;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::caller::Caller;
 use crate::errors::{ErrorKind, KinesisError};
 use crate::input::Input;
 use crate::log_text::for_log;
 use crate::service::KinesisService;
-use crate::wire::{self, Encoding, Value};
+use crate::subscription::Subscription;
+use crate::wire::{self, Encoding, Value, event_stream};
 use crate::{auth, convert, validate};
 
 /// The part of the target before the dot.
 const SERVICE: &str = "Kinesis_20131202";
 
 /// What goes back, apart from the headers that all answers have.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) media_type: Option<&'static str>,
-    pub(crate) body: Bytes,
+    pub(crate) body: Reply,
+}
+
+/// What an operation ends in.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// One body.
+    Whole(Bytes),
+    /// Events, for as long as they are wanted.
+    Events(Box<Subscription>),
 }
 
 /// Checks a request and runs its operation.
 pub(crate) async fn dispatch(
-    service: &KinesisService,
-    caller: &Caller,
+    service: &Arc<KinesisService>,
+    caller: &Arc<Caller>,
     head: &Parts,
     body: &Bytes,
 ) -> Answer {
@@ -73,13 +84,17 @@ pub(crate) async fn dispatch(
             if let Some((_, metrics)) = action {
                 metrics.errors.add(1);
             }
-            (error.kind.status(), error.body(encoding))
+            (error.kind.status(), Reply::Whole(error.body(encoding)))
         }
     };
-    if let Some((_, metrics)) = action {
-        metrics.bytes_out.add(reply.len() as u64);
+    if let (Some((_, metrics)), Reply::Whole(body)) = (action, &reply) {
+        metrics.bytes_out.add(body.len() as u64);
     }
-    Answer { status, media_type: Some(encoding.media_type()), body: reply }
+    let media_type = match &reply {
+        Reply::Whole(_) => encoding.media_type(),
+        Reply::Events(_) => event_stream::MEDIA_TYPE,
+    };
+    Answer { status, media_type: Some(media_type), body: reply }
 }
 
 fn find_action<'s>(
@@ -117,15 +132,15 @@ fn check_transport(
         None => Err(Answer {
             status: 404,
             media_type: None,
-            body: Bytes::from_static(b"<UnknownOperationException/>\n"),
+            body: Reply::Whole(Bytes::from_static(b"<UnknownOperationException/>\n")),
         }),
     }
 }
 
 /// A request whose transport is in order.
 struct Request<'r> {
-    service: &'r KinesisService,
-    caller: &'r Caller,
+    service: &'r Arc<KinesisService>,
+    caller: &'r Arc<Caller>,
     head: &'r Parts,
     body: &'r Bytes,
     encoding: Encoding,
@@ -134,7 +149,7 @@ struct Request<'r> {
 
 impl Request<'_> {
     /// Steps 4 to 9.
-    async fn run(&self) -> Result<Bytes, KinesisError> {
+    async fn run(&self) -> Result<Reply, KinesisError> {
         let tree =
             wire::parse(self.encoding, self.body).map_err(|_| KinesisError::malformed_body())?;
         if !matches!(tree, Value::Map(_) | Value::List(_)) {
@@ -154,7 +169,12 @@ impl Request<'_> {
             caller: self.caller,
             metrics,
         };
-        let result = (action.run)(&call).await;
+        let result = match action.run {
+            Run::Reply(run) => run(&call).await.map(Reply::Whole),
+            Run::Events(run) => {
+                run(&call).await.map(|subscription| Reply::Events(Box::new(subscription)))
+            }
+        };
         if let Err(error) = &result
             && error.kind == ErrorKind::ProvisionedThroughputExceeded
         {
@@ -192,7 +212,7 @@ fn error_answer(error: &KinesisError, encoding: Encoding) -> Answer {
     Answer {
         status: error.kind.status(),
         media_type: Some(encoding.media_type()),
-        body: error.body(encoding),
+        body: Reply::Whole(error.body(encoding)),
     }
 }
 
@@ -201,11 +221,11 @@ fn undetermined_operation() -> Answer {
     Answer {
         status: 403,
         media_type: None,
-        body: Bytes::from_static(
+        body: Reply::Whole(Bytes::from_static(
             b"<AccessDeniedException>\n  \
               <Message>Unable to determine service/operation name to be authorized</Message>\n\
               </AccessDeniedException>\n",
-        ),
+        )),
     }
 }
 
@@ -230,7 +250,7 @@ fn plain_json(body: &Bytes) -> Answer {
     Answer {
         status,
         media_type: Some("application/json"),
-        body: Bytes::from_static(text.as_bytes()),
+        body: Reply::Whole(Bytes::from_static(text.as_bytes())),
     }
 }
 

@@ -244,7 +244,7 @@ impl KinesisError {
     }
 
     /// Something of that name exists already, or is needed.
-    fn resource_in_use(message: impl Into<String>) -> KinesisError {
+    pub(crate) fn resource_in_use(message: impl Into<String>) -> KinesisError {
         KinesisError::new(ErrorKind::ResourceInUse, message)
     }
 

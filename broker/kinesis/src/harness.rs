@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, Response};
 use serde_json::{Value as Json, json};
+use tokio::sync::watch;
 use weir_core::broker::{Broker, BrokerOptions};
 use weir_core::group::identity::{Claim, GroupId};
 use weir_core::in_memory;
@@ -19,6 +20,7 @@ use weir_model::random::SeededRandom;
 use weir_model::time::{ManualClock, Timestamp};
 
 use crate::caller::Caller;
+use crate::http::ReplyBody;
 use crate::service::{KinesisOptions, KinesisService};
 
 pub(crate) const ACCOUNT: &str = "000000000000";
@@ -26,14 +28,16 @@ pub(crate) const ACCOUNT: &str = "000000000000";
 /// 2023-11-14 22:13:20 UTC.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 \
+pub(crate) const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 \
     Credential=test/20260101/eu-west-1/kinesis/aws4_request, SignedHeaders=host, Signature=00";
 
 /// A dialect to call.
 pub(crate) struct Harness {
-    pub(crate) service: KinesisService,
+    pub(crate) service: Arc<KinesisService>,
     pub(crate) broker: Arc<Broker>,
     pub(crate) clock: Arc<ManualClock>,
+    /// Says that the listener stops.
+    pub(crate) stop: watch::Sender<bool>,
 }
 
 /// An answer.
@@ -67,18 +71,24 @@ impl Harness {
             .await
             .expect("an empty broker opens");
         let service = KinesisService::new(Arc::clone(&broker), KinesisOptions::default());
-        Harness { service, broker, clock }
+        let service = Arc::new(service);
+        Harness { service, broker, clock, stop: watch::Sender::new(false) }
     }
 
     pub(crate) fn advance_ms(&self, millis: u64) {
         self.clock.advance(Duration::from_millis(millis));
     }
 
+    /// Sends any request; the body of the answer is still to come.
+    pub(crate) async fn begin(&self, request: Request<Full<Bytes>>) -> Response<ReplyBody> {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 50_000));
+        let caller = Caller::new(peer, self.stop.subscribe());
+        self.service.answer(&Arc::new(caller), request).await
+    }
+
     /// Sends any request.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answered {
-        let caller = Caller::new(SocketAddr::from(([127, 0, 0, 1], 50_000)));
-        let response: Response<Full<Bytes>> = self.service.answer(&caller, request).await;
-        let (head, body) = response.into_parts();
+        let (head, body) = self.begin(request).await.into_parts();
         Answered {
             status: head.status.as_u16(),
             headers: head.headers,

@@ -19,15 +19,16 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Body;
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
@@ -47,9 +48,10 @@ use weir_model::random::Random;
 
 use crate::caller::Caller;
 use crate::connection_end::{log_end, log_failed_handshake};
-use crate::dispatch::dispatch;
+use crate::dispatch::{Reply, dispatch};
 use crate::service::KinesisService;
 use crate::stalled::Stalled;
+use crate::subscription::EventBody;
 
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -167,7 +169,7 @@ pub async fn serve_connection<IO>(
 {
     let _open = service.broker().metrics().connection(Dialect::Kinesis);
     let builder = connection_builder();
-    let caller = Arc::new(Caller::new(peer));
+    let caller = Arc::new(Caller::new(peer, stopped.clone()));
     let answer = service_fn(move |request| {
         let (service, caller) = (Arc::clone(&service), Arc::clone(&caller));
         async move { Ok::<_, Infallible>(service.answer(&caller, request).await) }
@@ -215,10 +217,10 @@ fn connection_builder() -> auto::Builder<TokioExecutor> {
 impl KinesisService {
     /// Answers one request: reads its body within the limits, then dispatches it.
     pub(crate) async fn answer<B>(
-        &self,
-        caller: &Caller,
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
         request: Request<B>,
-    ) -> Response<Full<Bytes>>
+    ) -> Response<ReplyBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -316,8 +318,8 @@ impl KinesisService {
     }
 
     /// An answer with the headers that all answers have; hyper adds `Date` and `Content-Length`.
-    fn response(&self, status: u16, body: Bytes) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(body));
+    fn response(&self, status: u16, body: Reply) -> Response<ReplyBody> {
+        let mut response = Response::new(ReplyBody::of(body));
         *response.status_mut() =
             StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let random = self.broker().random();
@@ -333,21 +335,21 @@ impl KinesisService {
         peer: SocketAddr,
         status: StatusCode,
         why: &'static str,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<ReplyBody> {
         warn!(%peer, status = status.as_u16(), why, "kinesis request refused");
         self.bare(status)
     }
 
-    fn bare(&self, status: StatusCode) -> Response<Full<Bytes>> {
-        let mut response = self.response(status.as_u16(), Bytes::new());
+    fn bare(&self, status: StatusCode) -> Response<ReplyBody> {
+        let mut response = self.response(status.as_u16(), Reply::Whole(Bytes::new()));
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
         response
     }
 
     /// Lets a page of any origin call, with whatever headers it means to send.
-    fn preflight_answer(&self, asked: &HeaderMap) -> Response<Full<Bytes>> {
-        let mut response = self.response(200, Bytes::new());
+    fn preflight_answer(&self, asked: &HeaderMap) -> Response<ReplyBody> {
+        let mut response = self.response(200, Reply::Whole(Bytes::new()));
         let headers = response.headers_mut();
         headers.remove(EXTENDED_REQUEST_ID);
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -361,6 +363,55 @@ impl KinesisService {
             }
         }
         response
+    }
+}
+
+/// What is sent after the headers.
+#[derive(Debug)]
+pub(crate) enum ReplyBody {
+    Whole(Full<Bytes>),
+    Events(Box<EventBody>),
+}
+
+impl ReplyBody {
+    fn of(reply: Reply) -> ReplyBody {
+        match reply {
+            Reply::Whole(body) => ReplyBody::Whole(Full::new(body)),
+            Reply::Events(subscription) => {
+                ReplyBody::Events(Box::new(EventBody::new(*subscription)))
+            }
+        }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            ReplyBody::Whole(body) => Pin::new(body).poll_frame(context),
+            ReplyBody::Events(events) => {
+                events.poll_next(context).map(|event| event.map(|event| Ok(Frame::data(event))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ReplyBody::Whole(body) => body.is_end_stream(),
+            ReplyBody::Events(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ReplyBody::Whole(body) => body.size_hint(),
+            ReplyBody::Events(_) => SizeHint::default(),
+        }
     }
 }
 
@@ -476,7 +527,7 @@ mod tests {
 
     /// Talks to a connection that is served in memory, and reads until it closes.
     async fn talk(sent: Vec<u8>, stop_first: bool) -> Vec<u8> {
-        let service = Arc::new(Harness::new().await.service);
+        let service = Harness::new().await.service;
         let (mut client, server) = tokio::io::duplex(1 << 20);
         let (stop, stopped) = watch::channel(stop_first);
         let served = tokio::spawn(serve_connection(server, PEER, service, stopped));

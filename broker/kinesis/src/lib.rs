@@ -12,6 +12,7 @@
 //!   errors               core errors -> AWS errors
 //! ```
 //!
+//! SubscribeToShard answers with a stream of events ([`subscription`]) instead of one reply.
 //! The three operations that change a stream's shards share [`reshard`].
 //!
 //! A stream's partition is shown as a shard ([`shard`]), a record's offset as a sequence number
@@ -28,12 +29,14 @@ mod consumer_reference;
 mod convert;
 mod dispatch;
 mod errors;
+mod event_memory;
 #[cfg(test)]
 mod harness;
 mod http;
 mod incoming_record;
 mod input;
 mod log_text;
+mod outgoing_record;
 mod page_token;
 mod reply_memory;
 mod reshard;
@@ -45,8 +48,11 @@ mod shape;
 mod shard;
 mod shard_iterator;
 mod stalled;
+mod starting_position;
 mod stream_reference;
 mod stream_settings;
+mod subscription;
+mod subscriptions;
 #[cfg(test)]
 mod support;
 mod validate;

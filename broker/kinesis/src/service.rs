@@ -8,7 +8,9 @@ use weir_core::log_limit::LogLimit;
 use weir_core::metrics::{Dialect, RequestMetrics};
 
 use crate::action::{ACTIONS, Action, Call};
+use crate::event_memory::EventMemory;
 use crate::reply_memory::ReplyMemory;
+use crate::subscriptions::Subscriptions;
 
 /// What the dialect is told when it starts.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct KinesisService {
     /// In the order of [`ACTIONS`].
     metrics: Vec<Arc<RequestMetrics>>,
     pub(crate) replies: ReplyMemory,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) events: EventMemory,
     throttle_log: LogLimit,
 }
 
@@ -48,6 +52,8 @@ impl KinesisService {
             options,
             metrics,
             replies: ReplyMemory::of_service(),
+            subscriptions: Subscriptions::default(),
+            events: EventMemory::default(),
             throttle_log: LogLimit::default(),
         }
     }

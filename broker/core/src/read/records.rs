@@ -59,8 +59,10 @@ pub struct ReadRecords {
 pub enum CallQuota {
     /// It does (GetRecords).
     Charged,
-    /// It does not.
+    /// It does not, but its bytes do.
     Free,
+    /// Neither do its bytes: the reader has a bucket of its own (enhanced fan-out).
+    Apart,
 }
 
 /// What was read.
@@ -138,7 +140,8 @@ impl Broker {
         if stream.is_deleted() {
             return Err(ReadError::UnknownPartition);
         }
-        let _turn = match self.has_quotas(stream) {
+        let is_charged = request.call != CallQuota::Apart && self.has_quotas(stream);
+        let _turn = match is_charged {
             true => Some(partition.gate.read_turn().await),
             false => None,
         };
@@ -159,7 +162,9 @@ impl Broker {
         let read = self.read_steps(&mut reading).await;
         reading.report_illegal();
         read?;
-        self.with_quota(stream, &partition, |quota| quota.charge_read(reading.bytes));
+        if is_charged {
+            self.with_quota(stream, &partition, |quota| quota.charge_read(reading.bytes));
+        }
 
         let watermarks = partition.watermarks();
         let behind_ms = match reading.first_unread {
@@ -187,6 +192,7 @@ impl Broker {
             let wait = match call {
                 CallQuota::Charged => quota.call_wait(now).max(quota.read_wait(now)),
                 CallQuota::Free => quota.read_wait(now),
+                CallQuota::Apart => std::time::Duration::ZERO,
             };
             if wait.is_zero() && call == CallQuota::Charged {
                 quota.charge_call();

@@ -79,6 +79,11 @@ impl SharedLayout {
         ChangeOver { layout: self }
     }
 
+    /// Tells of each beginning and end of a change-over.
+    pub(super) fn changes(&self) -> watch::Receiver<bool> {
+        self.is_changing.subscribe()
+    }
+
     /// Returns when no change-over is under way, or after a second.
     pub(crate) async fn settled(&self) {
         let mut changes = self.is_changing.subscribe();

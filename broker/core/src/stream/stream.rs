@@ -144,6 +144,11 @@ impl Stream {
         &self.layout
     }
 
+    /// Tells when partitions are closed and added; what it holds means nothing to others.
+    pub fn partition_changes(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.layout().changes()
+    }
+
     /// Whether it was deleted since the caller got hold of it.
     pub fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)

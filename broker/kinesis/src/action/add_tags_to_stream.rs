@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use weir_core::stream::tags::{TagChange, Tags};
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::{self, KinesisError, ResourceName};
 use crate::resource_reference::FoundResource;
 use crate::shape::{self, Member};
@@ -21,7 +21,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

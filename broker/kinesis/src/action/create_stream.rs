@@ -22,7 +22,7 @@ use weir_model::ids::StreamName;
 use crate::action::add_tags_to_stream::read_tags;
 use crate::action::describe_limits::AccountUse;
 use crate::action::update_stream_record_distribution_strategy::distribution;
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::{self, KinesisError, ResourceName};
 use crate::shape::{self, Member};
 use crate::stream_settings::mode_of_input;
@@ -41,7 +41,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("MaxRecordSizeInKiB", &shape::MAX_RECORD_SIZE),
         Member::optional("RecordDistributionStrategy", &shape::DISTRIBUTION_STRATEGY),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

@@ -7,11 +7,11 @@
 
 use weir_core::stream::retention::RetentionChange;
 
-use crate::action::Action;
 use crate::action::increase_stream_retention_period::{MEMBERS, change_retention};
+use crate::action::{Action, Run};
 
 pub(super) static ACTION: Action = Action {
     name: "DecreaseStreamRetentionPeriod",
     members: &MEMBERS,
-    run: |call| Box::pin(change_retention(call, RetentionChange::Decrease)),
+    run: Run::Reply(|call| Box::pin(change_retention(call, RetentionChange::Decrease))),
 };

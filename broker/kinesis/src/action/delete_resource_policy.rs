@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use crate::action::put_resource_policy::change_policy;
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::KinesisError;
 use crate::resource_reference::find_resource;
 use crate::shape::{self, Member};
@@ -18,7 +18,7 @@ pub(super) static ACTION: Action = Action {
         Member::required("ResourceARN", &shape::RESOURCE_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

@@ -6,12 +6,15 @@
 
 use bytes::Bytes;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::consumer_reference::{MEMBERS, consumer_id, find_consumer};
 use crate::errors::{self, KinesisError};
 
-pub(super) static ACTION: Action =
-    Action { name: "DeregisterStreamConsumer", members: &MEMBERS, run: |call| Box::pin(run(call)) };
+pub(super) static ACTION: Action = Action {
+    name: "DeregisterStreamConsumer",
+    members: &MEMBERS,
+    run: Run::Reply(|call| Box::pin(run(call))),
+};
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let (stream, consumer) = find_consumer(call)?;

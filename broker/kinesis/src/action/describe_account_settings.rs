@@ -8,11 +8,14 @@
 use bytes::Bytes;
 use weir_core::account::{Commitment, CommitmentStatus};
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::KinesisError;
 
-pub(super) static ACTION: Action =
-    Action { name: "DescribeAccountSettings", members: &[], run: |call| Box::pin(run(call)) };
+pub(super) static ACTION: Action = Action {
+    name: "DescribeAccountSettings",
+    members: &[],
+    run: Run::Reply(|call| Box::pin(run(call))),
+};
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     Ok(reply(call, call.broker().commitment()))

@@ -13,7 +13,7 @@ use weir_core::stream::retention::retention_hours;
 use weir_core::stream::stream::Stream;
 
 use crate::action::enable_enhanced_monitoring::write_metrics;
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::KinesisError;
 use crate::shape::{self, Member};
 use crate::shard::{ShardId, write_shard};
@@ -32,7 +32,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

@@ -6,13 +6,16 @@
 
 use bytes::Bytes;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::consumer_reference::{MEMBERS, find_consumer, write_consumer_members};
 use crate::errors::KinesisError;
 use crate::stream_reference::stream_arn;
 
-pub(super) static ACTION: Action =
-    Action { name: "DescribeStreamConsumer", members: &MEMBERS, run: |call| Box::pin(run(call)) };
+pub(super) static ACTION: Action = Action {
+    name: "DescribeStreamConsumer",
+    members: &MEMBERS,
+    run: Run::Reply(|call| Box::pin(run(call))),
+};
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let (stream, consumer) = find_consumer(call)?;

@@ -11,7 +11,7 @@ use weir_core::stream::record_size::record_kib_max;
 
 use crate::action::describe_stream::write_stream_members;
 use crate::action::update_stream_warm_throughput::write_warm_throughput;
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::KinesisError;
 use crate::shape::{self, Member};
 use crate::stream_reference::find_stream;
@@ -24,7 +24,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

@@ -4,11 +4,11 @@
 
 use weir_core::stream::monitoring::MetricsChange;
 
-use crate::action::Action;
 use crate::action::enable_enhanced_monitoring::{MEMBERS, change_metrics};
+use crate::action::{Action, Run};
 
 pub(super) static ACTION: Action = Action {
     name: "DisableEnhancedMonitoring",
     members: &MEMBERS,
-    run: |call| Box::pin(change_metrics(call, MetricsChange::Disable)),
+    run: Run::Reply(|call| Box::pin(change_metrics(call, MetricsChange::Disable))),
 };

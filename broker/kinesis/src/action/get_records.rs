@@ -15,21 +15,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_core::partition::partition::Partition;
 use weir_core::read::position::{RememberedPlace, Resolved};
-use weir_core::read::records::{CallQuota, ReadRecord, ReadRecords, RecordsRead};
+use weir_core::read::records::{CallQuota, ReadRecords, RecordsRead};
 use weir_core::stream::stream::Stream;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::{self, KinesisError};
+use crate::outgoing_record::{reply_bytes, write_records};
 use crate::reply_memory::FULL;
-use crate::sequence_number::SequenceNumber;
 use crate::shape::{self, Kind, Member, Rule, Shape};
 use crate::shard::{ShardId, write_child_shards};
 use crate::shard_iterator::ShardIterator;
 use crate::stream_reference::stream_name;
-use crate::wire::{Encoding, ReplyWriter};
-
-/// Bytes of a reply for each record beside its key and data: member names, number, time.
-const RECORD_OVERHEAD_BYTES: usize = 180;
+use crate::wire::ReplyWriter;
 
 static SHARD_ITERATOR: Shape =
     Shape { kind: Kind::Text, rules: &[Rule::LengthAtLeast(1), Rule::LengthAtMost(512)] };
@@ -43,7 +40,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::optional("DryRun", &shape::BOOLEAN),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
@@ -93,16 +90,10 @@ fn find_shard(
 }
 
 fn reply(call: &Call<'_>, stream: &Stream, partition: &Partition, read: &RecordsRead) -> Bytes {
-    let mut writer = ReplyWriter::with_capacity(call.encoding, reply_bytes(call.encoding, read));
+    let mut writer =
+        ReplyWriter::with_capacity(call.encoding, reply_bytes(call.encoding, &read.records));
     writer.begin_map();
-    writer.name("Records");
-    writer.begin_list();
-    let attributes = stream.attributes();
-    for record in &read.records {
-        let encrypted = attributes.encryption.covers(record.stored_timestamp);
-        write_record(&mut writer, partition, record, encrypted);
-    }
-    writer.end_list();
+    write_records(&mut writer, stream, partition, &read.records);
     if read.finished {
         write_child_shards(&mut writer, partition.id.index, &stream.partitions());
     } else {
@@ -114,36 +105,6 @@ fn reply(call: &Call<'_>, stream: &Stream, partition: &Partition, read: &Records
     writer.integer_member("MillisBehindLatest", read.behind_ms);
     writer.end_map();
     writer.into_bytes()
-}
-
-fn write_record(
-    writer: &mut ReplyWriter,
-    partition: &Partition,
-    record: &ReadRecord,
-    encrypted: bool,
-) {
-    let (epoch, offset) = (record.epoch, record.offset);
-    let number = SequenceNumber::of_record(partition, epoch, offset, record.stored_timestamp);
-    writer.begin_map();
-    writer.text_member("SequenceNumber", &number.to_string());
-    writer.timestamp_member("ApproximateArrivalTimestamp", record.timestamp);
-    writer.name("Data");
-    writer.blob(record.value.as_deref().unwrap_or_default());
-    writer.text_member("PartitionKey", &record.partition_key());
-    if encrypted {
-        writer.text_member("EncryptionType", "KMS");
-    }
-    writer.end_map();
-}
-
-/// About how long the reply will be, so that it is not moved while it grows.
-fn reply_bytes(encoding: Encoding, read: &RecordsRead) -> usize {
-    let data: usize = read.records.iter().map(ReadRecord::size_bytes).sum();
-    let data = match encoding {
-        Encoding::Json => data.div_ceil(3) * 4,
-        Encoding::Cbor => data,
-    };
-    512 + read.records.len() * RECORD_OVERHEAD_BYTES + data
 }
 
 #[cfg(test)]

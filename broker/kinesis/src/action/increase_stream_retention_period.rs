@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use weir_core::stream::retention::RetentionChange;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::{self, KinesisError};
 use crate::shape::{self, Member};
 use crate::stream_reference::find_stream;
@@ -25,7 +25,7 @@ pub(super) static MEMBERS: [Member; 4] = [
 pub(super) static ACTION: Action = Action {
     name: "IncreaseStreamRetentionPeriod",
     members: &MEMBERS,
-    run: |call| Box::pin(change_retention(call, RetentionChange::Increase)),
+    run: Run::Reply(|call| Box::pin(change_retention(call, RetentionChange::Increase))),
 };
 
 /// Changes the retention in this direction.

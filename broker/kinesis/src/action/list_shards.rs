@@ -27,7 +27,7 @@ use weir_core::stream::stream::Stream;
 use weir_model::time::Timestamp;
 
 use crate::action::describe_stream::start_shard;
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::KinesisError;
 use crate::page_token;
 use crate::sealed_token::Purpose;
@@ -69,7 +69,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use weir_core::stream::stream::Stream;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::consumer_reference::write_consumer_members;
 use crate::errors::KinesisError;
 use crate::page_token;
@@ -28,7 +28,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamCreationTimestamp", &shape::TIMESTAMP),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

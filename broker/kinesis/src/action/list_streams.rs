@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_core::stream::stream::Stream;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::KinesisError;
 use crate::page_token;
 use crate::sealed_token::Purpose;
@@ -28,7 +28,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("ExclusiveStartStreamName", &shape::STREAM_NAME),
         Member::optional("NextToken", &shape::NEXT_TOKEN),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

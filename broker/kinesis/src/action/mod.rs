@@ -36,6 +36,7 @@ mod remove_tags_from_stream;
 mod split_shard;
 mod start_stream_encryption;
 mod stop_stream_encryption;
+mod subscribe_to_shard;
 mod tag_resource;
 mod untag_resource;
 mod update_account_settings;
@@ -46,6 +47,7 @@ mod update_stream_record_distribution_strategy;
 mod update_stream_warm_throughput;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_core::broker::Broker;
@@ -57,6 +59,7 @@ use crate::errors::KinesisError;
 use crate::input::Input;
 use crate::service::KinesisService;
 use crate::shape::Member;
+use crate::subscription::Subscription;
 use crate::wire::{Encoding, ReplyWriter};
 
 /// Every operation that is served. The model's other operations answer as unknown ones do.
@@ -92,6 +95,7 @@ pub(crate) static ACTIONS: &[&Action] = &[
     &split_shard::ACTION,
     &start_stream_encryption::ACTION,
     &stop_stream_encryption::ACTION,
+    &subscribe_to_shard::ACTION,
     &tag_resource::ACTION,
     &untag_resource::ACTION,
     &update_account_settings::ACTION,
@@ -108,20 +112,26 @@ pub(crate) struct Action {
     pub(crate) name: &'static str,
     /// What its input is made of.
     pub(crate) members: &'static [Member],
-    /// What it does; the reply is a body in the call's encoding, empty for operations that answer
-    /// nothing (AWS sends no bytes then, not `{}`).
+    /// What it does.
     pub(crate) run: Run,
 }
 
 /// An operation's work.
-pub(crate) type Run =
-    for<'c> fn(
-        &'c Call<'c>,
-    ) -> Pin<Box<dyn Future<Output = Result<Bytes, KinesisError>> + Send + 'c>>;
+#[derive(Clone, Copy)]
+pub(crate) enum Run {
+    /// It ends in one body in the call's encoding, empty for operations that answer nothing (AWS
+    /// sends no bytes then, not `{}`).
+    Reply(for<'c> fn(&'c Call<'c>) -> Work<'c, Bytes>),
+    /// It ends in a stream of events.
+    Events(for<'c> fn(&'c Call<'c>) -> Work<'c, Subscription>),
+}
+
+/// Work under way.
+pub(crate) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, KinesisError>> + Send + 'c>>;
 
 /// A request that has passed all checks.
 pub(crate) struct Call<'c> {
-    pub(crate) service: &'c KinesisService,
+    pub(crate) service: &'c Arc<KinesisService>,
     /// The members.
     pub(crate) input: Input<'c>,
     /// The body that the members may be slices of.
@@ -131,7 +141,7 @@ pub(crate) struct Call<'c> {
     /// The region that the request was signed for, for ARNs.
     pub(crate) region: &'c str,
     /// Who asks.
-    pub(crate) caller: &'c Caller,
+    pub(crate) caller: &'c Arc<Caller>,
     /// What this operation counts.
     pub(crate) metrics: &'c RequestMetrics,
 }

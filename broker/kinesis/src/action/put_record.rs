@@ -16,7 +16,7 @@ use std::iter;
 
 use bytes::Bytes;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::{self, KinesisError};
 use crate::incoming_record::{RecordSizeLimit, needs_partition_keys, routed_record};
 use crate::sequence_number::{ParsedNumber, SequenceNumber};
@@ -38,7 +38,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::optional("DryRun", &shape::BOOLEAN),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use weir_core::stream::policy::Policy;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::{self, KinesisError};
 use crate::resource_reference::{FoundResource, find_resource};
 use crate::shape::{self, Member};
@@ -21,7 +21,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::required("Policy", &shape::ANY_TEXT),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

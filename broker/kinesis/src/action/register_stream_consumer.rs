@@ -8,7 +8,7 @@
 use bytes::Bytes;
 
 use crate::action::add_tags_to_stream::read_tags;
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::consumer_reference::write_consumer_members;
 use crate::errors::{self, KinesisError, ResourceName};
 use crate::shape::{self, Member};
@@ -22,7 +22,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::optional("Tags", &shape::TAGS),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use weir_core::routing::reshard::Reshard;
 use weir_model::hash_key::HashKey;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::KinesisError;
 use crate::reshard::{Asked, named_shard, reshard};
 use crate::shape::{self, Member};
@@ -29,7 +29,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

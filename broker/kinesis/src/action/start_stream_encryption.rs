@@ -10,7 +10,7 @@
 
 use bytes::Bytes;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::{self, KinesisError};
 use crate::shape::{self, Kind, Member, Rule, Shape};
 use crate::stream_reference::find_stream;
@@ -28,8 +28,11 @@ pub(super) static MEMBERS: [Member; 5] = [
     Member::optional("StreamId", &shape::STREAM_ID),
 ];
 
-pub(super) static ACTION: Action =
-    Action { name: "StartStreamEncryption", members: &MEMBERS, run: |call| Box::pin(run(call)) };
+pub(super) static ACTION: Action = Action {
+    name: "StartStreamEncryption",
+    members: &MEMBERS,
+    run: Run::Reply(|call| Box::pin(run(call))),
+};
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let stream = find_stream(call)?;

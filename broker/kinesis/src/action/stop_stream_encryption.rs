@@ -9,12 +9,15 @@
 use bytes::Bytes;
 
 use crate::action::start_stream_encryption::{MEMBERS, check_type};
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::{self, KinesisError};
 use crate::stream_reference::find_stream;
 
-pub(super) static ACTION: Action =
-    Action { name: "StopStreamEncryption", members: &MEMBERS, run: |call| Box::pin(run(call)) };
+pub(super) static ACTION: Action = Action {
+    name: "StopStreamEncryption",
+    members: &MEMBERS,
+    run: Run::Reply(|call| Box::pin(run(call))),
+};
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let stream = find_stream(call)?;

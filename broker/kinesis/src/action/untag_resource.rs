@@ -8,7 +8,7 @@ use bytes::Bytes;
 use weir_core::stream::tags::TagChange;
 
 use crate::action::add_tags_to_stream::change_tags;
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::KinesisError;
 use crate::resource_reference::find_resource;
 use crate::shape::{self, Member};
@@ -20,7 +20,7 @@ pub(super) static ACTION: Action = Action {
         Member::required("ResourceARN", &shape::RESOURCE_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use weir_core::account::CommitmentWish;
 
 use crate::action::describe_account_settings::reply;
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::KinesisError;
 use crate::shape::{Kind, Member, Rule, Shape};
 
@@ -21,7 +21,7 @@ static COMMITMENT: Shape =
 pub(super) static ACTION: Action = Action {
     name: "UpdateAccountSettings",
     members: &[Member::required("MinimumThroughputBillingCommitment", &COMMITMENT)],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

@@ -12,7 +12,7 @@
 use bytes::Bytes;
 use weir_core::routing::reshard::Reshard;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::KinesisError;
 use crate::reshard::{Asked, reshard};
 use crate::shape::{self, Kind, Member, Rule, Shape};
@@ -30,7 +30,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use weir_core::stream::mode::ModeChange;
 
 use crate::action::create_stream::check_on_demand_limit;
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::{self, KinesisError};
 use crate::shape::{self, Member};
 use crate::stream_reference::find_stream;
@@ -24,7 +24,7 @@ pub(super) static ACTION: Action = Action {
         Member::required("StreamModeDetails", &shape::STREAM_MODE_DETAILS),
         Member::optional("WarmThroughputMiBps", &shape::NATURAL_INTEGER),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

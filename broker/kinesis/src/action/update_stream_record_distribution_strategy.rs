@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use weir_core::stream::distribution::Distribution;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::{self, KinesisError};
 use crate::shape::{self, Member};
 use crate::stream_reference::find_stream;
@@ -22,7 +22,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::required("RecordDistributionStrategy", &shape::DISTRIBUTION_STRATEGY),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

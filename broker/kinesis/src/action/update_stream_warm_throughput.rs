@@ -11,7 +11,7 @@
 use bytes::Bytes;
 use weir_core::stream::stream::Stream;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Call, Run};
 use crate::errors::{self, KinesisError};
 use crate::shape::{self, Member};
 use crate::stream_reference::{find_stream, stream_arn};
@@ -25,7 +25,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::required("WarmThroughputMiBps", &shape::NATURAL_INTEGER),
     ],
-    run: |call| Box::pin(run(call)),
+    run: Run::Reply(|call| Box::pin(run(call))),
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {

@@ -15,6 +15,7 @@
 //! into a large tree or a deep stack.
 
 mod cbor;
+pub(crate) mod event_stream;
 mod json;
 mod value;
 mod writer;

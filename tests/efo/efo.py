@@ -1,0 +1,225 @@
+"""Enhanced fan-out as boto3 sees it, over chunked HTTP/1.1, plain and over TLS, and as the
+JavaScript SDK does, over HTTP/2.
+
+    push        records arrive once, in order, while they are written; the latency from PutRecord
+                to the event is printed
+    resharding  the shard is split meanwhile: its last event names the children, which hold the rest
+    takeover    a second subscription is refused at first; after five seconds it ends the first
+    rate        a consumer gets 2 MiB a second of a backlog while another reader gets its own
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import boto3
+import botocore.config
+import botocore.exceptions
+
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TESTS / "harness"))
+
+from cases import Cases
+from weir_process import Weir
+
+MIB = 1 << 20
+RECORD_BYTES = 50_000
+
+
+def client(weir, over_tls):
+    endpoint = weir.tls_endpoint if over_tls else weir.endpoint
+    return boto3.client(
+        "kinesis",
+        endpoint_url=endpoint,
+        verify=weir.authority if over_tls else None,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=botocore.config.Config(read_timeout=30, retries={"max_attempts": 0}),
+    )
+
+
+def registered(kinesis, stream, name, shards=1):
+    """The ARN of a new consumer of a stream, which is made if it is not there."""
+    try:
+        kinesis.create_stream(StreamName=stream, ShardCount=shards)
+    except kinesis.exceptions.ResourceInUseException:
+        pass
+    arn = kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]
+    answer = kinesis.register_stream_consumer(StreamARN=arn["StreamARN"], ConsumerName=name)
+    return answer["Consumer"]["ConsumerARN"]
+
+
+def events(kinesis, consumer, shard, kind="TRIM_HORIZON"):
+    answer = kinesis.subscribe_to_shard(
+        ConsumerARN=consumer, ShardId=shard, StartingPosition={"Type": kind}
+    )
+    for event in answer["EventStream"]:
+        yield event["SubscribeToShardEvent"]
+
+
+def push(weir, over_tls, records):
+    stream = f"push-{over_tls}"
+    kinesis = client(weir, over_tls)
+    consumer = registered(kinesis, stream, "c")
+    written_at, latencies_ms, seen = {}, [], []
+
+    def write():
+        producer = client(weir, over_tls)
+        for number in range(records):
+            written_at[number] = time.perf_counter()
+            producer.put_record(StreamName=stream, Data=str(number).encode(), PartitionKey="k")
+            if number == records // 2:
+                producer.split_shard(
+                    StreamName=stream,
+                    ShardToSplit="shardId-000000000000",
+                    NewStartingHashKey=str(1 << 127),
+                )
+            time.sleep(0.002)
+
+    def read(shard):
+        children = []
+        for event in events(kinesis, consumer, shard):
+            for record in event["Records"]:
+                number = int(record["Data"])
+                latencies_ms.append((time.perf_counter() - written_at[number]) * 1000)
+                seen.append(number)
+            children = [child["ShardId"] for child in event.get("ChildShards", [])]
+            if len(seen) == records:
+                break
+        return children
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    children = read("shardId-000000000000")
+    writer.join()
+    assert len(children) == 2, f"the parent ended with the children {children}"
+    of_parent = len(seen)
+    for child in children:
+        # One of them holds the rest, the other is silent.
+        for event in events(kinesis, consumer, child):
+            seen.extend(int(record["Data"]) for record in event["Records"])
+            break
+    while len(seen) < records:
+        raise AssertionError(f"{len(seen)} of {records} records")
+    assert seen == list(range(records)), "not each once and in order"
+    latencies_ms = sorted(latencies_ms)
+    p50, p99 = statistics.median(latencies_ms), latencies_ms[len(latencies_ms) * 99 // 100]
+    return (
+        f"{records} records once and in order, {of_parent} of them of the parent; "
+        f"PutRecord to event p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+    )
+
+
+def javascript(weir):
+    """The JavaScript SDK, which speaks HTTP/2 to a subscription and to everything else."""
+    command = ["node", "subscribe.mjs", weir.endpoint]
+    folder = TESTS / "clients" / "js"
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["records"] == [str(number) for number in range(100)], seen["records"]
+    assert len(seen["children"]) == 2, seen["children"]
+    return "100 records once and in order, then both children"
+
+
+def takeover(weir):
+    kinesis = client(weir, False)
+    consumer = registered(kinesis, "takeover", "c")
+    ended = []
+
+    def read():
+        try:
+            for _ in events(kinesis, consumer, "shardId-000000000000", "LATEST"):
+                pass
+            ended.append("without a word")
+        except botocore.exceptions.EventStreamError as error:
+            ended.append(error.response["Error"]["Code"])
+
+    first = threading.Thread(target=read)
+    first.start()
+    time.sleep(0.5)
+    try:
+        next(events(kinesis, consumer, "shardId-000000000000", "LATEST"))
+        raise AssertionError("a second subscription was let in at once")
+    except kinesis.exceptions.ResourceInUseException:
+        pass
+    time.sleep(5)
+    next(events(kinesis, consumer, "shardId-000000000000", "LATEST"))
+    first.join(10)
+    assert ended == ["ResourceInUseException"], f"the first ended with {ended}"
+    return "refused at first, then the older ends with ResourceInUseException"
+
+
+def rate(weir, seconds):
+    kinesis = client(weir, False)
+    consumer = registered(kinesis, "backlog", "c")
+    got = {"consumer": 0, "reader": 0}
+    begun = time.monotonic()
+
+    def subscribe():
+        for event in events(kinesis, consumer, "shardId-000000000000"):
+            if time.monotonic() - begun > seconds:
+                return
+            got["consumer"] += sum(len(record["Data"]) for record in event["Records"])
+
+    def read():
+        reader = client(weir, False)
+        asked = {"StreamName": "backlog", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON"}
+        iterator = reader.get_shard_iterator(**asked)["ShardIterator"]
+        while time.monotonic() - begun < seconds:
+            try:
+                page = reader.get_records(ShardIterator=iterator, Limit=10)
+            except reader.exceptions.ProvisionedThroughputExceededException:
+                time.sleep(0.05)
+                continue
+            got["reader"] += sum(len(record["Data"]) for record in page["Records"])
+            iterator = page["NextShardIterator"]
+
+    threads = [threading.Thread(target=work) for work in (subscribe, read)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # A full bucket holds a second's worth, and the last event is charged into debt.
+    for who, count in got.items():
+        most = 2 * MIB * (seconds + 1) + MIB
+        assert 2 * MIB * seconds * 0.9 <= count <= most, f"{who} got {count} bytes"
+    shown = ", ".join(f"{who} {count / MIB / seconds:.2f}" for who, count in got.items())
+    return f"MiB a second over {seconds} s, the first one's burst included: {shown}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--records", type=int, default=400)
+    parser.add_argument("--seconds", type=int, default=5)
+    arguments = parser.parse_args()
+    cases = Cases()
+    with tempfile.TemporaryDirectory(prefix="weir-efo-") as directory:
+        weir = Weir(pathlib.Path(directory) / "data", "--quotas", "off")
+        with weir:
+            kinesis = client(weir, False)
+            kinesis.create_stream(StreamName="backlog", ShardCount=1)
+            record = {"Data": bytes(RECORD_BYTES), "PartitionKey": "k"}
+            for _ in range((arguments.seconds + 3) * 2 * MIB // (20 * RECORD_BYTES)):
+                kinesis.put_records(StreamName="backlog", Records=[record] * 20)
+        weir.flags = []
+        with weir:
+            for over_tls in [False, True]:
+                name = "push over TLS" if over_tls else "push"
+                cases.run(name, push, weir, over_tls, arguments.records)
+            cases.run("JavaScript, HTTP/2", javascript, weir)
+            cases.run("takeover", takeover, weir)
+            cases.run("rate", rate, weir, arguments.seconds)
+            cases.run("SIGTERM ends it with status 0", weir.stop)
+    cases.finish()
+
+
+if __name__ == "__main__":
+    main()
