@@ -21,7 +21,7 @@ use weir_storage::error::MetaError;
 use weir_storage::meta::{Expect, MetaChange, MetaStore};
 
 use crate::broker::Broker;
-use crate::carried_out::carried_out;
+use crate::carried_out::{Turn, Turns, carried_out};
 
 /// How long a commitment lasts at least, in ms.
 const COMMITMENT_MS_MIN: i64 = 86_400_000;
@@ -123,8 +123,8 @@ pub(crate) struct Account {
     clock: Arc<dyn Clock>,
     /// A sync lock: held for a look-up or a change, never across an await.
     commitment: RwLock<Option<Commitment>>,
-    /// An async lock: one change at a time, across its commit.
-    changing: tokio::sync::Mutex<()>,
+    /// One change at a time, across its commit.
+    turns: Turns,
 }
 
 impl Account {
@@ -139,11 +139,14 @@ impl Account {
                 .map_err(|why| MetaError::Failed(format!("damaged account row: {why}")))?,
         };
         let commitment = RwLock::new(row.into_commitment());
-        Ok(Account { meta, clock, commitment, changing: tokio::sync::Mutex::default() })
+        Ok(Account { meta, clock, commitment, turns: Turns::default() })
     }
 
-    async fn change(&self, wish: CommitmentWish) -> Result<Option<Commitment>, MetaError> {
-        let _one_at_a_time = self.changing.lock().await;
+    async fn change(
+        &self,
+        _turn: Turn,
+        wish: CommitmentWish,
+    ) -> Result<Option<Commitment>, MetaError> {
         let present = *self.commitment.read();
         let next = wished(present, wish, self.clock.now());
         if next != present {
@@ -177,8 +180,8 @@ impl Broker {
         &self,
         wish: CommitmentWish,
     ) -> Result<Option<Commitment>, MetaError> {
-        let account = Arc::clone(self.account());
-        carried_out(async move { account.change(wish).await }).await
+        let (account, turn) = (Arc::clone(self.account()), self.account().turns.next().await);
+        carried_out(async move { account.change(turn, wish).await }).await
     }
 }
 

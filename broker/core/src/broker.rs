@@ -302,8 +302,9 @@ impl Broker {
         deletion: Deletion,
     ) -> Vec<Result<(), DeleteStreamError>> {
         let (registry, groups) = (Arc::clone(&self.registry), Arc::clone(&self.groups));
+        let turn = registry.turn().await;
         carried_out(async move {
-            let decided = registry.begin_deletions(&ids, deletion).await;
+            let decided = registry.begin_deletions(turn, &ids, deletion).await;
             let deleting = decided.iter().flatten().cloned().collect();
             let mut removed = remove_deleted(&registry, &groups, deleting).await.into_iter();
             let result_of = |decided: Result<Arc<Stream>, DeleteStreamError>| {

@@ -2,13 +2,16 @@
 //!
 //! A client that disconnects drops its request's future at the next await. For a read that is
 //! right; for a change of metadata it is not: between the commit and the table in memory the two
-//! would disagree until the next start.
+//! would disagree until the next start. Waiting for its [`Turn`] is no part of a change: who leaves
+//! meanwhile has asked for nothing, and leaves nothing in the queue.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Runs a change in the task of whoever asks for it, so that nothing is handed from thread to
 /// thread in the ordinary case. When that task goes away in the middle, the rest becomes a task of
@@ -17,6 +20,21 @@ pub(crate) fn carried_out<T: Send + 'static>(
     change: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = T> + Send {
     CarriedOut { change: Some(Box::pin(change)), has_begun: false }
+}
+
+/// Whose turn it is to change one thing: one change at a time, across its commit.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Arc<Mutex<()>>);
+
+/// Held by a change until it is done; taken before [`carried_out`], so that what waits can be given
+/// up.
+pub(crate) type Turn = OwnedMutexGuard<()>;
+
+impl Turns {
+    /// Waits until everyone who asked before is done or has left.
+    pub(crate) async fn next(&self) -> Turn {
+        Arc::clone(&self.0).lock_owned().await
+    }
 }
 
 struct CarriedOut<T: Send + 'static> {
@@ -53,7 +71,6 @@ impl<T: Send + 'static> Drop for CarriedOut<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use tokio::sync::Notify;
@@ -102,6 +119,24 @@ mod tests {
         go_on.notify_one();
         tokio::task::yield_now().await;
         assert!(!is_done.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn who_leaves_before_its_turn_leaves_nothing_behind() {
+        let turns = Turns::default();
+        let first = turns.next().await;
+        let (change, is_done) = change(&Arc::new(Notify::new()));
+        let mut waiting = Box::pin(async {
+            let turn = turns.next().await;
+            carried_out(async move { (change.await, turn).0 }).await
+        });
+        assert!(futures_poll(&mut waiting).is_pending());
+        drop(waiting);
+        drop(first);
+        assert!(futures_poll(&mut Box::pin(turns.next())).is_ready());
+        tokio::task::yield_now().await;
+        assert!(!is_done.load(Ordering::Relaxed));
+        assert!(futures_poll(&mut Box::pin(turns.next())).is_ready());
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ use weir_model::time::{Clock, Moment};
 use weir_storage::error::MetaError;
 use weir_storage::meta::{Expect, MetaChange, MetaStore};
 
-use crate::carried_out::carried_out;
+use crate::carried_out::{Turn, Turns, carried_out};
 use crate::error::QuotaError;
 use crate::quota::bucket::TokenBucket;
 use crate::quota::client_limits::{Client, ClientLimits, QuotaValues, Sharers, addresses_of};
@@ -77,8 +77,8 @@ pub struct ClientQuotas {
     set: AtomicU8,
     /// Replaced as a whole; a sync lock, held to clone the `Arc`s or to put in others.
     table: RwLock<Table>,
-    /// An async lock: one change at a time, across its commit.
-    changing: tokio::sync::Mutex<()>,
+    /// One change at a time, across its commit.
+    turns: Turns,
     /// Sync locks: held for one charge.
     produced: Mutex<Sensors<SampledRate>>,
     fetched: Mutex<Sensors<SampledRate>>,
@@ -112,7 +112,7 @@ impl ClientQuotas {
             mutation_window: settings.controller_quotas,
             set: AtomicU8::new(0),
             table: RwLock::default(),
-            changing: tokio::sync::Mutex::default(),
+            turns: Turns::default(),
             produced: Mutex::default(),
             fetched: Mutex::default(),
             busy: Mutex::default(),
@@ -151,16 +151,16 @@ impl ClientQuotas {
         changes: Vec<QuotaChange>,
         intent: ChangeIntent,
     ) -> Vec<Result<(), QuotaError>> {
-        let quotas = Arc::clone(self);
-        carried_out(async move { quotas.alter_now(changes, intent).await }).await
+        let (quotas, turn) = (Arc::clone(self), self.turns.next().await);
+        carried_out(async move { quotas.alter_now(turn, changes, intent).await }).await
     }
 
     async fn alter_now(
         &self,
+        _turn: Turn,
         changes: Vec<QuotaChange>,
         intent: ChangeIntent,
     ) -> Vec<Result<(), QuotaError>> {
-        let _one_at_a_time = self.changing.lock().await;
         let mut entities = BTreeMap::clone(&self.table.read().entities);
         let mut rows = BTreeMap::new();
         let mut results = Vec::with_capacity(changes.len());

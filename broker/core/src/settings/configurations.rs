@@ -17,7 +17,7 @@ use weir_storage::config::FlushPolicy;
 use weir_storage::error::MetaError;
 use weir_storage::meta::{Expect, MetaChange, MetaStore};
 
-use crate::carried_out::carried_out;
+use crate::carried_out::{Turn, carried_out};
 use crate::error::{AlterConfigError, ConfigError};
 use crate::settings::alteration::{Alteration, Changes};
 use crate::settings::broker_settings::BrokerSettings;
@@ -134,16 +134,16 @@ impl Configurations {
         alterations: Vec<Alteration>,
         intent: Intent,
     ) -> Vec<Result<(), AlterConfigError>> {
-        let this = Arc::clone(self);
-        carried_out(async move { this.alter_now(&alterations, intent).await }).await
+        let (this, turn) = (Arc::clone(self), self.registry.turn().await);
+        carried_out(async move { this.alter_now(turn, &alterations, intent).await }).await
     }
 
     async fn alter_now(
         &self,
+        _turn: Turn,
         alterations: &[Alteration],
         intent: Intent,
     ) -> Vec<Result<(), AlterConfigError>> {
-        let _one_at_a_time = self.registry.lock_changes().await;
         let mut plan = Plan::default();
         let decide = |alteration| self.decide(alteration, &mut plan);
         let results: Vec<_> = alterations.iter().map(decide).collect();

@@ -12,7 +12,7 @@ use weir_model::ids::StreamId;
 use weir_model::time::Timestamp;
 use weir_storage::error::MetaError;
 
-use crate::carried_out::carried_out;
+use crate::carried_out::{Turn, carried_out};
 use crate::error::AmendError;
 use crate::stream::attributes::StreamAttributes;
 use crate::stream::config::{Overrides, StreamConfig};
@@ -60,16 +60,16 @@ impl Registry {
         T: Send + 'static,
         R: Send + 'static,
     {
-        let registry = Arc::clone(self);
-        carried_out(async move { registry.amend_now(id, change).await }).await
+        let (registry, turn) = (Arc::clone(self), self.turn().await);
+        carried_out(async move { registry.amend_now(turn, id, change).await }).await
     }
 
     async fn amend_now<T, R>(
         &self,
+        _turn: Turn,
         id: StreamId,
         change: impl FnOnce(&mut Draft) -> Result<T, R>,
     ) -> Result<T, AmendError<R>> {
-        let _one_at_a_time = self.lock_changes().await;
         let living = self.by_id(id).filter(|stream| !stream.name.is_internal());
         let stream = living.ok_or(AmendError::Unknown)?;
         let mut draft = Draft::of(&stream, self.now());

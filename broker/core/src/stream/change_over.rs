@@ -27,7 +27,7 @@ use weir_model::offset::Offset;
 use weir_model::time::Timestamp;
 use weir_storage::error::{MetaError, SubmitError};
 
-use crate::carried_out::carried_out;
+use crate::carried_out::{Turn, carried_out};
 use crate::error::ReshardError;
 use crate::partition::partition::Partition;
 use crate::routing::reshard::{Plan, Reshard};
@@ -70,18 +70,18 @@ impl Registry {
         reshard: Reshard,
         limits: ScalingLimits,
     ) -> Result<Resharded, ReshardError> {
-        let registry = Arc::clone(self);
-        carried_out(async move { registry.reshard_now(id, reshard, limits).await }).await
+        self.flush_ahead(id, reshard).await;
+        let (registry, turn) = (Arc::clone(self), self.turn().await);
+        carried_out(async move { registry.reshard_now(turn, id, reshard, limits).await }).await
     }
 
     async fn reshard_now(
         &self,
+        _turn: Turn,
         id: StreamId,
         reshard: Reshard,
         limits: ScalingLimits,
     ) -> Result<Resharded, ReshardError> {
-        self.flush_ahead(id, reshard).await;
-        let _one_at_a_time = self.lock_changes().await;
         let stream = self.stream_to_reshard(id)?;
         let before = stream.layout().current();
         let now = self.now();

@@ -24,7 +24,7 @@ impl Registry {
         if !self.all().iter().any(|stream| self.has_expired(stream)) {
             return;
         }
-        let _one_at_a_time = self.lock_changes().await;
+        let _turn = self.turn().await;
         let mut marked = Vec::new();
         for stream in self.all() {
             if self.has_expired(&stream) {

@@ -12,7 +12,7 @@ use weir_model::ids::{PartitionId, PartitionIndex};
 use weir_model::limits::STREAM_PARTITIONS_MAX;
 use weir_storage::error::MetaError;
 
-use crate::carried_out::carried_out;
+use crate::carried_out::{Turn, carried_out};
 use crate::error::GrowStreamError;
 use crate::partition::partition::{Origin, Partition};
 use crate::quota::client_quotas::MutationQuota;
@@ -41,17 +41,17 @@ impl Registry {
         growths: Vec<Growth>,
         intent: Intent,
     ) -> Vec<Result<(), GrowStreamError>> {
-        let registry = Arc::clone(self);
-        carried_out(async move { registry.grow_now(&quota, &growths, intent).await }).await
+        let (registry, turn) = (Arc::clone(self), self.turn().await);
+        carried_out(async move { registry.grow_now(turn, &quota, &growths, intent).await }).await
     }
 
     async fn grow_now(
         &self,
+        _turn: Turn,
         quota: &MutationQuota,
         growths: &[Growth],
         intent: Intent,
     ) -> Vec<Result<(), GrowStreamError>> {
-        let _one_at_a_time = self.lock_changes().await;
         let mut used = self.partition_count();
         let mut grown: Vec<Grown> = Vec::new();
         let mut results = Vec::with_capacity(growths.len());

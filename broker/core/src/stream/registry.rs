@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use tokio::sync::MutexGuard;
 use tracing::{info, warn};
 use weir_model::hash_key::HashKeyRange;
 use weir_model::ids::{PartitionId, PartitionIndex, StreamId, StreamName};
@@ -27,7 +26,7 @@ use weir_storage::error::MetaError;
 use weir_storage::log::Log;
 use weir_storage::meta::{Expect, MetaChange, MetaStore};
 
-use crate::carried_out::carried_out;
+use crate::carried_out::{Turn, Turns, carried_out};
 use crate::error::{CreateStreamError, DeleteStreamError};
 use crate::partition::partition::{Origin, Partition};
 use crate::quota::client_quotas::MutationQuota;
@@ -89,8 +88,8 @@ pub struct Registry {
     tables: RwLock<Tables>,
     /// Counts the changes of the set of streams and of their partitions.
     version: AtomicU64,
-    /// An async lock: one change of the set of streams at a time, across its commit.
-    changing: tokio::sync::Mutex<()>,
+    /// One change of the set of streams or of their rows at a time, across its commit.
+    turns: Turns,
 }
 
 #[derive(Debug, Default)]
@@ -119,7 +118,7 @@ impl Registry {
             defaults: RwLock::new(Arc::new(options.defaults)),
             tables: RwLock::default(),
             version: AtomicU64::new(0),
-            changing: tokio::sync::Mutex::default(),
+            turns: Turns::default(),
         };
         let mut deleting = Vec::new();
         for (key, value) in rows {
@@ -166,9 +165,9 @@ impl Registry {
         self.clock.now()
     }
 
-    /// Held by whoever changes the set of streams or anything in their rows, across its commit.
-    pub(crate) async fn lock_changes(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().await
+    /// The turn of whoever changes the set of streams or anything in their rows.
+    pub(crate) async fn turn(&self) -> Turn {
+        self.turns.next().await
     }
 
     /// The row of a stream that is about to have these settings.
@@ -249,8 +248,7 @@ impl Registry {
         self: &Arc<Registry>,
         new: Vec<NewStream>,
     ) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
-        let registry = Arc::clone(self);
-        carried_out(async move { registry.create_now(new, Maker::Client(None)).await }).await
+        self.create_for(Maker::Client(None), new).await
     }
 
     /// Makes streams as [`Registry::create`] does, as far as the quota reaches: what could be made
@@ -260,8 +258,7 @@ impl Registry {
         quota: Arc<MutationQuota>,
         new: Vec<NewStream>,
     ) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
-        let registry = Arc::clone(self);
-        carried_out(async move { registry.create_now(new, Maker::Client(Some(quota))).await }).await
+        self.create_for(Maker::Client(Some(quota)), new).await
     }
 
     /// Makes a stream for the broker's own state, whatever limits clients have.
@@ -270,17 +267,25 @@ impl Registry {
         new: NewStream,
     ) -> Result<Arc<Stream>, CreateStreamError> {
         assert!(new.name.is_internal(), "clients could write to the broker's state: {}", new.name);
-        let registry = Arc::clone(self);
-        let create = async move { registry.create_now(vec![new], Maker::Broker).await };
-        carried_out(create).await.pop().expect("a result for each stream")
+        let mut made = self.create_for(Maker::Broker, vec![new]).await;
+        made.pop().expect("a result for each stream")
+    }
+
+    async fn create_for(
+        self: &Arc<Registry>,
+        maker: Maker,
+        new: Vec<NewStream>,
+    ) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
+        let (registry, turn) = (Arc::clone(self), self.turn().await);
+        carried_out(async move { registry.create_now(turn, new, maker).await }).await
     }
 
     async fn create_now(
         &self,
+        _turn: Turn,
         new: Vec<NewStream>,
         maker: Maker,
     ) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
-        let _one_at_a_time = self.changing.lock().await;
         let mut used = self.partition_count();
         let mut made: BTreeMap<StreamName, Arc<Stream>> = BTreeMap::new();
         let mut results = Vec::with_capacity(new.len());
@@ -306,12 +311,12 @@ impl Registry {
     /// Decides that streams are deleted, all in one metadata commit: their names are free when this
     /// returns, and nothing of them comes back. What is left goes by
     /// [`Registry::finish_deletions`].
-    pub async fn begin_deletions(
+    pub(crate) async fn begin_deletions(
         &self,
+        _turn: Turn,
         ids: &[StreamId],
         deletion: Deletion,
     ) -> Vec<Result<Arc<Stream>, DeleteStreamError>> {
-        let _one_at_a_time = self.changing.lock().await;
         let mut named = HashSet::new();
         let decide = |id: &StreamId| match self.by_id(*id).filter(|_| named.insert(*id)) {
             None => Err(DeleteStreamError::Unknown),

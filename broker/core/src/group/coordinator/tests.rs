@@ -112,7 +112,9 @@ impl Ground {
     }
 
     async fn delete(&self, groups: &GroupCoordinator, stream: &Arc<Stream>) {
-        let decided = self.registry.begin_deletions(&[stream.id], Deletion::WithConsumers).await;
+        let turn = self.registry.turn().await;
+        let deletion = Deletion::WithConsumers;
+        let decided = self.registry.begin_deletions(turn, &[stream.id], deletion).await;
         decided[0].as_ref().expect("it lives");
         groups.stream_deleted(stream).await.expect("the log works");
         self.registry.finish_deletions(&[Arc::clone(stream)]).await.expect("memory does not fail");
@@ -358,7 +360,9 @@ async fn offsets_whose_tombstones_were_never_written_do_not_come_back() {
     let committed = groups.commit_offsets(&group("g"), nobody(), vec![at(&old, 0, 42)]).await;
     assert_eq!(committed, Ok(vec![Ok(())]));
     // A crash between the decision and the tombstones.
-    let decided = ground.registry.begin_deletions(&[old.id], Deletion::WithConsumers).await;
+    let turn = ground.registry.turn().await;
+    let deletion = Deletion::WithConsumers;
+    let decided = ground.registry.begin_deletions(turn, &[old.id], deletion).await;
     decided[0].as_ref().expect("it lives");
     let new = ground.stream("orders").await;
     assert_eq!(fetched(&ground.started(), "g", &new).await, None);
