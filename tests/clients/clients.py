@@ -3,7 +3,8 @@
 Against a weir of its own, with the shard quotas of AWS, or against the servers that `--bootstrap`
 and `--endpoint` name (the reference servers of `../reference/run`, on which the programs were
 proven). Those of Kinesis run twice against an own weir: plain, and over TLS (`NAME/tls`), where they
-trust weir's authority by the means that each has for that. Three programs run at a time. Each prints one line of JSON; it is printed here behind PASS
+trust weir's authority by the means that each has for that; each request's signature is verified.
+Three programs run at a time. Each prints one line of JSON; it is printed here behind PASS
 or FAIL.
 """
 
@@ -115,7 +116,10 @@ class External:
 @contextlib.contextmanager
 def own_weir():
     with tempfile.TemporaryDirectory(prefix="weir-clients-") as root:
-        with Weir(pathlib.Path(root) / "data") as weir:
+        keys = pathlib.Path(root) / "keys.toml"
+        keys.write_text(aws.KEYS)
+        keys.chmod(0o600)
+        with Weir(pathlib.Path(root) / "data", "--kinesis-keys", str(keys)) as weir:
             weir.quotas = True
             weir.trust = trusting(weir.authority)
             yield weir

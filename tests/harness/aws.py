@@ -16,6 +16,13 @@ ENVIRONMENT = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 
+# The same for a weir that verifies signatures.
+KEYS = """
+[[key]]
+id = "weir"
+secret = "weir"
+"""
+
 
 def kinesis(endpoint, **config):
     """A boto3 client with the SDK's defaults but for `config`."""

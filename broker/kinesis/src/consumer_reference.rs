@@ -91,6 +91,12 @@ pub(crate) fn find_consumer(call: &Call<'_>) -> Result<(Arc<Stream>, Consumer), 
     NamedConsumer::of_call(call)?.find(call)
 }
 
+/// A consumer's ARN, in the region that the request was signed for.
+pub(crate) fn consumer_arn(call: &Call<'_>, stream: &Stream, consumer: &Consumer) -> String {
+    let (name, second) = (&consumer.name, consumer.created.as_seconds());
+    format!("{}/consumer/{name}:{second}", stream_arn(call, stream))
+}
+
 /// Says which consumer is meant, now that it is known.
 pub(crate) fn consumer_id(consumer: &Consumer) -> ConsumerId {
     ConsumerId { name: consumer.name.clone(), created_s: Some(consumer.created.as_seconds()) }
@@ -104,10 +110,8 @@ pub(crate) fn write_consumer_members(
     consumer: &Consumer,
     status: &str,
 ) {
-    let (name, second) = (&consumer.name, consumer.created.as_seconds());
-    writer.text_member("ConsumerName", name);
-    let arn = format!("{}/consumer/{name}:{second}", stream_arn(call, stream));
-    writer.text_member("ConsumerARN", &arn);
+    writer.text_member("ConsumerName", &consumer.name);
+    writer.text_member("ConsumerARN", &consumer_arn(call, stream, consumer));
     writer.text_member("ConsumerStatus", status);
     writer.timestamp_member("ConsumerCreationTimestamp", consumer.created);
 }

@@ -7,10 +7,12 @@
 //! | 3 | media type is neither JSON 1.1 nor CBOR 1.1 | 403 without a target, else 404, both XML |
 //! | 4 | body is not well formed, or no map or list | `SerializationException`, no message |
 //! | 5 | target names no operation | `UnknownOperationException` |
-//! | 6 | signature absent or incomplete | the exceptions of [`auth`] |
+//! | 6 | signature absent, incomplete or wrong | the exceptions of [`auth`](crate::auth) |
 //! | 7 | a member has the wrong type ([`convert`](crate::convert)) | `SerializationException` |
 //! | 8 | a member violates a constraint ([`validate`](crate::validate)) | `ValidationException` |
-//! | 9 | the operation itself | its own errors |
+//! | 9 | a policy forbids it ([`access`]) | `AccessDeniedException` |
+//! | 10 | it is called too often ([`call_rates`]) | `LimitExceededException` |
+//! | 11 | the operation itself | its own errors |
 //!
 //! Plain `application/json` reaches another protocol of AWS's server and fails in its own form. A
 //! preflight request of a browser is answered before all of them, in [`http`](crate::http).
@@ -26,6 +28,7 @@ use tracing::{debug, error, warn};
 use weir_core::metrics::RequestMetrics;
 
 use crate::action::{Action, Call, Run};
+use crate::auth::access;
 use crate::caller::Caller;
 use crate::errors::{ErrorKind, KinesisError};
 use crate::input::Input;
@@ -33,7 +36,7 @@ use crate::log_text::for_log;
 use crate::service::KinesisService;
 use crate::subscription::Subscription;
 use crate::wire::{self, Encoding, Value, event_stream};
-use crate::{auth, convert, validate};
+use crate::{call_rates, convert, validate};
 
 /// The part of the target before the dot.
 const SERVICE: &str = "Kinesis_20131202";
@@ -148,7 +151,7 @@ struct Request<'r> {
 }
 
 impl Request<'_> {
-    /// Steps 4 to 9.
+    /// Steps 4 to 11.
     async fn run(&self) -> Result<Reply, KinesisError> {
         let tree =
             wire::parse(self.encoding, self.body).map_err(|_| KinesisError::malformed_body())?;
@@ -156,7 +159,9 @@ impl Request<'_> {
             return Err(KinesisError::malformed_body());
         }
         let (action, metrics) = self.action.ok_or_else(KinesisError::unknown_operation)?;
-        let region = auth::check(&self.head.headers, self.head.uri.query())?;
+        let options = self.service.options();
+        let now = options.system_clock.now();
+        let shown = options.authentication.check(self.head, self.body, now)?;
         let members = convert::convert_input(tree, action.members, self.encoding)?;
         let input = Input::new(&members);
         validate::validate(&input, action.members)?;
@@ -165,10 +170,13 @@ impl Request<'_> {
             input,
             body: self.body,
             encoding: self.encoding,
-            region: region.as_deref().unwrap_or(&self.service.options().region),
+            region: shown.region.as_deref().unwrap_or(&options.region),
+            identity: shown.identity,
             caller: self.caller,
             metrics,
         };
+        access::check(&call, action.name)?;
+        call_rates::charge(&call, action)?;
         let result = match action.run {
             Run::Reply(run) => run(&call).await.map(Reply::Whole),
             Run::Events(run) => {

@@ -27,6 +27,7 @@ use crate::wire::{Encoding, ReplyWriter};
 /// Which of AWS's errors it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ErrorKind {
+    AccessDenied,
     DryRunOperation,
     ExpiredIterator,
     ExpiredNextToken,
@@ -42,6 +43,7 @@ pub(crate) enum ErrorKind {
     ResourceNotFound,
     Serialization,
     UnknownOperation,
+    UnrecognizedClient,
     Validation,
 }
 
@@ -49,6 +51,7 @@ impl ErrorKind {
     /// The name that clients match on.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            ErrorKind::AccessDenied => "AccessDeniedException",
             ErrorKind::DryRunOperation => "DryRunOperationException",
             ErrorKind::ExpiredIterator => "ExpiredIteratorException",
             ErrorKind::ExpiredNextToken => "ExpiredNextTokenException",
@@ -64,6 +67,7 @@ impl ErrorKind {
             ErrorKind::ResourceNotFound => "ResourceNotFoundException",
             ErrorKind::Serialization => "SerializationException",
             ErrorKind::UnknownOperation => "UnknownOperationException",
+            ErrorKind::UnrecognizedClient => "UnrecognizedClientException",
             ErrorKind::Validation => "ValidationException",
         }
     }
@@ -85,6 +89,7 @@ impl ErrorKind {
                 | ErrorKind::MissingAuthenticationToken
                 | ErrorKind::Serialization
                 | ErrorKind::UnknownOperation
+                | ErrorKind::UnrecognizedClient
                 | ErrorKind::Validation
         )
     }
@@ -184,10 +189,47 @@ impl KinesisError {
         KinesisError::new(ErrorKind::IncompleteSignature, message)
     }
 
+    /// A signature that says what cannot be.
+    pub(crate) fn invalid_signature(message: impl Into<String>) -> KinesisError {
+        KinesisError::new(ErrorKind::InvalidSignature, message)
+    }
+
+    /// A signature that its key would not have made of this request.
+    pub(crate) fn signature_mismatch() -> KinesisError {
+        KinesisError::invalid_signature(
+            "The request signature we calculated does not match the signature you provided. \
+             Check your AWS Secret Access Key and signing method. \
+             Consult the service documentation for details.",
+        )
+    }
+
+    /// A key that nobody knows, or its wrong session token.
+    pub(crate) fn unrecognized_client() -> KinesisError {
+        KinesisError::new(
+            ErrorKind::UnrecognizedClient,
+            "The security token included in the request is invalid.",
+        )
+    }
+
+    /// Somebody known who may not do this.
+    pub(crate) fn access_denied(
+        principal: &str,
+        action: &str,
+        resource: &str,
+        because: &str,
+    ) -> KinesisError {
+        KinesisError::new(
+            ErrorKind::AccessDenied,
+            format!(
+                "User: {principal} is not authorized to perform: {action} \
+                 on resource: {resource} {because}"
+            ),
+        )
+    }
+
     /// Credentials in two places.
     pub(crate) fn two_signatures() -> KinesisError {
-        KinesisError::new(
-            ErrorKind::InvalidSignature,
+        KinesisError::invalid_signature(
             "Found both 'X-Amz-Algorithm' as a query-string param \
              and 'Authorization' as HTTP header.",
         )
@@ -289,8 +331,17 @@ impl KinesisError {
         ))
     }
 
-    /// A shard's write quota is used up.
-    fn write_rate_exceeded(shard: ShardId, stream: &str, account: &str) -> KinesisError {
+    /// An operation is called more often than AWS lets an account, or for one stream.
+    pub(crate) fn call_rate_exceeded(stream: Option<&str>, account: &str) -> KinesisError {
+        KinesisError::limit_exceeded(match stream {
+            Some(stream) => format!("Rate exceeded for stream {stream} under account {account}."),
+            // The sentence is ours, after the other.
+            None => format!("Rate exceeded for account {account}."),
+        })
+    }
+
+    /// A shard's write quota is used up, or it is asked about too often.
+    pub(crate) fn shard_rate_exceeded(shard: ShardId, stream: &str, account: &str) -> KinesisError {
         KinesisError::new(
             ErrorKind::ProvisionedThroughputExceeded,
             format!("Rate exceeded for shard {shard} in stream {stream} under account {account}."),
@@ -330,7 +381,7 @@ pub(crate) fn append_error(error: &AppendError, stream: &Stream, account: &str) 
             KinesisError::stream_not_found(name, account)
         }
         AppendError::OverQuota { partition } => {
-            KinesisError::write_rate_exceeded(ShardId(*partition), name, account)
+            KinesisError::shard_rate_exceeded(ShardId(*partition), name, account)
         }
         AppendError::BatchTooLarge {
             size_bytes,

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   http                 sockets, HTTP/1.1 and HTTP/2, limits, deadlines
-//!   dispatch             the order of checks, the table of operations      auth   shape of SigV4
+//!   dispatch             the order of checks, the table of operations      auth/   SigV4, policies
 //!   wire/                JSON or CBOR -> one tree of values
 //!   shape, convert, validate   what members an operation takes; AWS's texts when they are wrong
 //!   action/<operation>   one core call each, and the reply
@@ -23,6 +23,7 @@
 
 mod action;
 mod auth;
+mod call_rates;
 mod caller;
 mod connection_end;
 mod consumer_reference;
@@ -58,5 +59,7 @@ mod support;
 mod validate;
 mod wire;
 
+pub use auth::Authentication;
+pub use auth::keys::KeyRing;
 pub use http::{TLS_PROTOCOLS, TlsAcceptors, serve, serve_connection};
 pub use service::{KinesisOptions, KinesisService};

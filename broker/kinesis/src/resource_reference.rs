@@ -12,10 +12,13 @@ use weir_core::stream::labels::{Labels, Resource};
 use weir_core::stream::stream::Stream;
 
 use crate::action::Call;
-use crate::consumer_reference::{NamedConsumer, consumer_id};
+use crate::consumer_reference::{NamedConsumer, consumer_arn, consumer_id};
 use crate::errors::{KinesisError, ResourceName};
+use crate::page_token;
+use crate::sealed_token::Purpose;
 use crate::shape;
-use crate::stream_reference::find_by_name;
+use crate::shard_iterator::ShardIterator;
+use crate::stream_reference::{find_by_name, find_stream, stream_arn};
 
 /// A stream, or one of its consumers.
 pub(crate) struct FoundResource {
@@ -42,6 +45,14 @@ impl FoundResource {
         }
     }
 
+    /// Its ARN.
+    pub(crate) fn arn(&self, call: &Call<'_>) -> String {
+        match &self.consumer {
+            None => stream_arn(call, &self.stream),
+            Some(consumer) => consumer_arn(call, &self.stream, consumer),
+        }
+    }
+
     /// Its tags and its policy.
     pub(crate) fn labels(&self) -> Labels {
         match &self.consumer {
@@ -53,7 +64,36 @@ impl FoundResource {
 
 /// The resource that `ResourceARN` names.
 pub(crate) fn find_resource(call: &Call<'_>) -> Result<FoundResource, KinesisError> {
-    let arn = call.input.text("ResourceARN").unwrap_or_default();
+    find_resource_by_arn(call, call.input.text("ResourceARN").unwrap_or_default())
+}
+
+/// What a call is about, whatever its operation; none if it is about nothing that there is, which
+/// the operation itself says best.
+pub(crate) fn find_subject(call: &Call<'_>) -> Option<FoundResource> {
+    let input = call.input;
+    if let Some(arn) = input.text("ResourceARN").or(input.text("ConsumerARN")) {
+        return find_resource_by_arn(call, arn).ok();
+    }
+    if let Some(iterator) = input.text("ShardIterator") {
+        let iterator = ShardIterator::open(iterator, call.token_key(), call.now()).ok()?;
+        return call.broker().stream_by_id(iterator.stream).map(FoundResource::of_stream);
+    }
+    if let Ok(stream) = find_stream(call) {
+        return Some(FoundResource::of_stream(stream));
+    }
+    // A page of ListShards names its stream in the token alone, and there first.
+    let token = input.text("NextToken")?;
+    let (key, now) = (call.token_key(), call.now());
+    let position = page_token::open(key, Purpose::ListShards, now, token).ok()?;
+    let id = position.split(' ').next()?.parse().ok()?;
+    call.broker().stream_by_id(id).map(FoundResource::of_stream)
+}
+
+/// The resource that an ARN names.
+pub(crate) fn find_resource_by_arn(
+    call: &Call<'_>,
+    arn: &str,
+) -> Result<FoundResource, KinesisError> {
     if let Some(consumer) = shape::resources_in_arn(arn).find_map(NamedConsumer::of_resource) {
         let (stream, consumer) = consumer.find(call)?;
         return Ok(FoundResource { stream, consumer: Some(consumer) });

@@ -6,8 +6,11 @@ use tracing::warn;
 use weir_core::broker::Broker;
 use weir_core::log_limit::LogLimit;
 use weir_core::metrics::{Dialect, RequestMetrics};
+use weir_model::time::{Clock, SystemClock};
 
 use crate::action::{ACTIONS, Action, Call};
+use crate::auth::Authentication;
+use crate::call_rates::CallRates;
 use crate::event_memory::EventMemory;
 use crate::reply_memory::ReplyMemory;
 use crate::subscriptions::Subscriptions;
@@ -19,11 +22,20 @@ pub struct KinesisOptions {
     pub region: String,
     /// Most on-demand streams of the account.
     pub on_demand_stream_limit: u32,
+    /// What requests have to show.
+    pub authentication: Authentication,
+    /// The real date, whatever the broker's clock shows: signatures are dated by it.
+    pub system_clock: Arc<dyn Clock>,
 }
 
 impl Default for KinesisOptions {
     fn default() -> KinesisOptions {
-        KinesisOptions { region: "us-east-1".to_owned(), on_demand_stream_limit: 50 }
+        KinesisOptions {
+            region: "us-east-1".to_owned(),
+            on_demand_stream_limit: 50,
+            authentication: Authentication::default(),
+            system_clock: Arc::new(SystemClock::new()),
+        }
     }
 }
 
@@ -34,6 +46,7 @@ pub struct KinesisService {
     options: KinesisOptions,
     /// In the order of [`ACTIONS`].
     metrics: Vec<Arc<RequestMetrics>>,
+    pub(crate) call_rates: CallRates,
     pub(crate) replies: ReplyMemory,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) events: EventMemory,
@@ -51,6 +64,7 @@ impl KinesisService {
             broker,
             options,
             metrics,
+            call_rates: CallRates::default(),
             replies: ReplyMemory::of_service(),
             subscriptions: Subscriptions::default(),
             events: EventMemory::default(),

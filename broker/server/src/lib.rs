@@ -17,6 +17,7 @@
 //! | [`config`] | what was written, and what we run with |
 //! | [`listen`] | addresses and ports |
 //! | [`tls`] | certificates, and the authority that makes them |
+//! | [`keys`] | access keys that Kinesis requests are signed with |
 //! | [`serve`] | the order in which a broker starts and stops |
 //! | [`http`], [`metrics`] | `/livez`, `/readyz`, `/metrics` |
 //! | [`descriptors`] | how many files and sockets may be open |
@@ -31,9 +32,11 @@ mod data;
 pub mod descriptors;
 pub mod flush_probe;
 mod http;
+pub mod keys;
 pub mod listen;
 pub mod logging;
 mod metrics;
+mod private_file;
 pub mod serve;
 pub mod shutdown;
 pub mod tls;

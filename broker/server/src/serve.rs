@@ -33,6 +33,7 @@ use crate::banner::Ready;
 use crate::config::{Config, InitialStream};
 use crate::data::{DataDirectory, open_broker};
 use crate::http::{self, HttpService};
+use crate::keys::{self, KeysError};
 use crate::listen::{self, ListenError};
 use crate::tls::{Tls, TlsError};
 
@@ -75,6 +76,8 @@ pub enum StartError {
     Listen(ListenError),
     /// There is no certificate.
     Tls(TlsError),
+    /// The key file cannot be used.
+    Keys(KeysError),
 }
 
 impl fmt::Display for StartError {
@@ -88,6 +91,7 @@ impl fmt::Display for StartError {
             StartError::Stream(name, error) => write!(out, "cannot create {name}: {error:?}"),
             StartError::Listen(error) => error.fmt(out),
             StartError::Tls(error) => error.fmt(out),
+            StartError::Keys(error) => error.fmt(out),
         }
     }
 }
@@ -103,6 +107,12 @@ impl From<ListenError> for StartError {
 impl From<TlsError> for StartError {
     fn from(error: TlsError) -> StartError {
         StartError::Tls(error)
+    }
+}
+
+impl From<KeysError> for StartError {
+    fn from(error: KeysError) -> StartError {
+        StartError::Keys(error)
     }
 }
 
@@ -167,6 +177,7 @@ impl Server {
         data: DataDirectory,
         clock: Arc<dyn Clock>,
     ) -> Result<Server, StartError> {
+        let authentication = keys::authentication(&config.kinesis_auth)?;
         create_missing(&broker, config).await?;
         let kafka = listen::bind(&config.kafka, "--kafka").await?;
         let kinesis = listen::bind(&config.kinesis, "--kinesis").await?;
@@ -192,7 +203,8 @@ impl Server {
         for listener in kafka {
             listeners.spawn(weir_kafka::serve(listener, Arc::clone(&service), stopped.clone()));
         }
-        let service = KinesisService::new(Arc::clone(&broker), KinesisOptions::default());
+        let options = KinesisOptions { authentication, ..KinesisOptions::default() };
+        let service = KinesisService::new(Arc::clone(&broker), options);
         let service = Arc::new(service);
         let tls_authority = tls.as_ref().and_then(|tls| tls.authority_file().map(Into::into));
         if let Some(tls) = tls.clone() {

@@ -37,6 +37,8 @@ use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 use weir_model::time::{Clock, Timestamp};
 
+use crate::private_file::check_private;
+
 /// The folder in the data directory.
 const FOLDER: &str = "tls";
 const AUTHORITY_KEY: &str = "ca.key";
@@ -227,7 +229,7 @@ impl Authority {
         let is_new = kept.is_none();
         let key = match kept {
             Some(pem) => {
-                check_private(&key_file)?;
+                check_private(&key_file).map_err(|why| unusable(&key_file, &why))?;
                 KeyPair::from_pem(&pem).map_err(|error| unusable(&key_file, &error))?
             }
             None => {
@@ -331,7 +333,7 @@ fn new_key() -> Result<KeyPair, TlsError> {
 }
 
 fn read_own(chain: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
-    check_private(key)?;
+    check_private(key).map_err(|why| unusable(key, &why))?;
     let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(chain)
         .and_then(Iterator::collect)
         .map_err(|error| unusable(chain, &error))?;
@@ -348,16 +350,6 @@ fn certified(
     key: PrivateKeyDer<'static>,
 ) -> Result<CertifiedKey, rustls::Error> {
     CertifiedKey::from_der(chain, key, &ring::default_provider())
-}
-
-/// Refuses a private key that others may read.
-fn check_private(key: &Path) -> Result<(), TlsError> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(key).map_err(|error| cannot("read", key, &error))?;
-    match mode.permissions().mode() & 0o077 {
-        0 => Ok(()),
-        _ => Err(unusable(key, &"others than its owner may read it; `chmod 600` makes it private")),
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

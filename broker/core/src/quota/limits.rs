@@ -26,14 +26,19 @@ pub enum QuotaPolicy {
 }
 
 impl QuotaPolicy {
+    /// The multiple of AWS's quotas that holds where no stream says anything; none: no quota.
+    pub fn factor(self) -> Option<f64> {
+        match self {
+            QuotaPolicy::Off => None,
+            QuotaPolicy::Aws => Some(1.0),
+            QuotaPolicy::Factor(factor) => Some(factor),
+        }
+    }
+
     /// The multiple of AWS's quotas that holds for a stream; none: no quota.
     pub fn factor_for(self, stream: &Stream) -> Option<f64> {
         let own = stream.config().quota_factor;
-        let server = match self {
-            QuotaPolicy::Off => return None,
-            QuotaPolicy::Aws => 1.0,
-            QuotaPolicy::Factor(factor) => factor,
-        };
+        let server = self.factor()?;
         match (own, stream.routing) {
             (Some(own), _) => Some(own * server),
             (None, Routing::ByHash) => Some(server),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use weir_core::stream::tags::{TagChange, Tags};
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::{self, KinesisError, ResourceName};
 use crate::resource_reference::FoundResource;
 use crate::shape::{self, Member};
@@ -21,6 +22,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
+    rate: CallRate::Account(5.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

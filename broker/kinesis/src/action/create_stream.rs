@@ -8,8 +8,7 @@
 //! some seconds. It starts with 24 hours of retention, trims by record, and dates records by their
 //! arrival. The broker's limit of partitions and the account's of on-demand streams hold.
 //!
-//! Gaps: `WarmThroughputMiBps` is kept and shown, and adds no shards. The rate of calls is not
-//! limited.
+//! Gaps: `WarmThroughputMiBps` is kept and shown, and adds no shards.
 
 use bytes::Bytes;
 use weir_core::stream::attributes::StreamAttributes;
@@ -23,6 +22,7 @@ use crate::action::add_tags_to_stream::read_tags;
 use crate::action::describe_limits::AccountUse;
 use crate::action::update_stream_record_distribution_strategy::distribution;
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::{self, KinesisError, ResourceName};
 use crate::shape::{self, Member};
 use crate::stream_settings::mode_of_input;
@@ -41,6 +41,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("MaxRecordSizeInKiB", &shape::MAX_RECORD_SIZE),
         Member::optional("RecordDistributionStrategy", &shape::DISTRIBUTION_STRATEGY),
     ],
+    rate: CallRate::Account(5.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use weir_core::stream::registry::Deletion;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::{self, KinesisError};
 use crate::shape::{self, Member};
 use crate::stream_reference::find_stream;
@@ -21,6 +22,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
+    rate: CallRate::Account(5.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

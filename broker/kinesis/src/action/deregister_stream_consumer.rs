@@ -7,12 +7,14 @@
 use bytes::Bytes;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::consumer_reference::{MEMBERS, consumer_id, find_consumer};
 use crate::errors::{self, KinesisError};
 
 pub(super) static ACTION: Action = Action {
     name: "DeregisterStreamConsumer",
     members: &MEMBERS,
+    rate: CallRate::Stream(5.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -9,11 +9,13 @@ use bytes::Bytes;
 use weir_core::account::{Commitment, CommitmentStatus};
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 
 pub(super) static ACTION: Action = Action {
     name: "DescribeAccountSettings",
     members: &[],
+    rate: CallRate::Unlimited,
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

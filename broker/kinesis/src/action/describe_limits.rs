@@ -10,11 +10,16 @@ use bytes::Bytes;
 use weir_core::stream::mode::StreamMode;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 use crate::stream_reference::is_visible;
 
-pub(super) static ACTION: Action =
-    Action { name: "DescribeLimits", members: &[], run: Run::Reply(|call| Box::pin(run(call))) };
+pub(super) static ACTION: Action = Action {
+    name: "DescribeLimits",
+    members: &[],
+    rate: CallRate::Account(1.0),
+    run: Run::Reply(|call| Box::pin(run(call))),
+};
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let account = AccountUse::of(call);

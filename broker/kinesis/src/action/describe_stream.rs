@@ -14,6 +14,7 @@ use weir_core::stream::stream::Stream;
 
 use crate::action::enable_enhanced_monitoring::write_metrics;
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 use crate::shape::{self, Member};
 use crate::shard::{ShardId, write_shard};
@@ -32,6 +33,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
+    rate: CallRate::Account(10.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::consumer_reference::{MEMBERS, find_consumer, write_consumer_members};
 use crate::errors::KinesisError;
 use crate::stream_reference::stream_arn;
@@ -14,6 +15,7 @@ use crate::stream_reference::stream_arn;
 pub(super) static ACTION: Action = Action {
     name: "DescribeStreamConsumer",
     members: &MEMBERS,
+    rate: CallRate::Stream(20.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -12,6 +12,7 @@ use weir_core::stream::record_size::record_kib_max;
 use crate::action::describe_stream::write_stream_members;
 use crate::action::update_stream_warm_throughput::write_warm_throughput;
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 use crate::shape::{self, Member};
 use crate::stream_reference::find_stream;
@@ -24,6 +25,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
+    rate: CallRate::Account(20.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use weir_core::stream::monitoring::{MetricsChange, ShardMetric, ShardMetrics};
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::{self, KinesisError};
 use crate::shape::{self, Kind, Member, Rule, Shape};
 use crate::stream_reference::{find_stream, stream_arn};
@@ -46,6 +47,7 @@ pub(super) static MEMBERS: [Member; 4] = [
 pub(super) static ACTION: Action = Action {
     name: "EnableEnhancedMonitoring",
     members: &MEMBERS,
+    rate: CallRate::Account(5.0),
     run: Run::Reply(|call| Box::pin(change_metrics(call, MetricsChange::Enable))),
 };
 

@@ -19,6 +19,7 @@ use weir_core::read::records::{CallQuota, ReadRecords, RecordsRead};
 use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::{self, KinesisError};
 use crate::outgoing_record::{reply_bytes, write_records};
 use crate::reply_memory::FULL;
@@ -40,6 +41,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::optional("DryRun", &shape::BOOLEAN),
     ],
+    rate: CallRate::Unlimited,
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 use crate::resource_reference::find_resource;
 use crate::shape::{self, Member};
@@ -17,6 +18,7 @@ pub(super) static ACTION: Action = Action {
         Member::required("ResourceARN", &shape::RESOURCE_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
+    rate: CallRate::Unlimited,
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -7,8 +7,6 @@
 //! before it is kept, so a writer that was answered is never read past. A number whose record was
 //! lost with a power cut is the first record after the loss; one whose record expired is the oldest
 //! there is. A number that this shard never gave out is refused.
-//!
-//! Gaps: the rate of calls (5 a second for a shard) is not limited.
 
 use std::sync::Arc;
 
@@ -18,6 +16,7 @@ use weir_core::read::position::RememberedPlace;
 use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 use crate::shape::{self, Member};
 use crate::shard::ShardId;
@@ -37,6 +36,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::optional("DryRun", &shape::BOOLEAN),
     ],
+    rate: CallRate::Shard(5.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use weir_core::stream::retention::RetentionChange;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::{self, KinesisError};
 use crate::shape::{self, Member};
 use crate::stream_reference::find_stream;
@@ -25,6 +26,7 @@ pub(super) static MEMBERS: [Member; 4] = [
 pub(super) static ACTION: Action = Action {
     name: "IncreaseStreamRetentionPeriod",
     members: &MEMBERS,
+    rate: CallRate::Account(5.0),
     run: Run::Reply(|call| Box::pin(change_retention(call, RetentionChange::Increase))),
 };
 

@@ -28,6 +28,7 @@ use weir_model::time::Timestamp;
 
 use crate::action::describe_stream::start_shard;
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 use crate::page_token;
 use crate::sealed_token::Purpose;
@@ -69,6 +70,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
+    rate: CallRate::Stream(1000.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

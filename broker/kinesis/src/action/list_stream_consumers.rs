@@ -9,6 +9,7 @@ use bytes::Bytes;
 use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::consumer_reference::write_consumer_members;
 use crate::errors::KinesisError;
 use crate::page_token;
@@ -28,6 +29,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamCreationTimestamp", &shape::TIMESTAMP),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
+    rate: CallRate::Stream(5.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 use crate::page_token;
 use crate::sealed_token::Purpose;
@@ -28,6 +29,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("ExclusiveStartStreamName", &shape::STREAM_NAME),
         Member::optional("NextToken", &shape::NEXT_TOKEN),
     ],
+    rate: CallRate::Account(5.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 use crate::shape::{self, Kind, Member, Rule, Shape};
 use crate::stream_reference::find_stream;
@@ -23,6 +24,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
+    rate: CallRate::Account(5.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -54,6 +54,8 @@ use weir_core::broker::Broker;
 use weir_core::metrics::RequestMetrics;
 use weir_model::time::Timestamp;
 
+use crate::auth::keys::Identity;
+use crate::call_rates::CallRate;
 use crate::caller::Caller;
 use crate::errors::KinesisError;
 use crate::input::Input;
@@ -112,6 +114,8 @@ pub(crate) struct Action {
     pub(crate) name: &'static str,
     /// What its input is made of.
     pub(crate) members: &'static [Member],
+    /// How often it may be called.
+    pub(crate) rate: CallRate,
     /// What it does.
     pub(crate) run: Run,
 }
@@ -140,6 +144,8 @@ pub(crate) struct Call<'c> {
     pub(crate) encoding: Encoding,
     /// The region that the request was signed for, for ARNs.
     pub(crate) region: &'c str,
+    /// Whose key the request was signed with, where that was verified.
+    pub(crate) identity: Option<Identity<'c>>,
     /// Who asks.
     pub(crate) caller: &'c Arc<Caller>,
     /// What this operation counts.

@@ -17,6 +17,7 @@ use std::iter;
 use bytes::Bytes;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::{self, KinesisError};
 use crate::incoming_record::{RecordSizeLimit, needs_partition_keys, routed_record};
 use crate::sequence_number::{ParsedNumber, SequenceNumber};
@@ -38,6 +39,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::optional("DryRun", &shape::BOOLEAN),
     ],
+    rate: CallRate::Unlimited,
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -20,6 +20,7 @@ use weir_core::routing::route::{RoutedPlace, RoutedRecord};
 use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::{self, ErrorKind, KinesisError};
 use crate::incoming_record::{RecordSizeLimit, needs_partition_keys, routed_record, size_bytes};
 use crate::sequence_number::SequenceNumber;
@@ -56,6 +57,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::optional("DryRun", &shape::BOOLEAN),
     ],
+    rate: CallRate::Unlimited,
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

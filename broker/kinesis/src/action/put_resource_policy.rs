@@ -2,14 +2,16 @@
 //!
 //! Inputs: `ResourceARN`, `Policy` (JSON with at least one statement, up to 20 KiB).
 //!
-//! Behaviour: kept, and given back to the letter.
+//! Behaviour: kept, and given back to the letter; it holds where signatures are verified
+//! ([`access`](crate::auth::access)).
 //!
-//! Gaps: nobody is refused anything by it. What its statements say is not checked.
+//! Gaps: conditions are not evaluated: a statement with one allows nothing and denies in any case.
 
 use bytes::Bytes;
 use weir_core::stream::policy::Policy;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::{self, KinesisError};
 use crate::resource_reference::{FoundResource, find_resource};
 use crate::shape::{self, Member};
@@ -21,6 +23,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::required("Policy", &shape::ANY_TEXT),
     ],
+    rate: CallRate::Unlimited,
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::action::add_tags_to_stream::read_tags;
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::consumer_reference::write_consumer_members;
 use crate::errors::{self, KinesisError, ResourceName};
 use crate::shape::{self, Member};
@@ -22,6 +23,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::optional("Tags", &shape::TAGS),
     ],
+    rate: CallRate::Account(5.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -9,6 +9,7 @@ use weir_core::stream::tags::TagChange;
 
 use crate::action::add_tags_to_stream::change_tags;
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 use crate::resource_reference::FoundResource;
 use crate::shape::{self, Member};
@@ -22,6 +23,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
+    rate: CallRate::Account(5.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -15,6 +15,7 @@ use weir_core::routing::reshard::Reshard;
 use weir_model::hash_key::HashKey;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 use crate::reshard::{Asked, named_shard, reshard};
 use crate::shape::{self, Member};
@@ -29,6 +30,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
+    rate: CallRate::Account(5.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -11,6 +11,7 @@
 use bytes::Bytes;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::{self, KinesisError};
 use crate::shape::{self, Kind, Member, Rule, Shape};
 use crate::stream_reference::find_stream;
@@ -31,6 +32,7 @@ pub(super) static MEMBERS: [Member; 5] = [
 pub(super) static ACTION: Action = Action {
     name: "StartStreamEncryption",
     members: &MEMBERS,
+    rate: CallRate::Account(5.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 
@@ -157,6 +159,7 @@ mod tests {
         let harness = Harness::with_quotas(QuotaPolicy::Aws).await;
         harness.create_stream("s", 1).await;
         for number in 0..25 {
+            harness.advance_ms(1_000);
             harness.ok("StartStreamEncryption", input(&format!("alias/{number}"))).await;
         }
         harness.ok("StartStreamEncryption", input("alias/24")).await;

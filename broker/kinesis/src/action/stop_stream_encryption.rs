@@ -10,12 +10,14 @@ use bytes::Bytes;
 
 use crate::action::start_stream_encryption::{MEMBERS, check_type};
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::{self, KinesisError};
 use crate::stream_reference::find_stream;
 
 pub(super) static ACTION: Action = Action {
     name: "StopStreamEncryption",
     members: &MEMBERS,
+    rate: CallRate::Account(5.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

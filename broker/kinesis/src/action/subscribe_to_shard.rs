@@ -14,6 +14,7 @@ use weir_core::partition::partition::Partition;
 use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::consumer_reference::{consumer_id, find_consumer};
 use crate::errors::KinesisError;
 use crate::shape::{self, Kind, Member, Shape};
@@ -40,6 +41,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::optional("DryRun", &shape::BOOLEAN),
     ],
+    rate: CallRate::Unlimited,
     run: Run::Events(|call| Box::pin(run(call))),
 };
 

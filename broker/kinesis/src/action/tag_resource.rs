@@ -9,6 +9,7 @@ use weir_core::stream::tags::TagChange;
 
 use crate::action::add_tags_to_stream::{change_tags, read_tags};
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 use crate::resource_reference::find_resource;
 use crate::shape::{self, Member};
@@ -20,6 +21,7 @@ pub(super) static ACTION: Action = Action {
         Member::required("ResourceARN", &shape::RESOURCE_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
+    rate: CallRate::Unlimited,
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -11,6 +11,7 @@ use weir_core::account::CommitmentWish;
 
 use crate::action::describe_account_settings::reply;
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 use crate::shape::{Kind, Member, Rule, Shape};
 
@@ -21,6 +22,7 @@ static COMMITMENT: Shape =
 pub(super) static ACTION: Action = Action {
     name: "UpdateAccountSettings",
     members: &[Member::required("MinimumThroughputBillingCommitment", &COMMITMENT)],
+    rate: CallRate::Unlimited,
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -9,6 +9,7 @@
 use bytes::Bytes;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::{self, KinesisError};
 use crate::shape::{self, Member};
 use crate::stream_reference::find_stream;
@@ -20,6 +21,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamId", &shape::STREAM_ID),
         Member::required("MaxRecordSizeInKiB", &shape::MAX_RECORD_SIZE),
     ],
+    rate: CallRate::Unlimited,
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

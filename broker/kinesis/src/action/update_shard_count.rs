@@ -13,6 +13,7 @@ use bytes::Bytes;
 use weir_core::routing::reshard::Reshard;
 
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::KinesisError;
 use crate::reshard::{Asked, reshard};
 use crate::shape::{self, Kind, Member, Rule, Shape};
@@ -30,6 +31,7 @@ pub(super) static ACTION: Action = Action {
         Member::optional("StreamARN", &shape::STREAM_ARN),
         Member::optional("StreamId", &shape::STREAM_ID),
     ],
+    rate: CallRate::Account(10.0),
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 
@@ -110,6 +112,7 @@ mod tests {
             assert_eq!(harness.error("UpdateShardCount", scale(target)).await, expected);
         }
         for target in [10, 5, 3, 5, 3, 5, 3, 5, 3, 5] {
+            harness.advance_ms(1_000);
             harness.ok("UpdateShardCount", scale(target)).await;
         }
         let (kind, message) = harness.error("UpdateShardCount", scale(10)).await;

@@ -11,6 +11,7 @@ use weir_core::stream::mode::ModeChange;
 
 use crate::action::create_stream::check_on_demand_limit;
 use crate::action::{Action, Call, Run};
+use crate::call_rates::CallRate;
 use crate::errors::{self, KinesisError};
 use crate::shape::{self, Member};
 use crate::stream_reference::find_stream;
@@ -24,6 +25,7 @@ pub(super) static ACTION: Action = Action {
         Member::required("StreamModeDetails", &shape::STREAM_MODE_DETAILS),
         Member::optional("WarmThroughputMiBps", &shape::NATURAL_INTEGER),
     ],
+    rate: CallRate::Unlimited,
     run: Run::Reply(|call| Box::pin(run(call))),
 };
 

@@ -36,6 +36,8 @@ pub struct Config {
     pub kinesis_tls: ListenAddress,
     /// The certificates of listeners with TLS.
     pub certificates: Certificates,
+    /// What Kinesis requests must show.
+    pub kinesis_auth: KinesisAuth,
     /// The listener for health and metrics.
     pub http: ListenAddress,
     /// Where the data lies.
@@ -76,6 +78,17 @@ impl Config {
             ..Config::default()
         }
     }
+}
+
+/// What Kinesis requests must show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KinesisAuth {
+    /// Nothing.
+    None,
+    /// A signature that has all its parts.
+    Shape,
+    /// A signature by a key of this file.
+    Verify(PathBuf),
 }
 
 /// Where the data lies.
@@ -181,6 +194,7 @@ fn parse(sources: &[(WrittenIn, RawConfig)]) -> Result<Config, ConfigError> {
         kinesis,
         kinesis_tls,
         certificates: settings.certificates()?,
+        kinesis_auth: settings.kinesis_auth()?,
         http,
         data: match is_ephemeral {
             true => DataLocation::Temporary,
@@ -294,6 +308,28 @@ impl<'a> Settings<'a> {
             }
             (Some((place, _)), None) => alone(place, "tls-cert", "tls-key"),
             (None, Some((place, _))) => alone(place, "tls-key", "tls-cert"),
+        }
+    }
+
+    /// Keys are of use to `verify` alone, and `verify` of none without them.
+    fn kinesis_auth(&self) -> Result<KinesisAuth, ConfigError> {
+        let mode = self.first(|raw| raw.kinesis_auth.as_ref());
+        let keys = self.first(|raw| raw.kinesis_keys.as_ref());
+        match (mode.map(|(place, text)| (place, text.as_str())), keys) {
+            (None, None) | (Some((_, "shape")), None) => Ok(KinesisAuth::Shape),
+            (Some((_, "none")), None) => Ok(KinesisAuth::None),
+            (None | Some((_, "verify")), Some((_, keys))) => Ok(KinesisAuth::Verify(keys.clone())),
+            (Some((place, "verify")), None) => {
+                let (there, missing) =
+                    (place.name_of("kinesis-auth"), place.name_of("kinesis-keys"));
+                Err(ConfigError(format!("{there} verify needs {missing} beside it")))
+            }
+            (Some((place, text)), None) => {
+                Err(invalid(place, "kinesis-auth", text, "not none, shape or verify"))
+            }
+            (Some((place, text)), Some((_, _))) => {
+                Err(invalid(place, "kinesis-auth", text, "with keys only verify makes sense"))
+            }
         }
     }
 

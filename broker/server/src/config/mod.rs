@@ -14,5 +14,5 @@
 mod config;
 mod raw;
 
-pub use config::{Config, ConfigError, DataLocation, InitialStream, LogFormat, read};
+pub use config::{Config, ConfigError, DataLocation, InitialStream, KinesisAuth, LogFormat, read};
 pub use raw::{RawConfig, WrittenIn};

@@ -40,6 +40,15 @@ pub struct RawConfig {
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
+    /// What Kinesis requests must show: `none`, `shape` (a signature's parts) or `verify` (one by a
+    /// key of --kinesis-keys) [default: shape, verify with keys]
+    #[arg(long, value_name = "MODE")]
+    pub kinesis_auth: Option<String>,
+
+    /// Access keys in TOML, readable by its owner alone: `[[key]]` with `id` and `secret`
+    #[arg(long, value_name = "FILE")]
+    pub kinesis_keys: Option<PathBuf>,
+
     /// `/metrics`, `/livez`, `/readyz` [default: localhost:8080]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
@@ -193,6 +202,8 @@ impl RawConfig {
             kinesis_tls: text("kinesis-tls")?,
             tls_cert: set("tls-cert").map(PathBuf::from),
             tls_key: set("tls-key").map(PathBuf::from),
+            kinesis_auth: text("kinesis-auth")?,
+            kinesis_keys: set("kinesis-keys").map(PathBuf::from),
             http: text("http")?,
             data_dir: set("data-dir").map(PathBuf::from),
             flush: text("flush")?,

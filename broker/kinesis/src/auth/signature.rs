@@ -1,9 +1,8 @@
-//! The shape of AWS's request signatures.
+//! A request's signature, taken apart: where it stands and what it says.
 //!
-//! weir has one account and, without a key file, no secrets: it checks that a signature is there
-//! and has all its parts, as AWS does before it looks at the value, and reads the region out of it.
-//! The value is not checked. A signature stands in the `Authorization` header or in the query
-//! string, never in both.
+//! It stands in the `Authorization` header or in the query string, never in both, and has all its
+//! parts or is refused with a clause for each one that is missing, as AWS does before it looks at
+//! any value.
 
 use std::borrow::Cow;
 
@@ -15,38 +14,92 @@ use crate::errors::KinesisError;
 /// Longest region name that is believed; AWS's longest have 14 characters.
 const REGION_LENGTH_MAX: usize = 32;
 
-/// Checks a request's signature and gives the region that it was made for, if it names one.
-pub(crate) fn check(
-    headers: &HeaderMap,
-    query: Option<&str>,
-) -> Result<Option<String>, KinesisError> {
-    let query = QueryParameters(query.unwrap_or_default());
-    let header = headers.get(AUTHORIZATION);
-    match (header, query.contains("X-Amz-Algorithm")) {
-        (Some(_), true) => Err(KinesisError::two_signatures()),
-        (None, false) => Err(KinesisError::missing_authentication_token()),
-        (Some(header), false) => check_header(&String::from_utf8_lossy(header.as_bytes()), headers),
-        (None, true) => check_query(&query),
+/// All parts of a signature.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Signature<'r> {
+    /// What it was made with.
+    pub(super) algorithm: Cow<'r, str>,
+    /// `<key id>/<date>/<region>/<service>/aws4_request`.
+    pub(super) credential: Cow<'r, str>,
+    /// The names of the headers that it covers, separated by semicolons.
+    pub(super) signed_headers: Cow<'r, str>,
+    /// The value, in hexadecimal.
+    pub(super) value: Cow<'r, str>,
+    /// When it was made.
+    pub(super) date: Cow<'r, str>,
+    /// The token of temporary credentials.
+    pub(super) session_token: Option<Cow<'r, str>>,
+    /// For how many seconds it holds, where it says so; only query strings do.
+    pub(super) expires_s: Option<Cow<'r, str>>,
+}
+
+impl<'r> Signature<'r> {
+    /// Takes a request's signature apart.
+    pub(super) fn of(
+        headers: &'r HeaderMap,
+        query: Option<&'r str>,
+    ) -> Result<Signature<'r>, KinesisError> {
+        let query = QueryParameters(query.unwrap_or_default());
+        let header = headers.get(AUTHORIZATION);
+        match (header, query.contains("X-Amz-Algorithm")) {
+            (Some(_), true) => Err(KinesisError::two_signatures()),
+            (None, false) => Err(KinesisError::missing_authentication_token()),
+            (Some(header), false) => {
+                in_header(std::str::from_utf8(header.as_bytes()).unwrap_or_default(), headers)
+            }
+            (None, true) => in_query(query),
+        }
+    }
+
+    /// The region that the request was signed for, if it names one.
+    pub(super) fn region(&self) -> Option<String> {
+        region_of(&self.credential)
     }
 }
 
-fn check_header(authorization: &str, headers: &HeaderMap) -> Result<Option<String>, KinesisError> {
+/// The region of whatever signature there is, all parts there or not.
+pub(super) fn region_if_any(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
+    Signature::of(headers, query).ok()?.region()
+}
+
+fn in_header<'r>(
+    authorization: &'r str,
+    headers: &'r HeaderMap,
+) -> Result<Signature<'r>, KinesisError> {
+    let part = |name: &str| header_part(authorization, name);
+    let [credential, value, signed_headers] =
+        [part("Credential"), part("Signature"), part("SignedHeaders")];
+    let text =
+        |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let date = text("x-amz-date").or_else(|| text(DATE.as_str()));
+    if let (Some(credential), Some(value), Some(signed_headers), Some(date)) =
+        (credential, value, signed_headers, &date)
+    {
+        let algorithm = authorization.split([',', ' ']).next().unwrap_or_default();
+        return Ok(Signature {
+            algorithm: algorithm.into(),
+            credential: credential.into(),
+            signed_headers: signed_headers.into(),
+            value: value.into(),
+            date: date.clone(),
+            session_token: text("x-amz-security-token"),
+            expires_s: None,
+        });
+    }
     let mut clauses = String::new();
-    for part in ["Credential", "Signature", "SignedHeaders"] {
-        if header_part(authorization, part).is_none() {
-            clauses += &format!("Authorization header requires '{part}' parameter. ");
+    for (name, part) in
+        [("Credential", credential), ("Signature", value), ("SignedHeaders", signed_headers)]
+    {
+        if part.is_none() {
+            clauses += &format!("Authorization header requires '{name}' parameter. ");
         }
     }
-    if !headers.contains_key("x-amz-date") && !headers.contains_key(DATE) {
+    if date.is_none() {
         clauses += "Authorization header requires existence of either \
                     a 'X-Amz-Date' or a 'Date' header. ";
     }
-    if clauses.is_empty() {
-        Ok(header_part(authorization, "Credential").and_then(region_of))
-    } else {
-        clauses += &format!("Authorization={authorization}");
-        Err(KinesisError::incomplete_signature(clauses))
-    }
+    clauses += &format!("Authorization={authorization}");
+    Err(KinesisError::incomplete_signature(clauses))
 }
 
 /// One `Name=value` of the header; the algorithm comes first and is none of them.
@@ -56,25 +109,30 @@ fn header_part<'h>(authorization: &'h str, name: &str) -> Option<&'h str> {
     values.last().filter(|value| !value.is_empty())
 }
 
-fn check_query(query: &QueryParameters<'_>) -> Result<Option<String>, KinesisError> {
+fn in_query(query: QueryParameters<'_>) -> Result<Signature<'_>, KinesisError> {
     let mut clauses = String::new();
-    for name in [
-        "X-Amz-Algorithm",
-        "X-Amz-Credential",
-        "X-Amz-Signature",
-        "X-Amz-SignedHeaders",
-        "X-Amz-Date",
-    ] {
-        if query.value(name).is_none_or(|value| value.is_empty()) {
+    let mut part = |name: &str| {
+        let value = query.value(name).filter(|value| !value.is_empty());
+        if value.is_none() {
             clauses += &format!("AWS query-string parameters must include '{name}'. ");
         }
-    }
-    if clauses.is_empty() {
-        let credential = query.value("X-Amz-Credential");
-        Ok(credential.as_deref().and_then(region_of))
-    } else {
-        clauses += "Re-examine the query-string parameters.";
-        Err(KinesisError::incomplete_signature(clauses))
+        value.unwrap_or_default()
+    };
+    let signature = Signature {
+        algorithm: part("X-Amz-Algorithm"),
+        credential: part("X-Amz-Credential"),
+        value: part("X-Amz-Signature"),
+        signed_headers: part("X-Amz-SignedHeaders"),
+        date: part("X-Amz-Date"),
+        session_token: query.value("X-Amz-Security-Token"),
+        expires_s: query.value("X-Amz-Expires"),
+    };
+    match clauses.is_empty() {
+        true => Ok(signature),
+        false => {
+            clauses += "Re-examine the query-string parameters.";
+            Err(KinesisError::incomplete_signature(clauses))
+        }
     }
 }
 
@@ -88,17 +146,25 @@ fn region_of(credential: &str) -> Option<String> {
 }
 
 /// The part of a URL after the question mark.
-struct QueryParameters<'q>(&'q str);
+#[derive(Clone, Copy)]
+pub(super) struct QueryParameters<'q>(pub(super) &'q str);
 
-impl QueryParameters<'_> {
-    fn contains(&self, name: &str) -> bool {
+impl<'q> QueryParameters<'q> {
+    fn contains(self, name: &str) -> bool {
         self.value(name).is_some()
     }
 
-    fn value(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.0.split('&').find_map(|parameter| {
-            let (found, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            (percent_decoded(found) == name).then(|| percent_decoded(value))
+    fn value(self, name: &str) -> Option<Cow<'q, str>> {
+        let mut found = self.all().filter(|(found, _)| found == name);
+        found.next().map(|(_, value)| value)
+    }
+
+    /// All parameters, decoded, in the order in which they stand.
+    pub(super) fn all(self) -> impl Iterator<Item = (Cow<'q, str>, Cow<'q, str>)> {
+        let parameters = self.0.split('&').filter(|parameter| !parameter.is_empty());
+        parameters.map(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            (percent_decoded(name), percent_decoded(value))
         })
     }
 }
@@ -142,7 +208,10 @@ mod tests {
         if let Some(date) = date {
             headers.insert("x-amz-date", HeaderValue::from_str(date).expect("a header value"));
         }
-        check(&headers, Some(query)).map_err(|error| error.message.unwrap_or_default())
+        let signature = Signature::of(&headers, Some(query));
+        signature
+            .map(|signature| signature.region())
+            .map_err(|error| error.message.unwrap_or_default())
     }
 
     #[test]
@@ -161,7 +230,8 @@ mod tests {
                 let mut headers = HeaderMap::new();
                 headers.insert(AUTHORIZATION, value);
                 headers.insert("x-amz-date", HeaderValue::from_static("d"));
-                assert_eq!(check(&headers, None), Ok(None), "{credential}");
+                let signature = Signature::of(&headers, None).expect("all parts");
+                assert_eq!(signature.region(), None, "{credential}");
             }
         }
     }
