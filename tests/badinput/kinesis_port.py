@@ -69,7 +69,7 @@ class KinesisPort(Subject):
         with self.connect() as connection:
             detail = check(connection.post(headers, body, path, method))
             self.expect_line(connection.peer, reason)
-            connection.call("ListStreams", {}).expect(200)
+            connection.call("DescribeAccountSettings", {}).expect(200)
             return detail
 
     def fails(self, name, message=None, status=400, member="message"):
@@ -199,8 +199,8 @@ class KinesisPort(Subject):
             headers = signed("PutRecord", media_type)
             yield name, self.gets, headers, body, self.has_text(status, text), REFUSED
         denied = self.has_text(403, b"<AccessDeniedException>")
-        yield "GET", self.gets, signed("ListStreams"), None, denied, REFUSED, "/", "GET"
-        yield "DELETE", self.gets, signed("ListStreams"), None, denied, REFUSED, "/", "DELETE"
+        yield "GET", self.gets, signed("DescribeAccountSettings"), None, denied, REFUSED, "/", "GET"
+        yield "DELETE", self.gets, signed("DescribeAccountSettings"), None, denied, REFUSED, "/", "DELETE"
 
     def has_text(self, status, text):
         def check(answer):
@@ -433,7 +433,7 @@ class KinesisPort(Subject):
     def refused(self, operation, members, error, message):
         with self.connect() as connection:
             said = connection.call(operation, members).expect_error(error, message)
-            connection.call("ListStreams", {}).expect(200)
+            connection.call("DescribeAccountSettings", {}).expect(200)
             return f"400 {error}: {said[:160]}"
 
     def iterator(self, stream):
@@ -677,7 +677,7 @@ class KinesisPort(Subject):
             sent = 0
             for number in range(20_000):
                 stream = 2 * number + 1
-                connection.headers(stream, signed("ListStreams"), ends=False)
+                connection.headers(stream, signed("DescribeAccountSettings"), ends=False)
                 connection.reset(stream)
                 sent += 1
                 if connection.is_closed():
@@ -689,7 +689,7 @@ class KinesisPort(Subject):
     def many_streams(self):
         with self.http2_connection() as connection:
             for number in range(1_000):
-                connection.headers(2 * number + 1, signed("ListStreams"), ends=False)
+                connection.headers(2 * number + 1, signed("DescribeAccountSettings"), ends=False)
             refused, goaway = connection.refused_streams(2)
             assert refused >= 900 or goaway is not None, f"only {refused} of 1,000 were refused"
             return f"{refused} streams refused, GOAWAY {goaway}"
@@ -703,7 +703,7 @@ class KinesisPort(Subject):
 
     def hpack_bomb(self):
         with self.http2_connection() as connection:
-            connection.hpack_bomb(1, signed("ListStreams"), 10_000)
+            connection.hpack_bomb(1, signed("DescribeAccountSettings"), 10_000)
             outcome = connection.outcome(1, 5)
             self.expect_line(connection.peer, "")
             return outcome

@@ -145,7 +145,7 @@ impl Broker {
             random,
             options.groups,
         );
-        let looked_after = Arc::clone(&registry);
+        let (looked_after, kept_by) = (Arc::clone(&registry), Arc::clone(&foundations.clock));
         let broker = Broker {
             foundations,
             configurations,
@@ -160,7 +160,7 @@ impl Broker {
             sealing_key,
             decoded: DecodedBatches::default(),
             turns: AtomicUsize::new(0),
-            housekeeping: tokio::spawn(housekeeping::run(log, looked_after)),
+            housekeeping: tokio::spawn(housekeeping::run(log, looked_after, kept_by)),
         };
         for result in remove_deleted(&broker.registry, &broker.groups, deleting).await {
             if let Err(error) = result {

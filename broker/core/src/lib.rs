@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod alarm;
 pub mod broker;
 mod carried_out;
 pub mod error;

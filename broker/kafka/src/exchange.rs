@@ -135,10 +135,10 @@ impl Exchange {
     pub(crate) fn decode<R: Request>(&mut self) -> Result<R, CloseReason> {
         assert_eq!(R::API_KEY, self.header.api_key, "dispatched to the handler of another API");
         let clock = self.context.broker().clock();
-        let begun = self.context.is_timed().then(|| clock.moment());
+        let begun = self.context.is_timed().then(|| clock.real_moment());
         let decoded = R::decode(&mut self.body, self.header.api_version);
         if let Some(begun) = begun {
-            self.count_busy(clock.moment().since(begun));
+            self.count_busy(clock.real_moment().since(begun));
         }
         Ok(decoded?)
     }

@@ -30,7 +30,7 @@ pub(crate) struct Pauses {
 impl Pauses {
     /// Stops reading for so long from now; returns when the pause is over.
     pub(crate) fn begin(&self, clock: &dyn Clock, pause: Duration) -> Moment {
-        let over = clock.moment().plus(pause.min(PAUSE_MAX));
+        let over = clock.real_moment().plus(pause.min(PAUSE_MAX));
         let mut until = self.until.lock();
         *until = Some(over).max(*until);
         over
@@ -63,7 +63,7 @@ impl Pauses {
 /// Returns at that moment.
 pub(crate) async fn reached(clock: &dyn Clock, moment: Moment) {
     loop {
-        let left = moment.since(clock.moment());
+        let left = moment.since(clock.real_moment());
         if left.is_zero() {
             return;
         }

@@ -274,7 +274,7 @@ impl KinesisService {
         let length = told.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
         let clock = self.broker().clock();
         let mut budget = self.broker().request_budget().begin(length);
-        let mut begun = clock.moment();
+        let mut begun = clock.real_moment();
         let mut first = Bytes::new();
         let mut joined = BytesMut::new();
         loop {
@@ -284,7 +284,7 @@ impl KinesisService {
             let Some(frame) = frame else { break };
             let read = first.len().max(joined.len());
             let earned = Duration::from_secs(read as u64 / BODY_BYTES_PER_SECOND_MIN);
-            if clock.moment().since(begun) > BODY_STILL_TIME_MAX + earned {
+            if clock.real_moment().since(begun) > BODY_STILL_TIME_MAX + earned {
                 return Err(BodyRefusal::TooSlow);
             }
             // What is not data is trailers, which mean nothing here.
@@ -297,9 +297,9 @@ impl KinesisService {
             }
             while budget.covered_bytes() < held_bytes.min(length) {
                 // Time that the budget takes is not the client's.
-                let waits_from = clock.moment();
+                let waits_from = clock.real_moment();
                 budget.grow().await;
-                begun = begun.plus(clock.moment().since(waits_from));
+                begun = begun.plus(clock.real_moment().since(waits_from));
             }
             // Most bodies come in one piece, which then needs no copy.
             if read == 0 {

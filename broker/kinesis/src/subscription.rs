@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::debug;
 use weir_core::Waiter;
+use weir_core::alarm::Alarm;
 use weir_core::partition::partition::Partition;
 use weir_core::read::records::{CallQuota, ReadRecord, ReadRecords, RecordsRead};
 use weir_core::stream::consumers::ConsumerId;
@@ -142,8 +143,12 @@ impl Subscription {
                 Look::Nothing => None,
                 Look::OverQuota(pause) => Some(pause),
             };
-            let left = self.ends.since(self.service.broker().clock().moment());
-            let pause_or_end = sleep(pause.unwrap_or(left).min(left));
+            let clock = self.service.broker().clock();
+            let due = pause.map_or(self.ends, |pause| clock.moment().plus(pause).min(self.ends));
+            // How long a subscription lives and what it may read go by the broker's clock; that it
+            // is not silent is what its client measures.
+            let mut alarm = Alarm::for_client(clock);
+            let pause_or_end = alarm.at(due);
             let partition = self.stream.partition(self.shard);
             let waiter = Waiter::new();
             let watch = match (&partition, pause) {

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alarms;
 pub mod batch;
 pub mod batch_builder;
 pub mod compression;

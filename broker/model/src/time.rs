@@ -3,9 +3,15 @@
 //! Two kinds are kept apart. A [`Timestamp`] is a date that records carry and retention compares;
 //! it may jump when somebody sets the clock. A [`Moment`] only ever grows, and measures how long
 //! something took or may still take.
+//!
+//! A broker may be given a clock that moves only when it is told to ([`SettableClock`]). What
+//! records and resources age by follows it; what really takes time (a flush, a client's patience)
+//! is measured by [`Clock::real_moment`].
 
 use std::fmt;
 use std::time::Duration;
+
+use crate::alarms::Alarms;
 
 /// Milliseconds since 1970-01-01 UTC. Producers may send any value, -1 ("none") included.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -80,8 +86,18 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// The date now, for records, retention, iterators and quotas.
     fn now(&self) -> Timestamp;
 
-    /// The moment now, for durations and deadlines.
+    /// The moment now, for the durations and deadlines of what ages with the dates.
     fn moment(&self) -> Moment;
+
+    /// The moment now, for what really takes time: how long a client waits, a flush takes.
+    fn real_moment(&self) -> Moment {
+        self.moment()
+    }
+
+    /// Who waits for this clock, if it does not move by itself.
+    fn alarms(&self) -> Option<&Alarms> {
+        None
+    }
 }
 
 /// The operating system's clocks.
@@ -150,6 +166,52 @@ impl Clock for ManualClock {
 
     fn moment(&self) -> Moment {
         Moment(self.elapsed())
+    }
+}
+
+/// A clock for a server under test: dates and moments stand still until somebody moves them, real
+/// moments pass.
+#[derive(Debug)]
+pub struct SettableClock {
+    shown: ManualClock,
+    real: SystemClock,
+    alarms: Alarms,
+}
+
+impl SettableClock {
+    /// A clock that shows `start` until it is advanced.
+    pub fn starting_at(start: Timestamp) -> SettableClock {
+        let (real, alarms) = (SystemClock::new(), Alarms::default());
+        SettableClock { shown: ManualClock::starting_at(start), real, alarms }
+    }
+
+    /// Moves the date and the moment forward, and wakes who waited for it.
+    pub fn advance(&self, duration: Duration) {
+        self.shown.advance(duration);
+        self.alarms.wake(self.moment());
+    }
+
+    /// Whether everything that was due has run.
+    pub fn is_settled(&self) -> bool {
+        !self.alarms.any_due(self.moment())
+    }
+}
+
+impl Clock for SettableClock {
+    fn now(&self) -> Timestamp {
+        self.shown.now()
+    }
+
+    fn moment(&self) -> Moment {
+        self.shown.moment()
+    }
+
+    fn real_moment(&self) -> Moment {
+        self.real.moment()
+    }
+
+    fn alarms(&self) -> Option<&Alarms> {
+        Some(&self.alarms)
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `/livez` | 200 while the process can answer at all |
 //! | `/readyz` | 200 and JSON while all listeners take requests; 503 once the broker is stopping |
 //! | `/metrics` | OpenMetrics, see [`metrics`](crate::metrics) |
+//! | `/api/v1/…` | what tests ask for, see [`control`](crate::control) |
 //!
 //! HTTP/1.1 on plain hyper; the console will take the listener over.
 
@@ -29,6 +30,7 @@ use weir_core::broker::Broker;
 use weir_core::metrics::Dialect;
 use weir_model::time::Moment;
 
+use crate::control::{self, Control};
 use crate::metrics;
 use crate::serve::Addresses;
 
@@ -52,6 +54,7 @@ pub(crate) struct HttpService {
     started: Moment,
     stop: watch::Receiver<bool>,
     connections: Semaphore,
+    control: Control,
 }
 
 /// The body of `/readyz`.
@@ -78,10 +81,11 @@ impl HttpService {
         broker: Arc<Broker>,
         addresses: Addresses,
         stop: watch::Receiver<bool>,
+        control: Control,
     ) -> Arc<HttpService> {
-        let started = broker.clock().moment();
+        let started = broker.clock().real_moment();
         let connections = Semaphore::new(CONNECTIONS_MAX);
-        Arc::new(HttpService { broker, addresses, started, stop, connections })
+        Arc::new(HttpService { broker, addresses, started, stop, connections, control })
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -107,7 +111,7 @@ impl HttpService {
 
     fn readiness(&self) -> Response<Full<Bytes>> {
         let ready = !*self.stop.borrow();
-        let uptime = self.broker.clock().moment().since(self.started);
+        let uptime = self.broker.clock().real_moment().since(self.started);
         let body = Readiness {
             ready,
             version: env!("CARGO_PKG_VERSION"),
@@ -170,9 +174,12 @@ async fn serve_stream(stream: TcpStream, service: Arc<HttpService>) {
         return;
     };
     let _counted = service.broker.metrics().connection(Dialect::Http);
-    let answer = service_fn(|request: Request<Incoming>| {
-        let response = service.answer(&request);
-        async move { Ok::<_, Infallible>(response) }
+    let answer = service_fn(|request: Request<Incoming>| async {
+        let is_control = request.uri().path().starts_with(control::PREFIX);
+        Ok::<_, Infallible>(match is_control {
+            true => service.control.answer(request).await,
+            false => service.answer(&request),
+        })
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -19,7 +19,7 @@
 //! | [`tls`] | certificates, and the authority that makes them |
 //! | [`keys`] | access keys that Kinesis requests are signed with |
 //! | [`serve`] | the order in which a broker starts and stops |
-//! | [`http`], [`metrics`] | `/livez`, `/readyz`, `/metrics` |
+//! | [`http`], [`metrics`], [`control`] | `/livez`, `/readyz`, `/metrics`, `/api/v1/…` |
 //! | [`descriptors`] | how many files and sockets may be open |
 //! | [`allocator`] | large buffers go back to the system |
 //! | [`banner`] | what is printed when it is ready |
@@ -28,6 +28,7 @@
 pub mod allocator;
 pub mod banner;
 pub mod config;
+mod control;
 mod data;
 pub mod descriptors;
 pub mod flush_probe;

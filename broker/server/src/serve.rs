@@ -26,11 +26,12 @@ use weir_core::stream::config::Overrides;
 use weir_core::stream::stream::{Intent, NewStream, Routing};
 use weir_kafka::{Advertised, KafkaService};
 use weir_kinesis::{KinesisOptions, KinesisService};
-use weir_model::time::Clock;
+use weir_model::time::{Clock, SettableClock};
 use weir_storage::local::OpenError;
 
 use crate::banner::Ready;
 use crate::config::{Config, InitialStream};
+use crate::control::Control;
 use crate::data::{DataDirectory, open_broker};
 use crate::http::{self, HttpService};
 use crate::keys::{self, KeysError};
@@ -158,8 +159,14 @@ impl Server {
     /// a tokio runtime of several threads.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Server, StartError> {
         let data = DataDirectory::make(&config.data)?;
-        let broker = open_broker(&config, &data, Arc::clone(&clock)).await?;
-        match Server::start_on(&config, Arc::clone(&broker), data, clock).await {
+        let settable = config.manual_clock.then(|| {
+            warn!("the clock stands still until it is moved by POST /api/v1/clock");
+            Arc::new(SettableClock::starting_at(clock.now()))
+        });
+        let shown = settable.clone().map_or(Arc::clone(&clock), |clock| clock as Arc<dyn Clock>);
+        let broker = open_broker(&config, &data, shown).await?;
+        let clocks = Clocks { system: clock, settable };
+        match Server::start_on(&config, Arc::clone(&broker), data, clocks).await {
             Ok(server) => Ok(server),
             Err(error) => {
                 // Whoever asked for a port that is taken should not find an unclean directory.
@@ -175,7 +182,7 @@ impl Server {
         config: &Config,
         broker: Arc<Broker>,
         data: DataDirectory,
-        clock: Arc<dyn Clock>,
+        clocks: Clocks,
     ) -> Result<Server, StartError> {
         let authentication = keys::authentication(&config.kinesis_auth)?;
         create_missing(&broker, config).await?;
@@ -185,7 +192,7 @@ impl Server {
         let http = listen::bind(&config.http, "--http").await?;
         let tls = match kinesis_tls.is_empty() {
             true => None,
-            false => Some(open_tls(config, &data, clock).await?),
+            false => Some(open_tls(config, &data, Arc::clone(&clocks.system)).await?),
         };
         let addresses = Addresses {
             kafka: local_addresses(&kafka),
@@ -203,7 +210,11 @@ impl Server {
         for listener in kafka {
             listeners.spawn(weir_kafka::serve(listener, Arc::clone(&service), stopped.clone()));
         }
-        let options = KinesisOptions { authentication, ..KinesisOptions::default() };
+        let options = KinesisOptions {
+            authentication,
+            system_clock: clocks.system,
+            ..KinesisOptions::default()
+        };
         let service = KinesisService::new(Arc::clone(&broker), options);
         let service = Arc::new(service);
         let tls_authority = tls.as_ref().and_then(|tls| tls.authority_file().map(Into::into));
@@ -226,7 +237,8 @@ impl Server {
             };
             listeners.spawn(weir_kinesis::serve(listener, tls, Arc::clone(&service), stop));
         }
-        let service = HttpService::new(Arc::clone(&broker), addresses.clone(), stopped);
+        let control = Control::new(Arc::clone(&broker), clocks.settable);
+        let service = HttpService::new(Arc::clone(&broker), addresses.clone(), stopped, control);
         for listener in http {
             listeners.spawn(http::serve(listener, Arc::clone(&service)));
         }
@@ -285,6 +297,12 @@ impl Server {
         drop(broker);
         data.remove_if_temporary().map_err(StopError::Temporary)
     }
+}
+
+/// The system's clock, and the broker's if that is another one.
+struct Clocks {
+    system: Arc<dyn Clock>,
+    settable: Option<Arc<SettableClock>>,
 }
 
 fn local_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {

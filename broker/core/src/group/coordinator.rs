@@ -39,6 +39,7 @@ use weir_model::time::{Clock, Moment};
 use weir_storage::config::FlushPolicy;
 use weir_storage::log::Log;
 
+use crate::alarm::Alarm;
 use crate::group::classic::{Join, Joined, Leaving, Sync, Synced};
 use crate::group::error::{GroupError, JoinRefused};
 use crate::group::identity::{Claim, GroupId};
@@ -364,10 +365,10 @@ impl GroupCoordinator {
     }
 
     async fn load(&self) -> Result<Arc<Ready>, GroupError> {
-        let started = self.shared.clock.moment();
+        let started = self.shared.clock.real_moment();
         let log = self.shared.open_log().await?;
         let groups = self.shared.read_groups(&log).await?;
-        let took = self.shared.clock.moment().since(started);
+        let took = self.shared.clock.real_moment().since(started);
         info!(groups = groups.len(), took_ms = took.as_millis(), "consumer groups loaded");
         *self.shared.groups.write() = groups;
         let (writes, pending) = mpsc::unbounded_channel();
@@ -533,8 +534,9 @@ async fn apply_writes(
 
 /// The timer task: wakes each group when it wanted to be woken.
 async fn wake_groups(shared: Arc<Shared>, ready: Arc<Ready>) {
+    let mut alarm = Alarm::for_work(&*shared.clock);
     loop {
-        let (at, slot) = shared.timers.next(&*shared.clock).await;
+        let (at, slot) = shared.timers.next(&*shared.clock, &mut alarm).await;
         let Some(slot) = slot.upgrade() else { continue };
         let mut state = slot.state.lock();
         if state.wakes_at != Some(at) {

@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use weir_model::time::{Clock, Moment};
 
+use crate::alarm::Alarm;
+
 /// Wake-ups that are due some time, in order.
 #[derive(Debug)]
 pub(super) struct Timers<T> {
@@ -44,8 +46,8 @@ impl<T> Timers<T> {
         }
     }
 
-    /// Waits for the next wake-up. For one task only.
-    pub(super) async fn next(&self, clock: &dyn Clock) -> (Moment, T) {
+    /// Waits for the next wake-up. For one task only, which says with `alarm` that it is at work.
+    pub(super) async fn next(&self, clock: &dyn Clock, alarm: &mut Alarm<'_>) -> (Moment, T) {
         loop {
             let now = clock.moment();
             let wait = {
@@ -56,13 +58,19 @@ impl<T> Timers<T> {
                         let ((at, _), target) = first.remove_entry();
                         return (at, target);
                     }
-                    Some(first) => Some(first.key().0.since(now)),
+                    Some(first) => Some(first.key().0),
                 }
             };
             match wait {
-                None => self.earlier.notified().await,
+                None => {
+                    alarm.rest();
+                    self.earlier.notified().await;
+                }
                 // Either it is time, or something earlier has come; the loop finds out.
-                Some(wait) => drop(tokio::time::timeout(wait, self.earlier.notified()).await),
+                Some(due) => tokio::select! {
+                    () = alarm.at(due) => {}
+                    () = self.earlier.notified() => {}
+                },
             }
         }
     }

@@ -24,6 +24,7 @@ use weir_model::record::RecordToWrite;
 use weir_model::time::Timestamp;
 use weir_storage::commit::{Append, CommitSet, Outcome, Placed, Stamp, Ticket};
 
+use crate::alarm::Alarm;
 use crate::broker::Broker;
 use crate::error::AppendError;
 use crate::partition::inspect::{compressed, inspected};
@@ -302,6 +303,7 @@ impl Broker {
                 turn.map_err(|_| over_quota.clone())?
             }
         };
+        let mut alarm = Alarm::for_work(self.clock());
         loop {
             let now = self.clock().moment();
             let wait = self.with_quota(stream, partition, |quota| {
@@ -317,11 +319,12 @@ impl Broker {
             }
             self.metrics().count_throttle();
             idle = idle.or_else(|| self.request_budget().try_idle(quota_wait.held));
-            let paid_off = sleep(wait);
-            if idle.is_none() || paid_off.deadline() > deadline {
+            if idle.is_none() || sleep(wait).deadline() > deadline {
                 return Err(over_quota);
             }
-            paid_off.await;
+            // A clock that does not move by itself may never pay the debt off.
+            let paid_off = alarm.after(wait);
+            timeout_at(deadline, paid_off).await.map_err(|_| over_quota.clone())?;
         }
     }
 }

@@ -11,9 +11,9 @@ pub async fn measured<F: Future>(clock: &dyn Clock, work: F) -> (F::Output, Dura
     let mut work = pin!(work);
     let mut busy = Duration::ZERO;
     let output = poll_fn(|context| {
-        let begun = clock.moment();
+        let begun = clock.real_moment();
         let polled = work.as_mut().poll(context);
-        busy += clock.moment().since(begun);
+        busy += clock.real_moment().since(begun);
         polled
     });
     let output = output.await;

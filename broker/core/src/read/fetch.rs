@@ -13,6 +13,7 @@ use weir_storage::log::EpochEnd;
 use weir_storage::read_plan::{OversizedFirst, Ranges, ReadRequest};
 use weir_storage::watermarks::{Waiter, Watermarks};
 
+use crate::alarm::Alarm;
 use crate::broker::Broker;
 use crate::error::ReadError;
 use crate::partition::partition::Partition;
@@ -136,9 +137,10 @@ impl<'a> Answer<'a> {
         match self.throttle {
             None => waiter.woken().await,
             Some(wait) => {
+                let mut alarm = Alarm::for_client(self.broker.clock());
                 tokio::select! {
                     () = waiter.woken() => {}
-                    () = tokio::time::sleep(wait) => {}
+                    () = alarm.after(wait) => {}
                 }
             }
         }

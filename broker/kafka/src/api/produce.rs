@@ -125,7 +125,7 @@ async fn begin_topics(
 ) -> Vec<BegunTopic> {
     let may_append = acks.as_ref().map(|_| ()).map_err(Refusal::clone);
     let clock = context.broker().clock();
-    let asked = clock.moment();
+    let asked = clock.real_moment();
     let mut topics = Vec::with_capacity(topic_data.len());
     for topic in topic_data {
         let reference = if context.version < TOPIC_IDS_FROM {
@@ -138,7 +138,7 @@ async fn begin_topics(
         for data in topic.partition_data {
             let target = may_append.clone().and(stream.as_deref().map_err(Refusal::clone));
             let quota_wait = QuotaWait {
-                time_max: timeout.saturating_sub(clock.moment().since(asked)),
+                time_max: timeout.saturating_sub(clock.real_moment().since(asked)),
                 held: context.held,
             };
             let partition = begin_partition(context, target, data, quota_wait).await;

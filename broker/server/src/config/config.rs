@@ -52,6 +52,8 @@ pub struct Config {
     pub topics: Vec<InitialStream>,
     /// Kinesis streams that are made at start.
     pub streams: Vec<InitialStream>,
+    /// Whether the broker's clock stands still until it is moved.
+    pub manual_clock: bool,
     /// How the start and the log are written; none: whoever starts decides by terminal.
     pub log_format: Option<LogFormat>,
 }
@@ -219,6 +221,9 @@ fn parse(sources: &[(WrittenIn, RawConfig)]) -> Result<Config, ConfigError> {
         settings: settings.broker_settings()?,
         topics,
         streams,
+        manual_clock: settings
+            .first(|raw| raw.manual_clock.as_ref())
+            .is_some_and(|(_, is_manual)| *is_manual),
         log_format: settings.parse(
             "log-format",
             |raw| raw.log_format.as_ref(),

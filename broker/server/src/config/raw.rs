@@ -83,6 +83,11 @@ pub struct RawConfig {
     #[arg(value_name = "BOOL")]
     pub ephemeral: Option<bool>,
 
+    /// The broker's clock stands still until `POST /api/v1/clock` moves it; for tests
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_name = "BOOL")]
+    pub manual_clock: Option<bool>,
+
     /// `text`, or `json`: one ready line, then one object per log line [default: by terminal]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -186,13 +191,13 @@ impl RawConfig {
             let split = |text: String| text.split(',').map(|item| item.trim().to_owned()).collect();
             text(key).map(|text| text.map(split))
         };
-        let ephemeral = match text("ephemeral")?.as_deref() {
-            None => None,
-            Some("true" | "1") => Some(true),
-            Some("false" | "0") => Some(false),
+        let switch = |key: &str| match text(key)?.as_deref() {
+            None => Ok(None),
+            Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
             Some(other) => {
-                let name = variable("ephemeral");
-                return Err(UnreadableSource(format!("{name} is `{other}`, not true or false")));
+                let name = variable(key);
+                Err(UnreadableSource(format!("{name} is `{other}`, not true or false")))
             }
         };
         Ok(RawConfig {
@@ -211,7 +216,8 @@ impl RawConfig {
             topic: list("topic")?,
             stream: list("stream")?,
             set: text("set")?.map(|text| split_assignments(&text)),
-            ephemeral,
+            ephemeral: switch("ephemeral")?,
+            manual_clock: switch("manual-clock")?,
             log_format: text("log-format")?,
             config: set("config").map(PathBuf::from),
         })

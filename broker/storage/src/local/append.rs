@@ -150,7 +150,7 @@ impl State {
         self.end.offset = last_offset.next();
         self.end.position += batch_bytes;
         if self.unflushed == 0 {
-            self.unflushed_since = partition.shared.clock.moment();
+            self.unflushed_since = partition.shared.clock.real_moment();
         }
         self.unflushed += batch_bytes;
         self.has_changed = true;
@@ -254,7 +254,7 @@ impl State {
             }
             FlushPolicy::Interval { delay, .. } => {
                 if self.flush == FlushPhase::Idle {
-                    let due = shared.clock.moment().plus(delay);
+                    let due = shared.clock.real_moment().plus(delay);
                     self.flush = FlushPhase::Timed(due);
                     shared.flushes.push_timed(due, partition);
                 }

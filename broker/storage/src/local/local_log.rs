@@ -100,7 +100,7 @@ impl LocalLog {
             cluster_id,
             meta,
             partitions: RwLock::new(partitions),
-            rows: tokio::sync::Mutex::new(shared.clock.moment()),
+            rows: tokio::sync::Mutex::new(shared.clock.real_moment()),
             producers_checked: Mutex::new(shared.clock.moment()),
             shared,
             is_closing: AtomicBool::new(false),
@@ -272,7 +272,7 @@ impl LocalLog {
     /// Makes one sync of a flush in flight, or begins the next flush; false if there is nothing to
     /// do. `choice` picks among the flushes in flight. For [`Flushing::Stepped`].
     pub fn step_flush(&self, choice: usize) -> bool {
-        let now = || self.shared.clock.moment();
+        let now = || self.shared.clock.real_moment();
         let mut stepped = self.stepped.lock();
         // One more than in flight: the last choice begins another.
         let choice = choice % (stepped.len() + 1);
@@ -449,7 +449,7 @@ fn start_threads(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
     for index in 0..count {
         let shared = Arc::clone(shared);
         let thread = std::thread::Builder::new().name(format!("flush-{index}"));
-        threads.push(thread.spawn(move || shared.flushes.work(|| shared.clock.moment()))?);
+        threads.push(thread.spawn(move || shared.flushes.work(|| shared.clock.real_moment()))?);
     }
     Ok(threads)
 }

@@ -169,7 +169,7 @@ impl LocalLog {
     }
 
     fn flush_what_is_old(&self, partitions: &[Arc<Partition>]) {
-        let now = self.shared.clock.moment();
+        let now = self.shared.clock.real_moment();
         for partition in partitions {
             let mut state = partition.lock();
             let is_old = now.since(state.unflushed_since) > UNFLUSHED_AGE_MAX;
@@ -180,7 +180,7 @@ impl LocalLog {
     }
 
     async fn checkpoint_if_due(&self, partitions: &[Arc<Partition>]) {
-        let since_last = self.shared.clock.moment().since(*self.rows.lock().await);
+        let since_last = self.shared.clock.real_moment().since(*self.rows.lock().await);
         let is_much =
             || partitions.iter().any(|p| p.lock().flushed_since_checkpoint >= CHECKPOINT_BYTES);
         if (since_last >= self.shared.options.checkpoint_interval || is_much())
@@ -208,7 +208,7 @@ impl LocalLog {
             state.row = row;
             state.flushed_since_checkpoint = 0;
         }
-        *last = self.shared.clock.moment();
+        *last = self.shared.clock.real_moment();
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use weir_model::ids::PartitionIndex;
 use weir_model::offset::Offset;
 
+use crate::alarm::Alarm;
 use crate::group::coordinator::{GroupCoordinator, IfAbsent, Ready, Shared, Slot};
 use crate::group::description::{Description, ListedGroup};
 use crate::group::error::{DeleteOffsetError, GroupError};
@@ -101,8 +102,12 @@ impl Shared {
 
 /// The retention task: looks at every group's offsets from time to time.
 pub(super) async fn expire_offsets(shared: Arc<Shared>, ready: Arc<Ready>) {
+    let mut alarm = Alarm::for_work(&*shared.clock);
+    let next = || shared.clock.moment().plus(shared.options.offsets_check_interval);
+    let mut due = next();
     loop {
-        tokio::time::sleep(shared.options.offsets_check_interval).await;
+        alarm.at(due).await;
+        due = next();
         for slot in shared.slots() {
             ready.log.wait_for_room().await;
             shared.expire(&ready, &slot);
