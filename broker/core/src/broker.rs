@@ -26,6 +26,7 @@ use crate::carried_out::carried_out;
 use crate::error::{
     CreateStreamError, DeleteStreamError, GrowStreamError, ReadError, ReshardError,
 };
+use crate::faults::Faults;
 use crate::group::coordinator::{GroupCoordinator, GroupOptions};
 use crate::housekeeping;
 use crate::metrics::Metrics;
@@ -95,6 +96,7 @@ pub struct Broker {
     producer_ids: ProducerIds,
     metrics: Metrics,
     request_budget: RequestBudget,
+    faults: Faults,
     sealing_key: [u8; 32],
     pub(crate) decoded: DecodedBatches,
     /// Whose turn it is among the partitions for records without a key.
@@ -157,6 +159,7 @@ impl Broker {
             producer_ids: ProducerIds::new(meta),
             metrics: Metrics::default(),
             request_budget: RequestBudget::default(),
+            faults: Faults::default(),
             sealing_key,
             decoded: DecodedBatches::default(),
             turns: AtomicUsize::new(0),
@@ -208,6 +211,11 @@ impl Broker {
             None => ScalingLimits::Off,
         };
         self.registry.reshard(stream.id, reshard, limits).await
+    }
+
+    /// What tests want to go wrong.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// Time.

@@ -15,6 +15,7 @@ pub mod alarm;
 pub mod broker;
 mod carried_out;
 pub mod error;
+pub mod faults;
 pub mod group;
 pub mod housekeeping;
 pub mod in_memory;

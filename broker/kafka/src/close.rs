@@ -21,6 +21,8 @@ pub(crate) enum CloseReason {
     StandsStill,
     /// A body slower than 1 KiB/s.
     SlowBody,
+    /// Somebody wants it so.
+    FaultOnRequest,
     /// Nothing was sent for ten minutes, and nothing was waited for.
     Idle,
     /// The request is not what its key and version say.
@@ -72,6 +74,7 @@ impl fmt::Display for CloseReason {
             },
             CloseReason::EndInsideFrame => out.write_str("connection ended inside a frame"),
             CloseReason::StandsStill => out.write_str("no byte of a begun frame for 5 s"),
+            CloseReason::FaultOnRequest => out.write_str("broken off by a fault on request"),
             CloseReason::SlowBody => out.write_str("frame came slower than 1 KiB/s"),
             CloseReason::Idle => out.write_str("idle for 10 minutes"),
             CloseReason::Malformed(error) => write!(out, "malformed request: {error}"),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use weir_core::faults::BreakOff;
 use weir_core::request_budget::HeldBytes;
 use weir_kafka_protocol::{ApiKey, Reader, RequestHeader};
 
@@ -10,7 +11,8 @@ use crate::api;
 use crate::bootstrap::is_past_bootstrap;
 use crate::close::{CloseReason, Closed, RequestName};
 use crate::connection::ConnectionInfo;
-use crate::exchange::{Exchange, PendingAnswer, RequestContext, Started};
+use crate::exchange::{Answer, Exchange, PendingAnswer, RequestContext, Started};
+use crate::faults;
 use crate::service::KafkaService;
 
 /// One served API.
@@ -289,7 +291,7 @@ pub(crate) async fn begin(
     let metrics = service.metrics_of(served);
     metrics.requests.add(1);
     metrics.bytes_in.add(frame_bytes as u64);
-    let context = RequestContext {
+    let mut context = RequestContext {
         service: Arc::clone(service),
         connection: Arc::clone(connection),
         version: header.api_version,
@@ -297,7 +299,16 @@ pub(crate) async fn begin(
         metrics: Arc::clone(&metrics),
         request_bytes: frame_bytes,
         held,
+        fault: None,
     };
+    context.fault = faults::of_request(&context, name.api_key);
+    let fault = context.fault.clone();
+    if let Some(fault) = &fault {
+        tokio::time::sleep(fault.latency()).await;
+        if fault.disconnect() == Some(BreakOff::Before) {
+            return Err(CloseReason::FaultOnRequest.of(name));
+        }
+    }
     let exchange = Exchange::new(context, header, body);
     let started = if (served.first..=served.last).contains(&name.version) {
         (served.start)(exchange).await
@@ -308,12 +319,21 @@ pub(crate) async fn begin(
         Err(CloseReason::UnservedVersion { first: served.first, last: served.last })
     };
     match started {
-        Ok(pending) => Ok((name, pending)),
+        Ok(pending) => match fault.and_then(|fault| fault.disconnect()) {
+            None => Ok((name, pending)),
+            Some(_) => Ok((name, Box::pin(lost(pending)))),
+        },
         Err(reason) => {
             metrics.errors.add(1);
             Err(reason.of(name))
         }
     }
+}
+
+/// Waits for an answer and breaks off in its place.
+async fn lost(answer: PendingAnswer) -> Result<Option<Answer>, CloseReason> {
+    answer.await?;
+    Err(CloseReason::FaultOnRequest)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use weir_core::Extent;
 use weir_core::broker::Broker;
+use weir_core::faults::Fault;
 use weir_core::metrics::RequestMetrics;
 use weir_core::quota::Client;
 use weir_core::quota::busy::measured;
@@ -28,6 +29,7 @@ use weir_kafka_protocol::{ErrorCode, Gather, Reader, Request, RequestHeader, Res
 
 use crate::close::CloseReason;
 use crate::connection::ConnectionInfo;
+use crate::faults;
 use crate::pauses::pause_ms;
 use crate::service::KafkaService;
 
@@ -49,6 +51,8 @@ pub(crate) struct RequestContext {
     pub(crate) request_bytes: usize,
     /// What the request holds of the broker's budget until it is answered.
     pub(crate) held: HeldBytes,
+    /// What somebody wants to happen to it.
+    pub(crate) fault: Option<Fault>,
 }
 
 impl RequestContext {
@@ -158,8 +162,22 @@ impl Exchange {
         self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// Charges the client for the time that the request took; the pause that it deserves.
+    /// The answer with the error that somebody wants.
+    fn wanted_error<R: Response + Default>(&self) -> Option<R> {
+        let code = faults::code_of(self.context.fault.as_ref()?)?;
+        let mut response = R::default();
+        *response.error_code()? = self.context.answer_code(code);
+        Some(response)
+    }
+
+    /// Charges the client for the time that the request took; the pause that it deserves, or that
+    /// somebody wants.
     fn charge_time(&self) -> Duration {
+        let wanted = self.context.fault.as_ref().map(Fault::throttle).unwrap_or_default();
+        wanted.max(self.charge_busy())
+    }
+
+    fn charge_busy(&self) -> Duration {
         if !self.context.is_timed() {
             return Duration::ZERO;
         }
@@ -230,13 +248,16 @@ impl Exchange {
     pub(crate) fn in_turn<R, H, F>(mut self, handle: H) -> Started
     where
         R: Request + Send + 'static,
-        R::Response: Send,
+        R::Response: Send + Default,
         H: FnOnce(RequestContext, R) -> F + Send + 'static,
         F: Future<Output = Result<R::Response, CloseReason>> + Send + 'static,
     {
         let decoded = self.decode::<R>();
         let start = |request| -> PendingAnswer {
             Box::pin(async move {
+                if let Some(response) = self.wanted_error::<R::Response>() {
+                    return self.answer_charged(response).map(Some);
+                }
                 let response = self.work(handle(self.context.clone(), request)).await?;
                 self.answer_charged(response).map(Some)
             })

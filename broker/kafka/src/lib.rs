@@ -30,6 +30,7 @@ mod connection;
 mod dispatch;
 mod errors;
 mod exchange;
+mod faults;
 mod frame_reader;
 mod group;
 mod leader_epoch;
@@ -46,6 +47,7 @@ pub use advertised::{
     Advertised, AdvertisedRule, HostPort, InvalidAdvertised, Network, default_gateways,
 };
 pub use connection::{Ends, serve_connection};
+pub use faults::check as check_fault;
 pub use listener::serve;
 pub use service::KafkaService;
 pub use support::{settings_tables, support_table};

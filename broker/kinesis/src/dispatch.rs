@@ -19,6 +19,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::CONTENT_TYPE;
@@ -36,7 +37,7 @@ use crate::log_text::for_log;
 use crate::service::KinesisService;
 use crate::subscription::Subscription;
 use crate::wire::{self, Encoding, Value, event_stream};
-use crate::{call_rates, convert, validate};
+use crate::{call_rates, convert, faults, validate};
 
 /// The part of the target before the dot.
 const SERVICE: &str = "Kinesis_20131202";
@@ -56,6 +57,10 @@ pub(crate) enum Reply {
     Whole(Bytes),
     /// Events, for as long as they are wanted.
     Events(Box<Subscription>),
+    /// Events that break off after so long, because somebody wants them to.
+    Breaking(Box<Subscription>, Duration),
+    /// Nothing: the connection breaks off, because somebody wants it to.
+    BrokenOff,
 }
 
 /// Checks a request and runs its operation.
@@ -94,8 +99,8 @@ pub(crate) async fn dispatch(
         metrics.bytes_out.add(body.len() as u64);
     }
     let media_type = match &reply {
-        Reply::Whole(_) => encoding.media_type(),
-        Reply::Events(_) => event_stream::MEDIA_TYPE,
+        Reply::Whole(_) | Reply::BrokenOff => encoding.media_type(),
+        Reply::Events(_) | Reply::Breaking(..) => event_stream::MEDIA_TYPE,
     };
     Answer { status, media_type: Some(media_type), body: reply }
 }
@@ -177,11 +182,9 @@ impl Request<'_> {
         };
         access::check(&call, action.name)?;
         call_rates::charge(&call, action)?;
-        let result = match action.run {
-            Run::Reply(run) => run(&call).await.map(Reply::Whole),
-            Run::Events(run) => {
-                run(&call).await.map(|subscription| Reply::Events(Box::new(subscription)))
-            }
+        let result = match self.service.broker().faults().is_any() {
+            true => faults::around(&call, action).await,
+            false => carry_out(&call, action).await,
         };
         if let Err(error) = &result
             && error.kind == ErrorKind::ProvisionedThroughputExceeded
@@ -190,6 +193,16 @@ impl Request<'_> {
             self.service.log_throttle(&call, why);
         }
         result
+    }
+}
+
+/// Step 11.
+pub(crate) async fn carry_out(call: &Call<'_>, action: &Action) -> Result<Reply, KinesisError> {
+    match action.run {
+        Run::Reply(run) => run(call).await.map(Reply::Whole),
+        Run::Events(run) => {
+            run(call).await.map(|subscription| Reply::Events(Box::new(subscription)))
+        }
     }
 }
 

@@ -35,13 +35,20 @@ pub(crate) enum ErrorKind {
     InternalFailure,
     InvalidArgument,
     InvalidSignature,
+    KmsAccessDenied,
+    KmsDisabled,
+    KmsInvalidState,
     KmsNotFound,
+    KmsOptInRequired,
+    KmsThrottling,
     LimitExceeded,
     MissingAuthenticationToken,
     ProvisionedThroughputExceeded,
     ResourceInUse,
     ResourceNotFound,
     Serialization,
+    ServiceUnavailable,
+    Throttling,
     UnknownOperation,
     UnrecognizedClient,
     Validation,
@@ -59,13 +66,20 @@ impl ErrorKind {
             ErrorKind::InternalFailure => "InternalFailure",
             ErrorKind::InvalidArgument => "InvalidArgumentException",
             ErrorKind::InvalidSignature => "InvalidSignatureException",
+            ErrorKind::KmsAccessDenied => "KMSAccessDeniedException",
+            ErrorKind::KmsDisabled => "KMSDisabledException",
+            ErrorKind::KmsInvalidState => "KMSInvalidStateException",
             ErrorKind::KmsNotFound => "KMSNotFoundException",
+            ErrorKind::KmsOptInRequired => "KMSOptInRequired",
+            ErrorKind::KmsThrottling => "KMSThrottlingException",
             ErrorKind::LimitExceeded => "LimitExceededException",
             ErrorKind::MissingAuthenticationToken => "MissingAuthenticationTokenException",
             ErrorKind::ProvisionedThroughputExceeded => "ProvisionedThroughputExceededException",
             ErrorKind::ResourceInUse => "ResourceInUseException",
             ErrorKind::ResourceNotFound => "ResourceNotFoundException",
             ErrorKind::Serialization => "SerializationException",
+            ErrorKind::ServiceUnavailable => "ServiceUnavailable",
+            ErrorKind::Throttling => "ThrottlingException",
             ErrorKind::UnknownOperation => "UnknownOperationException",
             ErrorKind::UnrecognizedClient => "UnrecognizedClientException",
             ErrorKind::Validation => "ValidationException",
@@ -76,6 +90,7 @@ impl ErrorKind {
     pub(crate) const fn status(self) -> u16 {
         match self {
             ErrorKind::InternalFailure => 500,
+            ErrorKind::ServiceUnavailable => 503,
             _ => 400,
         }
     }
@@ -95,6 +110,36 @@ impl ErrorKind {
     }
 }
 
+/// The errors that an operation may end in, by whose fault ever: those of the pinned model, and
+/// those that AWS's services have in common. Some arise only where somebody asks for them.
+const ANSWERED: [ErrorKind; 18] = [
+    ErrorKind::AccessDenied,
+    ErrorKind::ExpiredIterator,
+    ErrorKind::ExpiredNextToken,
+    ErrorKind::InternalFailure,
+    ErrorKind::InvalidArgument,
+    ErrorKind::KmsAccessDenied,
+    ErrorKind::KmsDisabled,
+    ErrorKind::KmsInvalidState,
+    ErrorKind::KmsNotFound,
+    ErrorKind::KmsOptInRequired,
+    ErrorKind::KmsThrottling,
+    ErrorKind::LimitExceeded,
+    ErrorKind::ProvisionedThroughputExceeded,
+    ErrorKind::ResourceInUse,
+    ErrorKind::ResourceNotFound,
+    ErrorKind::ServiceUnavailable,
+    ErrorKind::Throttling,
+    ErrorKind::Validation,
+];
+
+impl ErrorKind {
+    /// The error of this name that an operation may end in.
+    pub(crate) fn named(name: &str) -> Option<ErrorKind> {
+        ANSWERED.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 /// An error answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct KinesisError {
@@ -107,6 +152,11 @@ pub(crate) struct KinesisError {
 impl KinesisError {
     fn new(kind: ErrorKind, message: impl Into<String>) -> KinesisError {
         KinesisError { kind, message: Some(message.into()), cause: None }
+    }
+
+    /// An error that somebody wants, with his text or without any.
+    pub(crate) fn requested(kind: ErrorKind, message: Option<&str>) -> KinesisError {
+        KinesisError { kind, message: message.map(str::to_owned), cause: None }
     }
 
     fn without_message(kind: ErrorKind) -> KinesisError {

@@ -17,7 +17,7 @@
 //! What a request means is [`dispatch`](crate::dispatch)'s business. A browser's preflight request
 //! is answered here.
 
-use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 use weir_core::metrics::Dialect;
@@ -172,7 +172,13 @@ pub async fn serve_connection<IO>(
     let caller = Arc::new(Caller::new(peer, stopped.clone()));
     let answer = service_fn(move |request| {
         let (service, caller) = (Arc::clone(&service), Arc::clone(&caller));
-        async move { Ok::<_, Infallible>(service.answer(&caller, request).await) }
+        async move {
+            let response = service.answer(&caller, request).await;
+            match response.body() {
+                ReplyBody::BrokenOff => Err(BrokenOff),
+                _ => Ok(response),
+            }
+        }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Stalled::new(io)), answer));
     let result = tokio::select! {
@@ -366,11 +372,25 @@ impl KinesisService {
     }
 }
 
+/// Why an answer does not come, or not whole: somebody wants it so ([`faults`](crate::faults)).
+#[derive(Debug)]
+pub(crate) struct BrokenOff;
+
+impl fmt::Display for BrokenOff {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("broken off by a fault on request")
+    }
+}
+
+impl std::error::Error for BrokenOff {}
+
 /// What is sent after the headers.
 #[derive(Debug)]
 pub(crate) enum ReplyBody {
     Whole(Full<Bytes>),
     Events(Box<EventBody>),
+    Breaking(Box<EventBody>, Pin<Box<Sleep>>),
+    BrokenOff,
 }
 
 impl ReplyBody {
@@ -380,37 +400,51 @@ impl ReplyBody {
             Reply::Events(subscription) => {
                 ReplyBody::Events(Box::new(EventBody::new(*subscription)))
             }
+            Reply::Breaking(subscription, after) => {
+                let events = Box::new(EventBody::new(*subscription));
+                ReplyBody::Breaking(events, Box::pin(sleep(after)))
+            }
+            Reply::BrokenOff => ReplyBody::BrokenOff,
         }
     }
 }
 
 impl Body for ReplyBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match self.get_mut() {
-            ReplyBody::Whole(body) => Pin::new(body).poll_frame(context),
+            ReplyBody::Whole(body) => {
+                Pin::new(body).poll_frame(context).map_err(|infallible| match infallible {})
+            }
             ReplyBody::Events(events) => {
                 events.poll_next(context).map(|event| event.map(|event| Ok(Frame::data(event))))
             }
+            ReplyBody::Breaking(events, at) => match at.as_mut().poll(context) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(BrokenOff))),
+                Poll::Pending => {
+                    events.poll_next(context).map(|event| event.map(|event| Ok(Frame::data(event))))
+                }
+            },
+            ReplyBody::BrokenOff => Poll::Ready(Some(Err(BrokenOff))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             ReplyBody::Whole(body) => body.is_end_stream(),
-            ReplyBody::Events(_) => false,
+            _ => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             ReplyBody::Whole(body) => body.size_hint(),
-            ReplyBody::Events(_) => SizeHint::default(),
+            _ => SizeHint::default(),
         }
     }
 }

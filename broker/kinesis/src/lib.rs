@@ -31,6 +31,7 @@ mod convert;
 mod dispatch;
 mod errors;
 mod event_memory;
+mod faults;
 #[cfg(test)]
 mod harness;
 mod http;
@@ -61,5 +62,6 @@ mod wire;
 
 pub use auth::Authentication;
 pub use auth::keys::KeyRing;
+pub use faults::check as check_fault;
 pub use http::{TLS_PROTOCOLS, TlsAcceptors, serve, serve_connection};
 pub use service::{KinesisOptions, KinesisService};

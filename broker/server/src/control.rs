@@ -3,7 +3,10 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /api/v1/clock` | `{"now_ms": …, "manual": …}` |
-//! | `POST /api/v1/clock` `{"advance_ms": …}` | the same, after everything that became due has run |
+//! | `POST /api/v1/clock` `{"advance_ms": …}` | the same, after all that became due has run |
+//! | `GET /api/v1/faults` | `{"faults": […]}`: the rules, and how many requests each named and struck |
+//! | `PUT /api/v1/faults` `{"faults": […]}` | the same, with these rules in place of the others |
+//! | `DELETE /api/v1/faults` | the same, without rules |
 //!
 //! Bodies are JSON, and said to be: a web page of somebody else's cannot send such a request
 //! without asking first, which is not answered. Errors are `{"error": "…"}`.
@@ -21,6 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use tracing::warn;
 use weir_core::broker::Broker;
+use weir_core::faults::FaultRule;
 use weir_model::time::SettableClock;
 
 /// The paths that are answered here.
@@ -52,6 +56,12 @@ struct ClockMove {
     advance_ms: u64,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FaultList {
+    faults: Vec<FaultRule>,
+}
+
 impl Control {
     pub(crate) fn new(broker: Arc<Broker>, clock: Option<Arc<SettableClock>>) -> Control {
         Control { broker, clock }
@@ -64,12 +74,30 @@ impl Control {
             ("clock", &Method::GET) => Ok(self.shown_clock()),
             ("clock", &Method::POST) => self.move_clock(request).await,
             ("clock", _) => return not_allowed("GET, POST"),
+            ("faults", &Method::GET) => Ok(self.shown_faults()),
+            ("faults", &Method::PUT) => self.set_faults(request).await,
+            ("faults", &Method::DELETE) => {
+                self.broker.faults().replace(Vec::new());
+                Ok(self.shown_faults())
+            }
+            ("faults", _) => return not_allowed("GET, PUT, DELETE"),
             _ => Err((StatusCode::NOT_FOUND, format!("there is no {PREFIX}{path}"))),
         };
         match answered {
             Ok(body) => json_answer(StatusCode::OK, &body),
             Err((status, why)) => json_answer(status, &json!({ "error": why })),
         }
+    }
+
+    fn shown_faults(&self) -> Json {
+        json!({"faults": self.broker.faults().report()})
+    }
+
+    async fn set_faults(&self, request: Request<Incoming>) -> Result<Json, Refused> {
+        let FaultList { faults } = body_of(request).await?;
+        crate::faults::check(&faults).map_err(|why| (StatusCode::BAD_REQUEST, why))?;
+        self.broker.faults().replace(faults);
+        Ok(self.shown_faults())
     }
 
     fn shown_clock(&self) -> Json {

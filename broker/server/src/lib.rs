@@ -17,6 +17,7 @@
 //! | [`config`] | what was written, and what we run with |
 //! | [`listen`] | addresses and ports |
 //! | [`tls`] | certificates, and the authority that makes them |
+//! | [`faults`] | what tests want to go wrong |
 //! | [`keys`] | access keys that Kinesis requests are signed with |
 //! | [`serve`] | the order in which a broker starts and stops |
 //! | [`http`], [`metrics`], [`control`] | `/livez`, `/readyz`, `/metrics`, `/api/v1/…` |
@@ -31,6 +32,7 @@ pub mod config;
 mod control;
 mod data;
 pub mod descriptors;
+mod faults;
 pub mod flush_probe;
 mod http;
 pub mod keys;

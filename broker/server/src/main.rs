@@ -34,7 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the broker (so does weir alone, or followed by flags)
-    Serve(RawConfig),
+    Serve(Box<RawConfig>),
     /// Ask a broker whether it is ready; exit 0 when it is
     Health(HealthOptions),
     /// Measure a broker under load
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         None => serve(cli.serve, clock),
-        Some(Command::Serve(flags)) => serve(flags, clock),
+        Some(Command::Serve(flags)) => serve(*flags, clock),
         Some(Command::Health(options)) => ask_health(&options, &*clock),
         Some(Command::Bench(bench)) => run_bench(&bench, clock),
     }
@@ -239,7 +239,7 @@ mod tests {
         let cli = parse(arguments).expect("legal arguments");
         match cli.command {
             None => cli.serve,
-            Some(Command::Serve(flags)) => flags,
+            Some(Command::Serve(flags)) => *flags,
             Some(other) => panic!("{other:?} is not serve"),
         }
     }

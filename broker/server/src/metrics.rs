@@ -54,6 +54,12 @@ impl Collector for BrokerNumbers {
             "Writes and reads that a quota refused or delayed",
             throttles,
         )?;
+        counter(
+            &mut encoder,
+            "weir_faults",
+            "Requests that faults on request have struck",
+            broker.faults().struck(),
+        )?;
         encode_log(&mut encoder, broker)?;
         encode_foreign(&mut encoder, broker, &requests)
     }

@@ -33,6 +33,7 @@ use crate::banner::Ready;
 use crate::config::{Config, InitialStream};
 use crate::control::Control;
 use crate::data::{DataDirectory, open_broker};
+use crate::faults;
 use crate::http::{self, HttpService};
 use crate::keys::{self, KeysError};
 use crate::listen::{self, ListenError};
@@ -79,6 +80,8 @@ pub enum StartError {
     Tls(TlsError),
     /// The key file cannot be used.
     Keys(KeysError),
+    /// The file of faults cannot be used.
+    Faults(String),
 }
 
 impl fmt::Display for StartError {
@@ -93,6 +96,7 @@ impl fmt::Display for StartError {
             StartError::Listen(error) => error.fmt(out),
             StartError::Tls(error) => error.fmt(out),
             StartError::Keys(error) => error.fmt(out),
+            StartError::Faults(why) => out.write_str(why),
         }
     }
 }
@@ -185,6 +189,9 @@ impl Server {
         clocks: Clocks,
     ) -> Result<Server, StartError> {
         let authentication = keys::authentication(&config.kinesis_auth)?;
+        if let Some(file) = &config.faults {
+            broker.faults().replace(faults::read(file).map_err(StartError::Faults)?);
+        }
         create_missing(&broker, config).await?;
         let kafka = listen::bind(&config.kafka, "--kafka").await?;
         let kinesis = listen::bind(&config.kinesis, "--kinesis").await?;

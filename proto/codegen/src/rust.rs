@@ -83,6 +83,16 @@ impl Emitter<'_> {
                 } else {
                     ""
                 };
+                let has_error_code = definition.fields.iter().any(|field| {
+                    field.name == "ErrorCode" && field.versions.covers(definition.versions)
+                });
+                let error_code = if has_error_code {
+                    "fn error_code(&mut self) -> Option<&mut i16> {
+                        Some(&mut self.error_code)
+                    }"
+                } else {
+                    ""
+                };
                 write_all(
                     out,
                     format_args!(
@@ -90,6 +100,8 @@ impl Emitter<'_> {
                             const API_KEY: ApiKey = ApiKey::{api};
 
                             {throttle_time}
+
+                            {error_code}
                         }}\n\n"
                     ),
                 );

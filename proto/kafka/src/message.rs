@@ -96,6 +96,11 @@ pub trait Response: Message {
     fn throttle_time_ms(&mut self) -> Option<&mut i32> {
         None
     }
+
+    /// The error of the request as a whole, where the message has such a field in every version.
+    fn error_code(&mut self) -> Option<&mut i16> {
+        None
+    }
 }
 
 /// Does something with a message type that is known only at run time: see

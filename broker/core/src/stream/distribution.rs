@@ -2,10 +2,11 @@
 //! evenly, whatever their keys say. The latter is for on-demand streams whose readers need no
 //! order.
 
-use weir_model::ids::StreamId;
+use weir_model::ids::{PartitionIndex, StreamId};
 
 use crate::broker::Broker;
 use crate::error::{AmendError, DistributionRefusal};
+use crate::routing::route::RoutedRecord;
 use crate::stream::mode::StreamMode;
 use crate::stream::stream::Stream;
 
@@ -37,6 +38,17 @@ impl Distribution {
             (Distribution::Even, StreamMode::Provisioned) => Err(DistributionRefusal::Provisioned),
             (Distribution::Even, StreamMode::OnDemand) | (Distribution::ByKey, _) => Ok(()),
         }
+    }
+}
+
+impl Stream {
+    /// Where a record goes by its keys now; none where they do not matter, or it has none.
+    pub fn place_by_key(&self, record: &RoutedRecord) -> Option<PartitionIndex> {
+        let has_key = record.explicit_hash_key.is_some() || !record.key.is_empty();
+        let goes_by_key = Distribution::of(self) == Distribution::ByKey && has_key;
+        let layout = self.layout().current();
+        let partition = layout.open.route(record, || 0).filter(|_| goes_by_key)?;
+        Some(partition.id.index)
     }
 }
 

@@ -33,7 +33,7 @@ use weir_kafka_protocol::messages::fetch::{
     EpochEndOffset, FetchPartition as WantedPartition, FetchRequest, FetchResponse,
     FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
-use weir_kafka_protocol::{ErrorCode, RecordSet};
+use weir_kafka_protocol::{ApiKey, ErrorCode, RecordSet};
 use weir_model::ids::PartitionIndex;
 use weir_model::limits::MIB;
 use weir_model::offset::Offset;
@@ -41,6 +41,7 @@ use weir_model::offset::Offset;
 use crate::close::CloseReason;
 use crate::errors::read_code;
 use crate::exchange::{Answer, Exchange, PendingAnswer, RequestContext, Started};
+use crate::faults;
 use crate::leader_epoch::said_epoch;
 use crate::pauses::pause_ms;
 use crate::sessions::{
@@ -215,11 +216,18 @@ fn plan<'a>(
     for TrackedPartition { topic, wanted, .. } in partitions {
         let found = match last.take() {
             Some((known, found)) if Arc::ptr_eq(known, topic) => found,
-            _ => topic.resolve(context.broker()),
+            _ => topic.resolve(context.broker()).and_then(|stream| {
+                let passed = faults::pass_topic(context, ApiKey::Fetch, &stream);
+                passed.map(|()| stream).inspect_err(|_| order.wait_max = Duration::ZERO)
+            }),
         };
         let slot = match &found {
             Err(code) => Slot::Refused(*code),
-            Ok(stream) => match wanted_of(stream, wanted) {
+            Ok(stream) => match wanted_of(stream, wanted).and_then(|place| {
+                let passed =
+                    faults::pass_partition(context, ApiKey::Fetch, stream, wanted.partition);
+                passed.map(|()| place).inspect_err(|_| order.wait_max = Duration::ZERO)
+            }) {
                 Err(code) => Slot::Refused(code),
                 Ok(wanted) => {
                     order.partitions.push(wanted);

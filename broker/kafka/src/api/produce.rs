@@ -28,13 +28,14 @@ use std::time::Duration;
 use tracing::warn;
 use weir_core::Placed;
 use weir_core::error::AppendError;
+use weir_core::faults::Fault;
 use weir_core::partition::append::{PendingAppend, QuotaWait};
 use weir_core::stream::stream::Stream;
-use weir_kafka_protocol::ErrorCode;
 use weir_kafka_protocol::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
     ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
+use weir_kafka_protocol::{ApiKey, ErrorCode};
 use weir_model::batch::RecordBatch;
 use weir_model::compression::Codec;
 use weir_model::ids::PartitionIndex;
@@ -42,6 +43,7 @@ use weir_model::ids::PartitionIndex;
 use crate::close::CloseReason;
 use crate::errors::{Refusal, append_refusal, batch_refusal, blames_the_batch};
 use crate::exchange::{Answer, Exchange, PendingAnswer, RequestContext, Started};
+use crate::faults;
 use crate::pauses::pause_ms;
 use crate::topic::TopicRef;
 
@@ -108,7 +110,8 @@ async fn begin(mut exchange: Exchange) -> Result<PendingAnswer, CloseReason> {
     let topics = exchange.work(topics).await;
     let context = &exchange.context;
     let quotas = context.broker().client_quotas();
-    let pause = quotas.charge_produced(context.client(), context.request_bytes);
+    let wanted = context.fault.as_ref().map(Fault::throttle).unwrap_or_default();
+    let pause = quotas.charge_produced(context.client(), context.request_bytes).max(wanted);
     if !pause.is_zero() {
         // From here on, since the answer may wait for a flush, and after acks 0 there is none.
         context.connection.pauses.begin(context.broker().clock(), pause);
@@ -134,9 +137,17 @@ async fn begin_topics(
             TopicRef::Id(topic.topic_id)
         };
         let stream = reference.resolve(context.broker()).map_err(Refusal::of);
+        let stream = stream.and_then(|stream| {
+            let passed = faults::pass_topic(context, ApiKey::Produce, &stream);
+            passed.map(|()| stream).map_err(Refusal::of)
+        });
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
             let target = may_append.clone().and(stream.as_deref().map_err(Refusal::clone));
+            let target = target.and_then(|stream| {
+                let passed = faults::pass_partition(context, ApiKey::Produce, stream, data.index);
+                passed.map(|()| stream).map_err(Refusal::of)
+            });
             let quota_wait = QuotaWait {
                 time_max: timeout.saturating_sub(clock.real_moment().since(asked)),
                 held: context.held,

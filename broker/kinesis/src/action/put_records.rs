@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tracing::error;
-use weir_core::error::AppendError;
 use weir_core::partition::partition::Partition;
 use weir_core::routing::route::{RoutedPlace, RoutedRecord};
 use weir_core::stream::stream::Stream;
@@ -22,6 +21,7 @@ use weir_core::stream::stream::Stream;
 use crate::action::{Action, Call, Run};
 use crate::call_rates::CallRate;
 use crate::errors::{self, ErrorKind, KinesisError};
+use crate::faults;
 use crate::incoming_record::{RecordSizeLimit, needs_partition_keys, routed_record, size_bytes};
 use crate::sequence_number::SequenceNumber;
 use crate::shape::{self, Kind, Member, Rule, Shape};
@@ -67,7 +67,8 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     if call.input.is_true("DryRun") {
         return Err(KinesisError::dry_run_succeeded());
     }
-    let results = call.broker().append_routed(&stream, &records).await;
+    let failing = faults::failing_records(call, &stream, &records);
+    let results = append(call, &stream, records, failing).await;
     let written = results.iter().filter(|result| result.is_ok()).count();
     call.metrics.records_in.add(written as u64);
     if stream.is_deleted() {
@@ -75,6 +76,25 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
         return Err(KinesisError::stream_not_found(name, account));
     }
     Ok(reply(call, &stream, &results))
+}
+
+/// Appends all records but those that are wanted to fail; the results are in the request's order.
+async fn append(
+    call: &Call<'_>,
+    stream: &Stream,
+    mut records: Vec<RoutedRecord>,
+    failing: Vec<(usize, KinesisError)>,
+) -> Vec<Result<RoutedPlace, KinesisError>> {
+    for (place, _) in failing.iter().rev() {
+        records.remove(*place);
+    }
+    let results = call.broker().append_routed(stream, &records).await;
+    let told = |error| errors::append_error(&error, stream, call.account());
+    let mut results: Vec<_> = results.into_iter().map(|result| result.map_err(told)).collect();
+    for (place, error) in failing {
+        results.insert(place, Err(error));
+    }
+    results
 }
 
 fn records(call: &Call<'_>, stream: &Stream) -> Result<Vec<RoutedRecord>, KinesisError> {
@@ -99,7 +119,7 @@ fn records(call: &Call<'_>, stream: &Stream) -> Result<Vec<RoutedRecord>, Kinesi
     Ok(records)
 }
 
-fn reply(call: &Call<'_>, stream: &Stream, results: &[Result<RoutedPlace, AppendError>]) -> Bytes {
+fn reply(call: &Call<'_>, stream: &Stream, results: &[Result<RoutedPlace, KinesisError>]) -> Bytes {
     // Some 130 bytes for each record.
     let mut writer = ReplyWriter::with_capacity(call.encoding, 256 + results.len() * 160);
     let partitions = stream.partitions();
@@ -112,11 +132,10 @@ fn reply(call: &Call<'_>, stream: &Stream, results: &[Result<RoutedPlace, Append
         match result {
             Ok(place) => write_place(&mut writer, &partitions, place),
             Err(error) => {
-                let error = errors::append_error(error, stream, call.account());
                 writer.text_member("ErrorCode", error.kind.name());
                 let message = error.message.as_deref().unwrap_or(INTERNAL_FAILURE_TEXT);
                 writer.text_member("ErrorMessage", message);
-                failures.add(error);
+                failures.add(error.clone());
             }
         }
         writer.end_map();

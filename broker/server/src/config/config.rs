@@ -52,6 +52,8 @@ pub struct Config {
     pub topics: Vec<InitialStream>,
     /// Kinesis streams that are made at start.
     pub streams: Vec<InitialStream>,
+    /// The file that says what shall go wrong.
+    pub faults: Option<PathBuf>,
     /// Whether the broker's clock stands still until it is moved.
     pub manual_clock: bool,
     /// How the start and the log are written; none: whoever starts decides by terminal.
@@ -221,6 +223,7 @@ fn parse(sources: &[(WrittenIn, RawConfig)]) -> Result<Config, ConfigError> {
         settings: settings.broker_settings()?,
         topics,
         streams,
+        faults: settings.first(|raw| raw.faults.as_ref()).map(|(_, path)| path.clone()),
         manual_clock: settings
             .first(|raw| raw.manual_clock.as_ref())
             .is_some_and(|(_, is_manual)| *is_manual),

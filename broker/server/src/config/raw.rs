@@ -83,6 +83,10 @@ pub struct RawConfig {
     #[arg(value_name = "BOOL")]
     pub ephemeral: Option<bool>,
 
+    /// What shall go wrong, in TOML: `[[fault]]` tables as `PUT /api/v1/faults` takes them; for tests
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+
     /// The broker's clock stands still until `POST /api/v1/clock` moves it; for tests
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[arg(value_name = "BOOL")]
@@ -217,6 +221,7 @@ impl RawConfig {
             stream: list("stream")?,
             set: text("set")?.map(|text| split_assignments(&text)),
             ephemeral: switch("ephemeral")?,
+            faults: set("faults").map(PathBuf::from),
             manual_clock: switch("manual-clock")?,
             log_format: text("log-format")?,
             config: set("config").map(PathBuf::from),

@@ -150,4 +150,8 @@ impl Response for AddRaftVoterResponse {
     fn throttle_time_ms(&mut self) -> Option<&mut i32> {
         Some(&mut self.throttle_time_ms)
     }
+
+    fn error_code(&mut self) -> Option<&mut i16> {
+        Some(&mut self.error_code)
+    }
 }

@@ -151,6 +151,10 @@ impl Message for DescribeQuorumResponse {
 
 impl Response for DescribeQuorumResponse {
     const API_KEY: ApiKey = ApiKey::DescribeQuorum;
+
+    fn error_code(&mut self) -> Option<&mut i16> {
+        Some(&mut self.error_code)
+    }
 }
 
 /// Part of [`DescribeQuorumResponse`].

@@ -97,4 +97,8 @@ impl Message for SaslAuthenticateResponse {
 
 impl Response for SaslAuthenticateResponse {
     const API_KEY: ApiKey = ApiKey::SaslAuthenticate;
+
+    fn error_code(&mut self) -> Option<&mut i16> {
+        Some(&mut self.error_code)
+    }
 }

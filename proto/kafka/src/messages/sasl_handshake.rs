@@ -66,4 +66,8 @@ impl Message for SaslHandshakeResponse {
 
 impl Response for SaslHandshakeResponse {
     const API_KEY: ApiKey = ApiKey::SaslHandshake;
+
+    fn error_code(&mut self) -> Option<&mut i16> {
+        Some(&mut self.error_code)
+    }
 }
