@@ -2,8 +2,8 @@
 
     faults      set over HTTP and by file; boto3 and librdkafka see the errors, delays, lost answers
                 and broken connections that were asked for, and nothing once they are taken back
-    time        with --manual-clock: dates, iterators, records, subscriptions, quotas and the
-                sessions of consumer groups age when `POST /api/v1/clock` says so; a client's own
+    time        with --manual-clock: dates, iterators, records, subscriptions, quotas, the sessions
+                of consumer groups and the states of streams age when `POST /api/v1/clock` says so; a client's own
                 waits stay real
 """
 
@@ -304,6 +304,38 @@ def quotas(weir):
     return "a shard in debt stays so until time passes"
 
 
+def states(weir):
+    kinesis = client(weir)
+
+    def status():
+        summary = kinesis.describe_stream_summary(StreamName="slow")
+        return summary["StreamDescriptionSummary"]["StreamStatus"]
+
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": weir.kafka})
+    setting = confluent_kafka.admin.ConfigEntry(
+        "weir.stream.state.delay.ms", "800",
+        incremental_operation=confluent_kafka.admin.AlterConfigOpType.SET,
+    )  # fmt: skip
+    broker = confluent_kafka.admin.ConfigResource("broker", "", incremental_configs=[setting])
+    admin.incremental_alter_configs([broker])[broker].result()
+    kinesis.create_stream(StreamName="slow", ShardCount=1)
+    seen = [status()]
+    advance(weir, 800)
+    seen.append(status())
+    kinesis.update_shard_count(
+        StreamName="slow", TargetShardCount=2, ScalingType="UNIFORM_SCALING"
+    )
+    seen.append(status())
+    refused("ResourceInUseException", lambda: kinesis.add_tags_to_stream(StreamName="slow", Tags={"a": "b"}))
+    advance(weir, 800)
+    kinesis.delete_stream(StreamName="slow")
+    seen.append(status())
+    advance(weir, 1_800)
+    refused("ResourceNotFoundException", status)
+    assert seen == ["CREATING", "ACTIVE", "UPDATING", "DELETING"], seen
+    return ", ".join(seen)
+
+
 CONSUMER = """
 import confluent_kafka, sys
 consumer = confluent_kafka.Consumer({"bootstrap.servers": sys.argv[1], "group.id": "sleepers"})
@@ -360,7 +392,7 @@ def main():
         with Weir(directory / "time", "--manual-clock") as weir:
             for name, case in [
                 ("dates", dates), ("subscriptions", subscriptions), ("quotas", quotas),
-                ("groups", groups),
+                ("groups", groups), ("states", states),
             ]:  # fmt: skip
                 cases.run(name, case, weir)
             cases.run("SIGTERM ends it with status 0", weir.stop)

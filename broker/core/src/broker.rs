@@ -40,7 +40,8 @@ use crate::settings::broker_settings::BrokerSettings;
 use crate::settings::configurations::{self, Configurations};
 use crate::stream::change_over::{Resharded, ScalingLimits};
 use crate::stream::grow::Growth;
-use crate::stream::registry::{Deletion, Registry, RegistryOptions};
+use crate::stream::registry::{AccountLimits, Deletion, Registry, RegistryOptions};
+use crate::stream::state::State;
 use crate::stream::stream::{Intent, NewStream, Stream};
 use crate::txn::producer_ids::ProducerIds;
 
@@ -147,13 +148,15 @@ impl Broker {
             random,
             options.groups,
         );
+        let groups = Arc::new(groups);
+        let told = Arc::clone(&groups);
         let (looked_after, kept_by) = (Arc::clone(&registry), Arc::clone(&foundations.clock));
         let broker = Broker {
             foundations,
             configurations,
             options,
             registry,
-            groups: Arc::new(groups),
+            groups,
             client_quotas,
             account: Arc::new(account),
             producer_ids: ProducerIds::new(meta),
@@ -163,7 +166,7 @@ impl Broker {
             sealing_key,
             decoded: DecodedBatches::default(),
             turns: AtomicUsize::new(0),
-            housekeeping: tokio::spawn(housekeeping::run(log, looked_after, kept_by)),
+            housekeeping: tokio::spawn(housekeeping::run(log, looked_after, told, kept_by)),
         };
         for result in remove_deleted(&broker.registry, &broker.groups, deleting).await {
             if let Err(error) = result {
@@ -210,7 +213,8 @@ impl Broker {
             Some(_) => ScalingLimits::AsAws,
             None => ScalingLimits::Off,
         };
-        self.registry.reshard(stream.id, reshard, limits).await
+        let updating = self.passing(State::Updating);
+        self.registry.reshard(stream.id, reshard, limits, updating).await
     }
 
     /// What tests want to go wrong.
@@ -285,6 +289,15 @@ impl Broker {
         new: Vec<NewStream>,
     ) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
         self.registry.create_within(Arc::clone(quota), new).await
+    }
+
+    /// Makes a stream in all dialects, within the limits of its account.
+    pub async fn create_for_account(
+        &self,
+        limits: AccountLimits,
+        new: NewStream,
+    ) -> Result<Arc<Stream>, CreateStreamError> {
+        self.registry.create_for_account(limits, new).await
     }
 
     /// Deletes a stream in all dialects; see [`Broker::delete_streams`].
@@ -421,7 +434,7 @@ impl Broker {
 /// Removes what hangs on deleted streams (committed offsets), their records and their rows. Where
 /// offsets cannot be removed the records go all the same, for a full disk may be the reason; the
 /// row stays, and the next start finishes. The results are in the order given.
-async fn remove_deleted(
+pub(crate) async fn remove_deleted(
     registry: &Registry,
     groups: &GroupCoordinator,
     streams: Vec<Arc<Stream>>,

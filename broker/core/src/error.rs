@@ -11,6 +11,7 @@ use weir_storage::error::{MetaError, SubmitError};
 use weir_storage::producer_state::ProducerError;
 
 use crate::quota::entity::{EntityType, QuotaKey};
+use crate::stream::state::State;
 
 /// Why a setting is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,8 @@ pub enum AlterConfigError {
 pub enum AmendError<R> {
     /// The stream does not live, or holds the broker's own state.
     Unknown,
+    /// The stream is in a state in which it is not changed.
+    NotActive(State),
     /// The change makes no sense for this stream.
     Refused(R),
     /// The metadata could not be committed.
@@ -124,6 +127,11 @@ impl From<UnknownConsumer> for PolicyRefusal {
 /// Why a consumer is not registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegistrationRefusal {
+    /// As many are being registered as may be.
+    TooManyCreating {
+        /// How many may be.
+        max: usize,
+    },
     /// The stream has a consumer of that name.
     AlreadyExists,
     /// The stream has as many as it may.
@@ -244,6 +252,8 @@ pub enum GrowStreamError {
 pub enum ReshardError {
     /// The stream is gone.
     Unknown,
+    /// The stream is in a state in which it is not changed.
+    NotActive(State),
     /// The stream holds the broker's own state.
     Internal,
     /// Kafka's clients choose the stream's partitions, so none of them may close.
@@ -314,6 +324,16 @@ pub enum ReshardError {
 /// Why a stream was not created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CreateStreamError {
+    /// The account has as many on-demand streams as it may.
+    OnDemandLimit {
+        /// How many it may have.
+        max: usize,
+    },
+    /// As many streams are being made as may be.
+    CreatingLimit {
+        /// How many may be.
+        max: usize,
+    },
     /// A stream of that name lives.
     AlreadyExists,
     /// A stream lives whose name differs in `.` and `_` only; Kafka's metrics confuse the two.
@@ -348,6 +368,8 @@ pub enum CreateStreamError {
 /// Why a stream was not deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeleteStreamError {
+    /// It is on its way out already.
+    AlreadyDeleting,
     /// It does not live, or is being deleted already.
     Unknown,
     /// It holds the broker's own state.

@@ -1,20 +1,29 @@
-//! What has its own time: once a second, logs roll and trim what is due, and closed partitions that
-//! hold nothing any more expire.
+//! What has its own time: once a second, logs roll and trim what is due, closed partitions that
+//! hold nothing any more expire, and what is on its way out goes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::warn;
 use weir_model::time::Clock;
 use weir_storage::log::Log;
 
 use crate::alarm::Alarm;
-use crate::stream::registry::Registry;
+use crate::broker::remove_deleted;
+use crate::carried_out::carried_out;
+use crate::group::coordinator::GroupCoordinator;
+use crate::stream::registry::{Deletion, Registry};
 
 /// How often the logs are looked after.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Looks after the logs and their streams until the task is dropped. Owned by the broker.
-pub(crate) async fn run(log: Arc<Log>, registry: Arc<Registry>, clock: Arc<dyn Clock>) {
+pub(crate) async fn run(
+    log: Arc<Log>,
+    registry: Arc<Registry>,
+    groups: Arc<GroupCoordinator>,
+    clock: Arc<dyn Clock>,
+) {
     let mut alarm = Alarm::for_work(&*clock);
     let mut due = clock.moment().plus(PERIOD);
     loop {
@@ -27,5 +36,27 @@ pub(crate) async fn run(log: Arc<Log>, registry: Arc<Registry>, clock: Arc<dyn C
         due = clock.moment().plus(PERIOD);
         log.housekeep().await;
         registry.mark_expired().await;
+        registry.end_deregistrations().await;
+        end_deletions(&registry, &groups).await;
     }
+}
+
+/// Deletes the streams that have been DELETING for long enough.
+async fn end_deletions(registry: &Arc<Registry>, groups: &Arc<GroupCoordinator>) {
+    let due = registry.due_deletions();
+    if due.is_empty() {
+        return;
+    }
+    let turn = registry.turn().await;
+    let (registry, groups) = (Arc::clone(registry), Arc::clone(groups));
+    carried_out(async move {
+        let decided = registry.begin_deletions(turn, &due, Deletion::WithConsumers).await;
+        let deleting = decided.into_iter().flatten().collect();
+        for removed in remove_deleted(&registry, &groups, deleting).await {
+            if let Err(error) = removed {
+                warn!(?error, "deletion not finished, retried at the next start");
+            }
+        }
+    })
+    .await;
 }

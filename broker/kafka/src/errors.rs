@@ -172,6 +172,10 @@ pub(crate) fn create_refusal(topic: &str, error: &CreateStreamError) -> Refusal 
             format!("Topic '{topic}' holds the broker's own state."),
         ),
         CreateStreamError::Config(error) => config_refusal(error),
+        // Not from here: an account's limits are for its Kinesis streams.
+        CreateStreamError::OnDemandLimit { .. } | CreateStreamError::CreatingLimit { .. } => {
+            Refusal::of(ErrorCode::UNKNOWN_SERVER_ERROR)
+        }
         CreateStreamError::OverQuota => Refusal::of(ErrorCode::THROTTLING_QUOTA_EXCEEDED),
         CreateStreamError::Meta(error) => meta_refusal(error),
     }
@@ -231,8 +235,10 @@ pub(crate) fn delete_refusal(error: &DeleteStreamError, unknown: ErrorCode) -> R
             ErrorCode::TOPIC_DELETION_DISABLED,
             "the topic holds the broker's own state",
         ),
-        // Not from here: a deletion by Kafka takes the registered consumers with it.
-        DeleteStreamError::HasConsumers => Refusal::of(ErrorCode::UNKNOWN_SERVER_ERROR),
+        // Not from here: a deletion by Kafka is made at once, and takes consumers with it.
+        DeleteStreamError::HasConsumers | DeleteStreamError::AlreadyDeleting => {
+            Refusal::of(ErrorCode::UNKNOWN_SERVER_ERROR)
+        }
         DeleteStreamError::OverQuota => Refusal::of(ErrorCode::THROTTLING_QUOTA_EXCEEDED),
         DeleteStreamError::Meta(error) => meta_refusal(error),
     }

@@ -12,6 +12,7 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
 use weir_core::stream::consumers::ConsumerId;
+use weir_core::stream::state::State;
 use weir_core::stream::stream::Stream;
 use weir_model::ids::PartitionIndex;
 
@@ -216,6 +217,22 @@ impl KinesisError {
              Refer to the AWS Service Limits page \
              (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) \
              for current limits and how to request higher limits."
+        ))
+    }
+
+    /// The account has as many on-demand streams as it may.
+    pub(crate) fn on_demand_limit_exceeded(max: u64, account: &str, region: &str) -> KinesisError {
+        KinesisError::limit_exceeded(format!(
+            "This request would exceed the limit of {max} on-demand streams \
+             for the account {account} in {region}."
+        ))
+    }
+
+    /// The stream is in a state in which it is not changed.
+    pub(crate) fn not_active(stream: &str, account: &str, state: State) -> KinesisError {
+        KinesisError::resource_in_use(format!(
+            "Stream {stream} under account {account} not ACTIVE, instead in state {}",
+            state.name()
         ))
     }
 
@@ -487,6 +504,14 @@ pub(crate) fn create_stream_error(
 ) -> KinesisError {
     match error {
         CreateStreamError::AlreadyExists => KinesisError::stream_exists(name, account),
+        CreateStreamError::OnDemandLimit { max } => {
+            KinesisError::on_demand_limit_exceeded(*max as u64, account, region)
+        }
+        // The sentence is ours.
+        CreateStreamError::CreatingLimit { max } => KinesisError::limit_exceeded(format!(
+            "{max} streams of the account {account} are in state CREATING, \
+             which is as many as there may be."
+        )),
         // Kafka's rule, which AWS does not have: there is no text of AWS's to give.
         CreateStreamError::NameCollision { other } => KinesisError::new(
             ErrorKind::ResourceInUse,
@@ -518,6 +543,9 @@ pub(crate) fn delete_stream_error(
     match error {
         DeleteStreamError::Unknown | DeleteStreamError::Internal => {
             KinesisError::stream_not_found(name, account)
+        }
+        DeleteStreamError::AlreadyDeleting => {
+            KinesisError::not_active(name, account, State::Deleting)
         }
         // The sentence is ours: AWS's was not recorded.
         DeleteStreamError::HasConsumers => KinesisError::resource_in_use(format!(

@@ -14,6 +14,7 @@ use weir_core::broker::{Broker, BrokerOptions};
 use weir_core::group::identity::{Claim, GroupId};
 use weir_core::in_memory;
 use weir_core::quota::limits::QuotaPolicy;
+use weir_core::settings::broker_settings::BrokerSettings;
 use weir_core::stream::stream::{Intent, NewStream, Routing};
 use weir_model::ids::StreamName;
 use weir_model::random::SeededRandom;
@@ -61,6 +62,17 @@ impl Harness {
     pub(crate) async fn with_shard_limit(partitions_max: u32) -> Harness {
         let quotas = QuotaPolicy::Off;
         let options = BrokerOptions { quotas, partitions_max, ..in_memory::default_options() };
+        Harness::with_options(options).await
+    }
+
+    /// A fresh broker without quotas whose states last for so long.
+    pub(crate) async fn with_state_delay_ms(delay_ms: u64) -> Harness {
+        let quotas = QuotaPolicy::Off;
+        let mut options = BrokerOptions { quotas, ..in_memory::default_options() };
+        let mut written = options.settings.written.clone();
+        let delay = delay_ms.to_string();
+        written.insert("weir.stream.state.delay.ms", &delay).expect("a legal setting");
+        options.settings = BrokerSettings::new(written).expect("legal settings");
         Harness::with_options(options).await
     }
 

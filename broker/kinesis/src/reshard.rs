@@ -59,6 +59,7 @@ fn refusal(
         ReshardError::Unknown | ReshardError::Internal => {
             KinesisError::stream_not_found(name, account)
         }
+        ReshardError::NotActive(state) => KinesisError::not_active(name, account, *state),
         // AWS has no such streams, so the sentence is ours.
         ReshardError::RoutedByPartition => KinesisError::invalid_argument(format!(
             "Stream {name} was made through the Kafka API: its clients choose partitions, \

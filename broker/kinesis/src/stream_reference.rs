@@ -28,6 +28,15 @@ pub(crate) fn find_stream(call: &Call<'_>) -> Result<Arc<Stream>, KinesisError> 
     find_by_name(call, name).ok_or_else(|| KinesisError::stream_not_found(name, call.account()))
 }
 
+/// The stream that a request names to write to it; one that is being made or deleted is not there.
+pub(crate) fn find_stream_in_use(call: &Call<'_>) -> Result<Arc<Stream>, KinesisError> {
+    let stream = find_stream(call)?;
+    match stream.state(call.now()).is_in_use() {
+        true => Ok(stream),
+        false => Err(KinesisError::stream_not_found(stream.name.as_str(), call.account())),
+    }
+}
+
 /// Refuses a `StreamCreationTimestamp` that is not the stream's own: an earlier stream of its name
 /// is meant.
 pub(crate) fn check_creation_time(call: &Call<'_>, stream: &Stream) -> Result<(), KinesisError> {

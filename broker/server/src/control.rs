@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /api/v1/clock` | `{"now_ms": …, "manual": …}` |
 //! | `POST /api/v1/clock` `{"advance_ms": …}` | the same, after all that became due has run |
-//! | `GET /api/v1/faults` | `{"faults": […]}`: the rules, and how many requests each named and struck |
+//! | `GET /api/v1/faults` | `{"faults": […]}`: the rules, and what each has struck |
 //! | `PUT /api/v1/faults` `{"faults": […]}` | the same, with these rules in place of the others |
 //! | `DELETE /api/v1/faults` | the same, without rules |
 //!

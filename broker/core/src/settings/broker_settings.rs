@@ -44,6 +44,8 @@ pub struct TopicSettings {
     pub replication_factor: u32,
     /// `weir.replication.factor.any`: which factors are taken.
     pub replication_factors: ReplicationFactors,
+    /// `weir.stream.state.delay.ms`: how long the states of Kinesis last that pass.
+    pub state_delay_ms: i64,
 }
 
 /// Whether topics are made on first use.
@@ -332,6 +334,7 @@ impl Values<'_> {
                 true => ReplicationFactors::Any,
                 false => ReplicationFactors::OnlyOne,
             },
+            state_delay_ms: self.number("weir.stream.state.delay.ms"),
         }
     }
 

@@ -114,6 +114,8 @@ pub const BROKER_SETTINGS: &[Setting] = {
         // Off, a factor above 1 is refused, as by a Kafka of one broker. On, any is taken, and 1 is
         // what is reported: for applications that are made for three brokers.
         S::acts("weir.replication.factor.any", Kind::Switch, "false").at_start(),
+        // How long Kinesis shows what is being made, changed or deleted as such; an hour at most.
+        S::acts("weir.stream.state.delay.ms", Kind::Int { min: 0, max: 3_600_000 }, "0"),
     ]
 };
 

@@ -17,6 +17,7 @@ use crate::error::AmendError;
 use crate::stream::attributes::StreamAttributes;
 use crate::stream::config::{Overrides, StreamConfig};
 use crate::stream::registry::Registry;
+use crate::stream::state::{Passing, State};
 use crate::stream::stream::Stream;
 
 /// What a stream is about to be.
@@ -30,6 +31,8 @@ pub(crate) struct Draft {
     pub(crate) attributes: StreamAttributes,
     /// When the change is made.
     pub(crate) now: Timestamp,
+    /// The state that the stream is in.
+    pub(crate) state: State,
 }
 
 impl Draft {
@@ -40,6 +43,14 @@ impl Draft {
             attributes: StreamAttributes::clone(&stream.attributes()),
             present,
             now,
+            state: stream.state(now),
+        }
+    }
+
+    /// Has the stream be UPDATING for a while, where states last.
+    pub(crate) fn pass(&mut self, updating: Option<Passing>) {
+        if updating.is_some() {
+            self.attributes.passing = updating;
         }
     }
 
@@ -50,7 +61,8 @@ impl Draft {
 }
 
 impl Registry {
-    /// Changes one stream. Once begun it is carried out, whether the caller waits or not.
+    /// Changes one stream that is ACTIVE. Once begun it is carried out, whether the caller waits or
+    /// not.
     pub(crate) async fn amend<T, R>(
         self: &Arc<Registry>,
         id: StreamId,
@@ -60,19 +72,49 @@ impl Registry {
         T: Send + 'static,
         R: Send + 'static,
     {
+        self.amend_checked(id, |state| state == State::Active, change).await
+    }
+
+    /// Changes one stream, be it ACTIVE or not.
+    pub(crate) async fn amend_in_any_state<T, R>(
+        self: &Arc<Registry>,
+        id: StreamId,
+        change: impl FnOnce(&mut Draft) -> Result<T, R> + Send + 'static,
+    ) -> Result<T, AmendError<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        self.amend_checked(id, |_| true, change).await
+    }
+
+    async fn amend_checked<T, R>(
+        self: &Arc<Registry>,
+        id: StreamId,
+        may_change: fn(State) -> bool,
+        change: impl FnOnce(&mut Draft) -> Result<T, R> + Send + 'static,
+    ) -> Result<T, AmendError<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
         let (registry, turn) = (Arc::clone(self), self.turn().await);
-        carried_out(async move { registry.amend_now(turn, id, change).await }).await
+        carried_out(async move { registry.amend_now(turn, id, may_change, change).await }).await
     }
 
     async fn amend_now<T, R>(
         &self,
         _turn: Turn,
         id: StreamId,
+        may_change: fn(State) -> bool,
         change: impl FnOnce(&mut Draft) -> Result<T, R>,
     ) -> Result<T, AmendError<R>> {
         let living = self.by_id(id).filter(|stream| !stream.name.is_internal());
         let stream = living.ok_or(AmendError::Unknown)?;
         let mut draft = Draft::of(&stream, self.now());
+        if !may_change(draft.state) {
+            return Err(AmendError::NotActive(draft.state));
+        }
         let outcome = change(&mut draft).map_err(AmendError::Refused)?;
         self.keep(&stream, draft).await.map_err(AmendError::Meta)?;
         Ok(outcome)
@@ -80,7 +122,7 @@ impl Registry {
 
     /// Commits what has changed, if anything has, and shows it.
     async fn keep(&self, stream: &Stream, draft: Draft) -> Result<(), MetaError> {
-        let Draft { present, settings, attributes, now: _ } = draft;
+        let Draft { present, settings, attributes, now: _, state: _ } = draft;
         let new_settings = settings != present.overrides;
         let new_attributes = attributes != *stream.attributes();
         if !new_settings && !new_attributes {

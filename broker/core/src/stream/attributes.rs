@@ -9,6 +9,7 @@ use crate::stream::encryption::Encryption;
 use crate::stream::labels::Labels;
 use crate::stream::monitoring::ShardMetrics;
 use crate::stream::rolling_count::RollingCount;
+use crate::stream::state::Passing;
 
 /// What is kept of a stream for its owner; nothing of it at first.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +26,8 @@ pub struct StreamAttributes {
     pub warm_throughput_mib: Option<u64>,
     /// Who is registered to read it.
     pub consumers: Consumers,
+    /// The state that it is passing through, or has passed.
+    pub passing: Option<Passing>,
     /// When it was switched between its modes.
     pub(super) mode_switches: RollingCount,
 }

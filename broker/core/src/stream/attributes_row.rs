@@ -17,6 +17,7 @@ use crate::stream::labels::Labels;
 use crate::stream::monitoring::ShardMetric;
 use crate::stream::policy::Policy;
 use crate::stream::rolling_count::RollingCount;
+use crate::stream::state::{Passing, State};
 use crate::stream::tags::Tags;
 
 #[derive(Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,23 @@ pub(super) struct AttributesRow {
     mode_switches_ms: Vec<i64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     consumers: Vec<ConsumerRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passing: Option<PassingRow>,
+}
+
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct PassingRow {
+    state: StateRow,
+    until_ms: i64,
+}
+
+/// A state that passes.
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StateRow {
+    Creating,
+    Updating,
+    Deleting,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -50,6 +68,8 @@ struct ConsumerRow {
     tags: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     policy: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    passing: Option<PassingRow>,
 }
 
 /// Times in ms since 1970.
@@ -89,6 +109,7 @@ impl AttributesRow {
             warm_throughput_mib: attributes.warm_throughput_mib,
             mode_switches_ms: attributes.mode_switches.to_row(),
             consumers: attributes.consumers.iter().map(ConsumerRow::of).collect(),
+            passing: attributes.passing.and_then(PassingRow::of),
         }
     }
 
@@ -112,6 +133,7 @@ impl AttributesRow {
             warm_throughput_mib: self.warm_throughput_mib,
             mode_switches: RollingCount::of_row(self.mode_switches_ms),
             consumers: Consumers::of_row(consumers),
+            passing: self.passing.map(PassingRow::into_passing),
         }
     }
 }
@@ -131,6 +153,7 @@ impl ConsumerRow {
             created_ms: consumer.created.as_millis(),
             tags: consumer.labels.tags.to_row(),
             policy: policy_row(&consumer.labels),
+            passing: consumer.passing.and_then(PassingRow::of),
         }
     }
 
@@ -139,7 +162,29 @@ impl ConsumerRow {
             name: self.name,
             created: Timestamp::from_millis(self.created_ms),
             labels: labels_of(self.tags, self.policy),
+            passing: self.passing.map(PassingRow::into_passing),
         }
+    }
+}
+
+impl PassingRow {
+    fn of(passing: Passing) -> Option<PassingRow> {
+        let state = match passing.state {
+            State::Creating => StateRow::Creating,
+            State::Updating => StateRow::Updating,
+            State::Deleting => StateRow::Deleting,
+            State::Active => return None,
+        };
+        Some(PassingRow { state, until_ms: passing.until.as_millis() })
+    }
+
+    fn into_passing(self) -> Passing {
+        let state = match self.state {
+            StateRow::Creating => State::Creating,
+            StateRow::Updating => State::Updating,
+            StateRow::Deleting => State::Deleting,
+        };
+        Passing { state, until: Timestamp::from_millis(self.until_ms) }
     }
 }
 
@@ -185,7 +230,8 @@ mod tests {
         r#""shard_metrics":["IncomingBytes","OutgoingBytes"],"#,
         r#""distribution":"even","warm_throughput_mib":8,"mode_switches_ms":[4],"#,
         r#""consumers":[{"name":"c","created_ms":5,"tags":{"a":"b"}},"#,
-        r#"{"name":"d","created_ms":6}]}"#,
+        r#"{"name":"d","created_ms":6,"passing":{"state":"deleting","until_ms":9}}],"#,
+        r#""passing":{"state":"updating","until_ms":8}}"#,
     );
 
     #[test]

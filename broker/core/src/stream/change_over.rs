@@ -31,8 +31,10 @@ use crate::carried_out::{Turn, carried_out};
 use crate::error::ReshardError;
 use crate::partition::partition::Partition;
 use crate::routing::reshard::{Plan, Reshard};
+use crate::stream::attributes::StreamAttributes;
 use crate::stream::layout::Layout;
 use crate::stream::registry::Registry;
+use crate::stream::state::{Passing, State};
 use crate::stream::stream::{Routing, Stream};
 
 /// How often a stream may be scaled within [`SCALING_PERIOD_MS`].
@@ -69,10 +71,13 @@ impl Registry {
         id: StreamId,
         reshard: Reshard,
         limits: ScalingLimits,
+        updating: Option<Passing>,
     ) -> Result<Resharded, ReshardError> {
         self.flush_ahead(id, reshard).await;
         let (registry, turn) = (Arc::clone(self), self.turn().await);
-        carried_out(async move { registry.reshard_now(turn, id, reshard, limits).await }).await
+        let reshard =
+            async move { registry.reshard_now(turn, id, reshard, limits, updating).await };
+        carried_out(reshard).await
     }
 
     async fn reshard_now(
@@ -81,8 +86,13 @@ impl Registry {
         id: StreamId,
         reshard: Reshard,
         limits: ScalingLimits,
+        updating: Option<Passing>,
     ) -> Result<Resharded, ReshardError> {
         let stream = self.stream_to_reshard(id)?;
+        match stream.state(self.now()) {
+            State::Active => {}
+            state => return Err(ReshardError::NotActive(state)),
+        }
         let before = stream.layout().current();
         let now = self.now();
         let scalings = scalings_with(&before, reshard, limits, now)?;
@@ -93,7 +103,7 @@ impl Registry {
         self.check_kept_limit(plan.made_count())?;
         let parents = plan.parents(&before.partitions);
         self.check_not_sealed(&parents)?;
-        self.change_over(&stream, &before, reshard, &parents, scalings).await?;
+        self.change_over(&stream, &before, reshard, &parents, scalings, updating).await?;
         info!(stream = %stream.name, ?reshard, open_before, open_now, "stream resharded");
         Ok(Resharded { open_before, open_now })
     }
@@ -165,6 +175,7 @@ impl Registry {
         reshard: Reshard,
         parents: &[Arc<Partition>],
         scalings: Vec<Timestamp>,
+        updating: Option<Passing>,
     ) -> Result<(), ReshardError> {
         // Until it is dropped, writers that meet a seal wait.
         let _change = stream.layout().begin_change();
@@ -182,7 +193,9 @@ impl Registry {
         let end_of = |index| *ends.get(&index).expect("each parent was sealed");
         let partitions = plan.carried_out(stream.id, &before.partitions, end_of);
         let layout = Layout::new(partitions, scalings);
-        match self.commit(vec![self.layout_row(stream, &layout)]).await {
+        let mut attributes = StreamAttributes::clone(&stream.attributes());
+        attributes.passing = updating.or(attributes.passing);
+        match self.commit(vec![self.resharded_row(stream, &layout, &attributes)]).await {
             Ok(()) => {}
             Err(error @ (MetaError::Conflict | MetaError::DiskFull)) => {
                 self.unseal(parents);
@@ -199,6 +212,7 @@ impl Registry {
             self.declare_partition(made, config).map_err(ReshardError::Meta)?;
         }
         stream.layout().replace(layout);
+        stream.set_attributes(attributes);
         self.count_change();
         Ok(())
     }

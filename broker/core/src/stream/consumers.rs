@@ -1,7 +1,7 @@
 //! Registered consumers: names under which readers have a stream to themselves (enhanced fan-out).
 //!
 //! A consumer is a name, a moment and its labels; it holds no position, which its readers keep. It
-//! is active at once where AWS's takes some seconds, and goes with its stream.
+//! goes with its stream.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,16 @@ use crate::error::{AmendError, RegistrationRefusal, UnknownConsumer};
 use crate::stream::amend::Draft;
 use crate::stream::labels::Labels;
 use crate::stream::mode::StreamMode;
+use crate::stream::state::{Passing, State};
 use crate::stream::tags::Tags;
 
 /// Most consumers of a stream.
 pub const CONSUMERS_MAX: usize = 20;
 /// Most consumers of an on-demand stream whose account is committed to a minimum throughput.
 pub const CONSUMERS_COMMITTED_MAX: usize = 50;
+
+/// Most consumers of a stream that are being registered at a time.
+pub const CREATING_MAX: usize = 5;
 
 /// A registered consumer.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +34,20 @@ pub struct Consumer {
     pub created: Timestamp,
     /// Its tags and its policy.
     pub labels: Labels,
+    /// The state that it is passing through, or has passed.
+    pub passing: Option<Passing>,
+}
+
+impl Consumer {
+    /// The state that it is in.
+    pub fn state(&self, now: Timestamp) -> State {
+        Passing::state_at(self.passing, now)
+    }
+
+    /// Says that this consumer is meant, and none of an earlier or later time.
+    pub fn id(&self) -> ConsumerId {
+        ConsumerId { name: self.name.clone(), created_s: Some(self.created.as_seconds()) }
+    }
 }
 
 /// Says which consumer of a stream is meant.
@@ -72,6 +90,16 @@ impl Consumers {
         Consumers(consumers.map(|consumer| (consumer.name.clone(), consumer)).collect())
     }
 
+    pub(super) fn remove(&mut self, id: &ConsumerId) {
+        if self.find(id).is_some() {
+            self.0.remove(&id.name);
+        }
+    }
+
+    fn in_state(&self, state: State, now: Timestamp) -> usize {
+        self.iter().filter(|consumer| consumer.state(now) == state).count()
+    }
+
     fn add(&mut self, consumer: Consumer, max: usize) -> Result<(), RegistrationRefusal> {
         if self.0.contains_key(&consumer.name) {
             return Err(RegistrationRefusal::AlreadyExists);
@@ -92,14 +120,17 @@ impl Broker {
         name: String,
         tags: Tags,
     ) -> Result<Consumer, AmendError<RegistrationRefusal>> {
-        let committed = self.is_committed();
+        let (committed, creating) = (self.is_committed(), self.passing(State::Creating));
         let amended = self.registry().amend(stream, move |draft| {
             let max = match draft.present.mode {
                 StreamMode::OnDemand if committed => CONSUMERS_COMMITTED_MAX,
                 StreamMode::OnDemand | StreamMode::Provisioned => CONSUMERS_MAX,
             };
+            if draft.attributes.consumers.in_state(State::Creating, draft.now) >= CREATING_MAX {
+                return Err(RegistrationRefusal::TooManyCreating { max: CREATING_MAX });
+            }
             let labels = Labels { tags, policy: None };
-            let consumer = Consumer { name, created: draft.now, labels };
+            let consumer = Consumer { name, created: draft.now, labels, passing: creating };
             draft.attributes.consumers.add(consumer.clone(), max)?;
             Ok(consumer)
         });
@@ -112,10 +143,16 @@ impl Broker {
         stream: StreamId,
         consumer: ConsumerId,
     ) -> Result<(), AmendError<UnknownConsumer>> {
+        let deleting = self.passing(State::Deleting);
         let amended = self.registry().amend(stream, move |draft: &mut Draft| {
             let consumers = &mut draft.attributes.consumers;
-            consumers.find(&consumer).ok_or(UnknownConsumer)?;
-            consumers.0.remove(&consumer.name);
+            let found = consumers.find_mut(&consumer).ok_or(UnknownConsumer)?;
+            match (deleting, found.passing) {
+                // It goes already.
+                (_, Some(Passing { state: State::Deleting, .. })) => {}
+                (None, _) => consumers.remove(&consumer),
+                (Some(_), _) => found.passing = deleting,
+            }
             Ok(())
         });
         amended.await
@@ -130,7 +167,8 @@ mod tests {
     fn a_consumer_is_found_by_its_name_and_the_second_of_its_registration() {
         let mut consumers = Consumers::default();
         let created = Timestamp::from_millis(5_999);
-        let consumer = Consumer { name: "c".to_owned(), created, labels: Labels::default() };
+        let labels = Labels::default();
+        let consumer = Consumer { name: "c".to_owned(), created, labels, passing: None };
         assert_eq!(consumers.add(consumer.clone(), 1), Ok(()));
         assert_eq!(consumers.add(consumer.clone(), 1), Err(RegistrationRefusal::AlreadyExists));
         let other = Consumer { name: "d".to_owned(), ..consumer };

@@ -12,6 +12,7 @@ use crate::broker::Broker;
 use crate::error::{AmendError, EncryptionRefusal};
 use crate::stream::amend::Draft;
 use crate::stream::rolling_count::RollingCount;
+use crate::stream::state::State;
 
 /// How often within a day a stream gets a new key, and how often its encryption is stopped.
 pub const ENCRYPTION_CHANGES_PER_DAY_MAX: usize = 25;
@@ -80,7 +81,10 @@ impl Broker {
         key: String,
     ) -> Result<(), AmendError<EncryptionRefusal>> {
         let per_day_max = self.daily_limit(ENCRYPTION_CHANGES_PER_DAY_MAX);
-        let amended = self.registry().amend(stream, move |draft| start(draft, key, per_day_max));
+        let updating = self.passing(State::Updating);
+        let amended = self.registry().amend(stream, move |draft| {
+            start(draft, key, per_day_max).map(|()| draft.pass(updating))
+        });
         amended.await
     }
 
@@ -91,7 +95,11 @@ impl Broker {
         stream: StreamId,
     ) -> Result<(), AmendError<EncryptionRefusal>> {
         let per_day_max = self.daily_limit(ENCRYPTION_CHANGES_PER_DAY_MAX);
-        self.registry().amend(stream, move |draft| stop(draft, per_day_max)).await
+        let updating = self.passing(State::Updating);
+        let amended = self
+            .registry()
+            .amend(stream, move |draft| stop(draft, per_day_max).map(|()| draft.pass(updating)));
+        amended.await
     }
 }
 

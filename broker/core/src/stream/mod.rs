@@ -21,6 +21,7 @@ pub mod registry;
 pub mod retention;
 mod rolling_count;
 mod row;
+pub mod state;
 #[expect(clippy::module_inception, reason = "one noun is one file, and the noun is stream")]
 pub mod stream;
 pub mod tags;

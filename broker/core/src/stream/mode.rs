@@ -8,6 +8,7 @@ use crate::broker::Broker;
 use crate::error::{AmendError, ModeRefusal};
 use crate::stream::amend::Draft;
 use crate::stream::distribution::Distribution;
+use crate::stream::state::State;
 use crate::stream::warm_throughput::WarmThroughput;
 
 /// How often within a day a stream may be switched.
@@ -62,7 +63,9 @@ impl Broker {
     ) -> Result<(), AmendError<ModeRefusal>> {
         let per_day_max = self.daily_limit(MODE_SWITCHES_PER_DAY_MAX);
         let warm = WarmThroughput::of(self);
+        let updating = self.passing(State::Updating);
         let amended = self.registry().amend(stream, move |draft| {
+            draft.pass(updating);
             if draft.present.mode != change.mode {
                 switch(draft, change.mode, per_day_max)?;
             }

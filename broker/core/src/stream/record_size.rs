@@ -10,6 +10,7 @@ use weir_model::ids::StreamId;
 use crate::broker::Broker;
 use crate::error::AmendError;
 use crate::stream::config::StreamConfig;
+use crate::stream::state::State;
 
 /// The setting.
 const SETTING: &str = "max.message.bytes";
@@ -41,7 +42,9 @@ impl Broker {
         kib: u64,
     ) -> Result<(), AmendError<Infallible>> {
         let (name, value) = record_size_setting(kib);
+        let updating = self.passing(State::Updating);
         let amended = self.registry().amend(stream, move |draft| {
+            draft.pass(updating);
             draft.set(&name, value);
             Ok(())
         });

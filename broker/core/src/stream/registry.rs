@@ -34,7 +34,9 @@ use crate::settings::broker_settings::TopicDefaults;
 use crate::stream::attributes::StreamAttributes;
 use crate::stream::config::{StreamConfig, first_overrides};
 use crate::stream::layout::Layout;
+use crate::stream::mode::{MODE_SETTING, StreamMode};
 use crate::stream::row::{self, Life};
+use crate::stream::state::State;
 use crate::stream::stream::{Intent, NewStream, Stream};
 
 /// What the registry is told when it starts.
@@ -52,8 +54,19 @@ enum Maker {
     /// A client's, whatever its dialect: neither internal names nor more than the limit, nor more
     /// than its quota, if it has one.
     Client(Option<Arc<MutationQuota>>),
+    /// An account's, in the ways of Kinesis: as a client's, and within these limits.
+    Account(AccountLimits),
     /// The broker's, for its own state.
     Broker,
+}
+
+/// How many streams an account may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountLimits {
+    /// Most on-demand streams.
+    pub on_demand_max: usize,
+    /// Most streams that are being made at a time.
+    pub creating_max: usize,
 }
 
 /// Which streams a deletion takes.
@@ -180,6 +193,16 @@ impl Registry {
         self.row(stream, &stream.config(), &stream.attributes(), layout)
     }
 
+    /// The row of a stream that is about to have these partitions and attributes.
+    pub(super) fn resharded_row(
+        &self,
+        stream: &Stream,
+        layout: &Layout,
+        attributes: &StreamAttributes,
+    ) -> MetaChange {
+        self.row(stream, &stream.config(), attributes, layout)
+    }
+
     /// The row of a stream that is about to have these settings and attributes.
     pub(super) fn amended_row(
         &self,
@@ -259,6 +282,16 @@ impl Registry {
         new: Vec<NewStream>,
     ) -> Vec<Result<Arc<Stream>, CreateStreamError>> {
         self.create_for(Maker::Client(Some(quota)), new).await
+    }
+
+    /// Makes a stream as [`Registry::create`] does, within the limits of its account.
+    pub async fn create_for_account(
+        self: &Arc<Registry>,
+        limits: AccountLimits,
+        new: NewStream,
+    ) -> Result<Arc<Stream>, CreateStreamError> {
+        let mut made = self.create_for(Maker::Account(limits), vec![new]).await;
+        made.pop().expect("a result for each stream")
     }
 
     /// Makes a stream for the broker's own state, whatever limits clients have.
@@ -411,6 +444,26 @@ impl Registry {
         Ok(())
     }
 
+    fn check_account_may(
+        &self,
+        limits: AccountLimits,
+        new: &NewStream,
+    ) -> Result<(), CreateStreamError> {
+        let (now, all) = (self.now(), self.all());
+        let creating = all.iter().filter(|stream| stream.state(now) == State::Creating).count();
+        if creating >= limits.creating_max {
+            return Err(CreateStreamError::CreatingLimit { max: limits.creating_max });
+        }
+        let mode = new.overrides.get(MODE_SETTING).map(|value| StreamMode::of_setting(value));
+        let is_on_demand = |stream: &&Arc<Stream>| stream.config().mode == StreamMode::OnDemand;
+        if mode == Some(StreamMode::OnDemand)
+            && all.iter().filter(is_on_demand).count() >= limits.on_demand_max
+        {
+            return Err(CreateStreamError::OnDemandLimit { max: limits.on_demand_max });
+        }
+        Ok(())
+    }
+
     /// Builds a stream that its maker may have.
     fn build_for(
         &self,
@@ -419,8 +472,13 @@ impl Registry {
         used: u64,
         made: &BTreeMap<StreamName, Arc<Stream>>,
     ) -> Result<Stream, CreateStreamError> {
-        let Maker::Client(quota) = maker else {
-            return self.build(new, made);
+        let quota = match maker {
+            Maker::Broker => return self.build(new, made),
+            Maker::Account(limits) => {
+                self.check_account_may(*limits, new)?;
+                &None
+            }
+            Maker::Client(quota) => quota,
         };
         self.check_client_may(new, used)?;
         let built = self.build(new, made)?;

@@ -118,7 +118,8 @@ mod tests {
             let settings = present.overrides.clone();
             let attributes = StreamAttributes::default();
             let now = Timestamp::from_millis(0);
-            let mut draft = Draft { present, settings, attributes, now };
+            let state = crate::stream::state::State::Active;
+            let mut draft = Draft { present, settings, attributes, now, state };
             assert_eq!(apply(&mut draft, change), Ok(()), "{now_ms} {change:?}");
             assert_eq!(draft.settings["retention.ms"], then_ms, "{now_ms} {change:?}");
         }

@@ -7,6 +7,7 @@ use crate::broker::Broker;
 use crate::error::{AmendError, WarmThroughputRefusal};
 use crate::stream::amend::Draft;
 use crate::stream::mode::StreamMode;
+use crate::stream::state::State;
 
 /// Most that can be asked for, in MiB/s.
 pub const WARM_MIB_MAX: u64 = 10_240;
@@ -65,7 +66,9 @@ impl Broker {
         mib: u64,
     ) -> Result<(), AmendError<WarmThroughputRefusal>> {
         let warm = WarmThroughput::of(self);
+        let updating = self.passing(State::Updating);
         let amended = self.registry().amend(stream, move |draft| {
+            draft.pass(updating);
             let mode = draft.present.mode;
             warm.set(draft, mode, mib)
         });

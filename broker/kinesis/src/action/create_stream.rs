@@ -4,8 +4,9 @@
 //! `StreamModeDetails`, `MaxRecordSizeInKiB`, `RecordDistributionStrategy`, `Tags`,
 //! `WarmThroughputMiBps`.
 //!
-//! Behaviour: answers when the stream is there, so it is ACTIVE at once where AWS's is CREATING for
-//! some seconds. It starts with 24 hours of retention, trims by record, and dates records by their
+//! Behaviour: answers when the stream is there. It is ACTIVE at once where AWS's is CREATING for
+//! some seconds, unless `weir.stream.state.delay.ms` says otherwise; then at most five are CREATING
+//! at a time. It starts with 24 hours of retention, trims by record, and dates records by their
 //! arrival. The broker's limit of partitions and the account's of on-demand streams hold.
 //!
 //! Gaps: `WarmThroughputMiBps` is kept and shown, and adds no shards.
@@ -15,6 +16,8 @@ use weir_core::stream::attributes::StreamAttributes;
 use weir_core::stream::config::Overrides;
 use weir_core::stream::mode::{MODE_SETTING, StreamMode};
 use weir_core::stream::record_size::record_size_setting;
+use weir_core::stream::registry::AccountLimits;
+use weir_core::stream::state::State;
 use weir_core::stream::stream::{Intent, NewStream, Routing};
 use weir_model::ids::StreamName;
 
@@ -27,6 +30,8 @@ use crate::errors::{self, KinesisError, ResourceName};
 use crate::shape::{self, Member};
 use crate::stream_settings::mode_of_input;
 
+/// Most streams that are CREATING at a time.
+const CREATING_MAX: usize = 5;
 /// Shards of a new on-demand stream: AWS's 4 MB/s to begin with.
 const ON_DEMAND_SHARDS: u32 = 4;
 
@@ -49,7 +54,6 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let name = call.input.text("StreamName").unwrap_or_default();
     let mode = mode_of_input(&call.input);
     let shards = shard_count(call, mode)?;
-    check_on_demand_limit(call, mode)?;
     let attributes = attributes(call, mode)?;
     let new = NewStream {
         // The API's pattern lets a few names pass that are no stream names here.
@@ -60,11 +64,12 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
         attributes,
         intent: Intent::Make,
     };
-    for result in call.broker().create_streams(vec![new]).await {
-        result.map_err(|error| {
-            errors::create_stream_error(&error, name, call.account(), call.region)
-        })?;
-    }
+    let limits = AccountLimits {
+        on_demand_max: call.service.options().on_demand_stream_limit as usize,
+        creating_max: CREATING_MAX,
+    };
+    let made = call.broker().create_for_account(limits, new).await;
+    made.map_err(|error| errors::create_stream_error(&error, name, call.account(), call.region))?;
     Ok(Bytes::new())
 }
 
@@ -82,15 +87,9 @@ fn shard_count(call: &Call<'_>, mode: StreamMode) -> Result<u64, KinesisError> {
 /// Checks that the account may have one more stream, if it is on-demand. Shards are limited by the
 /// broker, for all dialects together.
 pub(super) fn check_on_demand_limit(call: &Call<'_>, mode: StreamMode) -> Result<(), KinesisError> {
-    let account = AccountUse::of(call);
-    let name = call.account();
-    let on_demand_limit = u64::from(call.service.options().on_demand_stream_limit);
-    if mode == StreamMode::OnDemand && account.on_demand_streams >= on_demand_limit {
-        return Err(KinesisError::limit_exceeded(format!(
-            "This request would exceed the limit of {on_demand_limit} on-demand streams \
-             for the account {name} in {}.",
-            call.region
-        )));
+    let limit = u64::from(call.service.options().on_demand_stream_limit);
+    if mode == StreamMode::OnDemand && AccountUse::of(call).on_demand_streams >= limit {
+        return Err(KinesisError::on_demand_limit_exceeded(limit, call.account(), call.region));
     }
     Ok(())
 }
@@ -110,6 +109,7 @@ fn attributes(call: &Call<'_>, mode: StreamMode) -> Result<StreamAttributes, Kin
     attributes.labels.tags = read_tags(call, ResourceName::Stream(name))?;
     attributes.distribution = distribution;
     attributes.warm_throughput_mib = warm_throughput_mib;
+    attributes.passing = call.broker().passing(State::Creating);
     Ok(attributes)
 }
 
@@ -124,8 +124,9 @@ fn overrides(call: &Call<'_>, mode: StreamMode) -> Overrides {
 
 #[cfg(test)]
 mod tests {
-    use crate::harness::{ACCOUNT, Harness};
+    use crate::harness::{ACCOUNT, Harness, text};
     use serde_json::{Value as Json, json};
+    use weir_model::time::Clock;
 
     #[tokio::test]
     async fn a_new_stream_is_active_at_once_with_even_shards() {
@@ -144,6 +145,76 @@ mod tests {
                 "EndingHashKey": "340282366920938463463374607431768211455",
             })
         );
+    }
+
+    async fn status(harness: &Harness) -> String {
+        let reply = harness.ok("DescribeStreamSummary", json!({"StreamName": "s"})).await;
+        text(&reply["StreamDescriptionSummary"]["StreamStatus"])
+    }
+
+    #[tokio::test]
+    async fn states_last_as_long_as_the_setting_says() {
+        let harness = Harness::with_state_delay_ms(500).await;
+        harness.create_stream("s", 1).await;
+        assert_eq!(status(&harness).await, "CREATING");
+        let reply = harness.ok("DescribeStream", json!({"StreamName": "s"})).await;
+        assert_eq!(reply["StreamDescription"]["Shards"], json!([]));
+        let put = json!({"StreamName": "s", "PartitionKey": "k", "Data": ""});
+        assert_eq!(harness.error("PutRecord", put.clone()).await.0, "ResourceNotFound");
+        let tags = json!({"StreamName": "s", "Tags": {"a": "b"}});
+        let not_active = |state: &str| {
+            let text =
+                format!("Stream s under account {ACCOUNT} not ACTIVE, instead in state {state}");
+            ("ResourceInUse".to_owned(), text)
+        };
+        assert_eq!(harness.error("AddTagsToStream", tags.clone()).await, not_active("CREATING"));
+
+        harness.advance_ms(500);
+        assert_eq!(status(&harness).await, "ACTIVE");
+        harness.ok("AddTagsToStream", tags).await;
+        let half = "170141183460469231731687303715884105728";
+        let split = json!({"StreamName": "s", "ShardToSplit": "0", "NewStartingHashKey": half});
+        harness.ok("SplitShard", split.clone()).await;
+        assert_eq!(status(&harness).await, "UPDATING");
+        harness.ok("PutRecord", put.clone()).await;
+        assert_eq!(harness.error("SplitShard", split).await, not_active("UPDATING"));
+
+        let delete = json!({"StreamName": "s"});
+        harness.ok("DeleteStream", delete.clone()).await;
+        assert_eq!(status(&harness).await, "DELETING");
+        assert_eq!(harness.error("PutRecord", put).await.0, "ResourceNotFound");
+        assert_eq!(harness.error("DeleteStream", delete).await, not_active("DELETING"));
+        let create = json!({"StreamName": "s", "ShardCount": 1});
+        assert_eq!(harness.error("CreateStream", create).await.0, "ResourceInUse");
+    }
+
+    #[tokio::test]
+    async fn five_streams_and_five_consumers_are_made_at_a_time() {
+        let harness = Harness::with_state_delay_ms(500).await;
+        for name in ["s", "t", "u", "v", "w"] {
+            harness.create_stream(name, 1).await;
+        }
+        let sixth = json!({"StreamName": "x", "ShardCount": 1});
+        assert_eq!(harness.error("CreateStream", sixth.clone()).await.0, "LimitExceeded");
+        harness.advance_ms(500);
+        harness.ok("CreateStream", sixth).await;
+        let arn = format!("arn:aws:kinesis:eu-west-1:{ACCOUNT}:stream/s");
+        let register = |name: &str| json!({"StreamARN": arn, "ConsumerName": name});
+        for name in ["1", "2", "3", "4", "5"] {
+            harness.ok("RegisterStreamConsumer", register(name)).await;
+        }
+        assert_eq!(harness.error("RegisterStreamConsumer", register("6")).await.0, "LimitExceeded");
+        let subscribe = json!({
+            "ConsumerARN": format!("{arn}/consumer/1:{}", harness.clock.now().as_seconds()),
+            "ShardId": "0", "StartingPosition": {"Type": "LATEST"},
+        });
+        let (kind, text) = harness.error("SubscribeToShard", subscribe).await;
+        assert_eq!(kind, "ResourceInUse");
+        assert!(text.contains("not in ACTIVE status, instead in CREATING"), "{text}");
+        harness.advance_ms(500);
+        harness.ok("DeregisterStreamConsumer", register("1")).await;
+        let reply = harness.ok("DescribeStreamConsumer", register("1")).await;
+        assert_eq!(reply["ConsumerDescription"]["ConsumerStatus"], "DELETING");
     }
 
     #[tokio::test]

@@ -2,8 +2,9 @@
 //!
 //! Inputs: the stream, `EnforceConsumerDeletion`.
 //!
-//! Behaviour: the name is free when it answers; AWS's stream is DELETING for some seconds. A stream
-//! with registered consumers goes only with `EnforceConsumerDeletion`, and they with it.
+//! Behaviour: the name is free when it answers; AWS's stream is DELETING for some seconds, and so
+//! is weir's for as long as `weir.stream.state.delay.ms` says. A stream with registered consumers
+//! goes only with `EnforceConsumerDeletion`, and they with it.
 
 use bytes::Bytes;
 use weir_core::stream::registry::Deletion;
@@ -33,7 +34,7 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
         true => Deletion::WithConsumers,
         false => Deletion::Unconsumed,
     };
-    let deleted = call.broker().delete_stream(stream.id, deletion).await;
+    let deleted = call.broker().retire_stream(stream.id, deletion).await;
     deleted.map_err(|error| errors::delete_stream_error(&error, name, call.account()))?;
     Ok(Bytes::new())
 }

@@ -5,11 +5,10 @@
 //! Behaviour: streams made by Kafka are shown too, over even hash-key ranges. Closed shards are
 //! listed as long as ListShards lists them. `HasMoreShards` tells to ask again with the last
 //! shard's id.
-//!
-//! Gaps: streams are ACTIVE from the first to the last moment.
 
 use bytes::Bytes;
 use weir_core::stream::retention::retention_hours;
+use weir_core::stream::state::State;
 use weir_core::stream::stream::Stream;
 
 use crate::action::enable_enhanced_monitoring::write_metrics;
@@ -50,7 +49,11 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     writer.name("StreamDescription");
     writer.begin_map();
     write_stream_members(&mut writer, call, &stream);
-    let known = stream.known_partitions(call.now());
+    // A stream that is being made shows no shards yet.
+    let known = match stream.state(call.now()) {
+        State::Creating => Vec::new(),
+        _ => stream.known_partitions(call.now()),
+    };
     let mut listed = known
         .iter()
         .filter(|partition| after.is_none_or(|after| ShardId(partition.id.index) > after));
@@ -85,7 +88,7 @@ pub(super) fn write_stream_members(writer: &mut ReplyWriter, call: &Call<'_>, st
     let (config, attributes) = (stream.config(), stream.attributes());
     writer.text_member("StreamName", stream.name.as_str());
     writer.text_member("StreamARN", &stream_arn(call, stream));
-    writer.text_member("StreamStatus", "ACTIVE");
+    writer.text_member("StreamStatus", stream.state(call.now()).name());
     writer.name("StreamModeDetails");
     writer.begin_map();
     writer.text_member("StreamMode", config.mode.name());

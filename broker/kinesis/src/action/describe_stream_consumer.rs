@@ -25,7 +25,13 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     writer.begin_map();
     writer.name("ConsumerDescription");
     writer.begin_map();
-    write_consumer_members(&mut writer, call, &stream, &consumer, "ACTIVE");
+    write_consumer_members(
+        &mut writer,
+        call,
+        &stream,
+        &consumer,
+        consumer.state(call.now()).name(),
+    );
     writer.text_member("StreamARN", &stream_arn(call, &stream));
     writer.end_map();
     writer.end_map();

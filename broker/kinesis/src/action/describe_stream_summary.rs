@@ -2,7 +2,7 @@
 //!
 //! Inputs: the stream.
 //!
-//! Gaps: as DescribeStream's; there are no channels or queues to count.
+//! Gaps: there are no channels or queues to count.
 
 use bytes::Bytes;
 use weir_core::stream::distribution::Distribution;

@@ -87,6 +87,9 @@ fn find_shard(
         KinesisError::shard_does_not_exist(shard, name, call.account())
     };
     let stream = call.broker().stream_by_id(iterator.stream).ok_or_else(missing)?;
+    if !stream.state(call.now()).is_in_use() {
+        return Err(KinesisError::stream_not_found(&iterator.stream_name, call.account()));
+    }
     let partition = stream.partition(iterator.shard).ok_or_else(missing)?;
     Ok((stream, partition))
 }

@@ -70,6 +70,9 @@ fn find_shard(call: &Call<'_>) -> Result<(Arc<Stream>, Arc<Partition>), KinesisE
         .map_err(|_| KinesisError::could_not_find_shard(text, name, call.account()))?;
     let missing = || KinesisError::shard_does_not_exist(shard, name, call.account());
     let stream = find_by_name(call, name).ok_or_else(missing)?;
+    if !stream.state(call.now()).is_in_use() {
+        return Err(KinesisError::stream_not_found(name, call.account()));
+    }
     let partition = stream.partition(shard.0).ok_or_else(missing)?;
     if partition.is_expired(stream.trim_horizon(call.now())) {
         return Err(missing());

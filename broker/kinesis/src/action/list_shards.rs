@@ -95,6 +95,10 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
         .input
         .integer("MaxResults")
         .map_or(MAX_RESULTS_DEFAULT, |limit| usize::try_from(limit).unwrap_or(MAX_RESULTS_DEFAULT));
+    let (name, state) = (&listing.stream.name, listing.stream.state(call.now()));
+    if !state.is_in_use() {
+        return Err(KinesisError::not_active(name.as_str(), call.account(), state));
+    }
     Ok(listing.page(call, limit))
 }
 

@@ -62,7 +62,13 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let mut last = None;
     for consumer in listed.by_ref().take(limit) {
         writer.begin_map();
-        write_consumer_members(&mut writer, call, &stream, consumer, "ACTIVE");
+        write_consumer_members(
+            &mut writer,
+            call,
+            &stream,
+            consumer,
+            consumer.state(call.now()).name(),
+        );
         writer.end_map();
         last = Some(&consumer.name);
     }

@@ -84,7 +84,7 @@ fn write_summary(writer: &mut ReplyWriter, call: &Call<'_>, stream: &Stream) {
     writer.begin_map();
     writer.text_member("StreamName", stream.name.as_str());
     writer.text_member("StreamARN", &stream_arn(call, stream));
-    writer.text_member("StreamStatus", "ACTIVE");
+    writer.text_member("StreamStatus", stream.state(call.now()).name());
     writer.name("StreamModeDetails");
     writer.begin_map();
     writer.text_member("StreamMode", stream.config().mode.name());

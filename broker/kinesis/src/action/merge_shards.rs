@@ -5,8 +5,6 @@
 //!
 //! Behaviour: as SplitShard's. Either of the two may be the lower one; AWS was seen to refuse the
 //! upper one first, which no client relies on.
-//!
-//! Gaps: the stream is never UPDATING; AWS takes some seconds for what is one step here.
 
 use bytes::Bytes;
 use weir_core::routing::reshard::Reshard;

@@ -23,7 +23,7 @@ use crate::incoming_record::{RecordSizeLimit, needs_partition_keys, routed_recor
 use crate::sequence_number::{ParsedNumber, SequenceNumber};
 use crate::shape::{self, Member};
 use crate::shard::ShardId;
-use crate::stream_reference::find_stream;
+use crate::stream_reference::find_stream_in_use;
 use crate::stream_settings::write_encryption_type;
 use crate::validate;
 
@@ -44,7 +44,7 @@ pub(super) static ACTION: Action = Action {
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
-    let stream = find_stream(call)?;
+    let stream = find_stream_in_use(call)?;
     if needs_partition_keys(&stream) && call.input.text("PartitionKey").is_none() {
         validate::refuse_absent(iter::once("partitionKey".to_owned()))?;
     }

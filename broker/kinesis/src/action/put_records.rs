@@ -26,7 +26,7 @@ use crate::incoming_record::{RecordSizeLimit, needs_partition_keys, routed_recor
 use crate::sequence_number::SequenceNumber;
 use crate::shape::{self, Kind, Member, Rule, Shape};
 use crate::shard::ShardId;
-use crate::stream_reference::find_stream;
+use crate::stream_reference::find_stream_in_use;
 use crate::stream_settings::write_encryption_type;
 use crate::validate;
 use crate::wire::ReplyWriter;
@@ -62,7 +62,7 @@ pub(super) static ACTION: Action = Action {
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
-    let stream = find_stream(call)?;
+    let stream = find_stream_in_use(call)?;
     let records = records(call, &stream)?;
     if call.input.is_true("DryRun") {
         return Err(KinesisError::dry_run_succeeded());

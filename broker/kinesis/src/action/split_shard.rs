@@ -7,8 +7,6 @@
 //! child keeps two hash keys at the least. Topics made by Kafka are refused: their clients choose
 //! partitions, so none may close. The open shards of all streams have a limit, and all of
 //! their shards, closed ones included, one that is ten times as high.
-//!
-//! Gaps: the stream is never UPDATING; AWS takes some seconds for what is one step here.
 
 use bytes::Bytes;
 use weir_core::routing::reshard::Reshard;

@@ -11,6 +11,8 @@
 use std::sync::Arc;
 
 use weir_core::partition::partition::Partition;
+use weir_core::stream::consumers::Consumer;
+use weir_core::stream::state::State;
 use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call, Run};
@@ -47,6 +49,7 @@ pub(super) static ACTION: Action = Action {
 
 async fn run(call: &Call<'_>) -> Result<Subscription, KinesisError> {
     let (stream, consumer) = find_consumer(call)?;
+    check_in_use(call, &stream, &consumer)?;
     let partition = find_shard(call, &stream)?;
     let asked = call.input.structure("StartingPosition");
     let position = StartingPosition {
@@ -70,6 +73,22 @@ async fn run(call: &Call<'_>) -> Result<Subscription, KinesisError> {
         refusal.error(ShardId(partition.id.index), &consumer.name, &stream.name, call.account())
     })?;
     Ok(Subscription::new(call, stream, consumer_id(&consumer), partition.id.index, from, held))
+}
+
+fn check_in_use(call: &Call<'_>, stream: &Stream, consumer: &Consumer) -> Result<(), KinesisError> {
+    let (name, account) = (stream.name.as_str(), call.account());
+    if !stream.state(call.now()).is_in_use() {
+        return Err(KinesisError::stream_not_found(name, account));
+    }
+    match consumer.state(call.now()) {
+        State::Active | State::Updating => Ok(()),
+        state => Err(KinesisError::resource_in_use(format!(
+            "Consumer {} under stream {name} and account {account} is not in ACTIVE status, \
+             instead in {}.",
+            consumer.name,
+            state.name()
+        ))),
+    }
 }
 
 fn find_shard(call: &Call<'_>, stream: &Arc<Stream>) -> Result<Arc<Partition>, KinesisError> {

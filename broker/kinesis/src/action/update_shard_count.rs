@@ -6,8 +6,6 @@
 //! the next are listed as closed, as AWS's short-lived ones. At most double and at least half the
 //! open shards, and ten times in 24 hours, unless the server's quotas are off. The reply has the
 //! number of open shards before.
-//!
-//! Gaps: the stream is never UPDATING; AWS takes some seconds for what is one step here.
 
 use bytes::Bytes;
 use weir_core::routing::reshard::Reshard;

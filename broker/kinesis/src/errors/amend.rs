@@ -19,6 +19,9 @@ pub(crate) fn amend_error<R>(
 ) -> KinesisError {
     match error {
         AmendError::Unknown => KinesisError::stream_not_found(stream.name.as_str(), account),
+        AmendError::NotActive(state) => {
+            KinesisError::not_active(stream.name.as_str(), account, state)
+        }
         AmendError::Refused(refusal) => refused(refusal),
         AmendError::Meta(error) => KinesisError::internal_failure(&error),
     }
@@ -110,6 +113,11 @@ pub(crate) fn registration_refusal(
     match refusal {
         RegistrationRefusal::AlreadyExists => KinesisError::resource_in_use(format!(
             "Consumer {consumer} under stream {name} and account {account} already exists."
+        )),
+        // The sentence is ours, after the other.
+        RegistrationRefusal::TooManyCreating { max } => KinesisError::limit_exceeded(format!(
+            "Stream {name} under account {account} has {max} consumers in state CREATING, \
+             which is as many as there may be."
         )),
         RegistrationRefusal::TooMany { max } => KinesisError::limit_exceeded(format!(
             "Stream {name} under account {account} has reached the limit of {max} registered \

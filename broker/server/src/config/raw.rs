@@ -83,7 +83,7 @@ pub struct RawConfig {
     #[arg(value_name = "BOOL")]
     pub ephemeral: Option<bool>,
 
-    /// What shall go wrong, in TOML: `[[fault]]` tables as `PUT /api/v1/faults` takes them; for tests
+    /// What shall go wrong, for tests: `[[fault]]` tables in TOML, as `/api/v1/faults` has them
     #[arg(long, value_name = "FILE")]
     pub faults: Option<PathBuf>,
 
