@@ -316,7 +316,7 @@ def states(weir):
         "weir.stream.state.delay.ms", "800",
         incremental_operation=confluent_kafka.admin.AlterConfigOpType.SET,
     )  # fmt: skip
-    broker = confluent_kafka.admin.ConfigResource("broker", "", incremental_configs=[setting])
+    broker = confluent_kafka.admin.ConfigResource("broker", "1", incremental_configs=[setting])
     admin.incremental_alter_configs([broker])[broker].result()
     kinesis.create_stream(StreamName="slow", ShardCount=1)
     seen = [status()]
@@ -334,6 +334,32 @@ def states(weir):
     refused("ResourceNotFoundException", status)
     assert seen == ["CREATING", "ACTIVE", "UPDATING", "DELETING"], seen
     return ", ".join(seen)
+
+
+def on_demand(weir):
+    kinesis = client(weir)
+    mode = {"StreamMode": "ON_DEMAND"}
+    kinesis.create_stream(StreamName="grows", StreamModeDetails=mode)
+    arn = kinesis.describe_stream_summary(StreamName="grows")["StreamDescriptionSummary"]["StreamARN"]
+
+    def shards():
+        summary = kinesis.describe_stream_summary(StreamName="grows")
+        return summary["StreamDescriptionSummary"]["OpenShardCount"]
+
+    seen = [shards()]
+    records = [{"Data": bytes((1 << 19) - 1000), "PartitionKey": str(key)} for key in range(18)]
+    for _ in range(8):
+        kinesis.put_records(StreamName="grows", Records=records)
+    # Not quite 72 MiB in 12 seconds are not quite 6 MiB/s, and 12 are double.
+    advance(weir, 12_000)
+    seen.append(shards())
+    status = {"Status": "ENABLED"}
+    kinesis.update_account_settings(MinimumThroughputBillingCommitment=status)
+    kinesis.update_stream_warm_throughput(StreamARN=arn, WarmThroughputMiBps=20)
+    advance(weir, 2_000)
+    seen.append(shards())
+    assert seen == [4, 12, 20], seen
+    return "4 shards, then 12 for 6 MiB/s, then 20 for 20 MiB/s of warm throughput"
 
 
 CONSUMER = """
@@ -389,6 +415,8 @@ def main():
             ]:  # fmt: skip
                 cases.run(name, case, weir)
         cases.run("file", from_file, directory)
+        with Weir(directory / "grown", "--manual-clock", "--quotas", "off") as weir:
+            cases.run("on-demand", on_demand, weir)
         with Weir(directory / "time", "--manual-clock") as weir:
             for name, case in [
                 ("dates", dates), ("subscriptions", subscriptions), ("quotas", quotas),

@@ -149,7 +149,7 @@ impl Broker {
             options.groups,
         );
         let groups = Arc::new(groups);
-        let told = Arc::clone(&groups);
+        let (told, settings_of) = (Arc::clone(&groups), Arc::clone(&configurations));
         let (looked_after, kept_by) = (Arc::clone(&registry), Arc::clone(&foundations.clock));
         let broker = Broker {
             foundations,
@@ -166,7 +166,13 @@ impl Broker {
             sealing_key,
             decoded: DecodedBatches::default(),
             turns: AtomicUsize::new(0),
-            housekeeping: tokio::spawn(housekeeping::run(log, looked_after, told, kept_by)),
+            housekeeping: tokio::spawn(housekeeping::run(
+                log,
+                looked_after,
+                told,
+                settings_of,
+                kept_by,
+            )),
         };
         for result in remove_deleted(&broker.registry, &broker.groups, deleting).await {
             if let Err(error) = result {

@@ -12,7 +12,10 @@ use crate::alarm::Alarm;
 use crate::broker::remove_deleted;
 use crate::carried_out::carried_out;
 use crate::group::coordinator::GroupCoordinator;
+use crate::settings::configurations::Configurations;
+use crate::stream::on_demand::Scaler;
 use crate::stream::registry::{Deletion, Registry};
+use crate::stream::state::State;
 
 /// How often the logs are looked after.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -22,8 +25,10 @@ pub(crate) async fn run(
     log: Arc<Log>,
     registry: Arc<Registry>,
     groups: Arc<GroupCoordinator>,
+    configurations: Arc<Configurations>,
     clock: Arc<dyn Clock>,
 ) {
+    let mut scaler = Scaler::default();
     let mut alarm = Alarm::for_work(&*clock);
     let mut due = clock.moment().plus(PERIOD);
     loop {
@@ -38,6 +43,8 @@ pub(crate) async fn run(
         registry.mark_expired().await;
         registry.end_deregistrations().await;
         end_deletions(&registry, &groups).await;
+        let updating = || configurations.settings().topics.passing(State::Updating, clock.now());
+        scaler.run(&registry, &*clock, updating).await;
     }
 }
 

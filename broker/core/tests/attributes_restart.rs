@@ -18,6 +18,7 @@ use weir_core::stream::labels::Resource;
 use weir_core::stream::mode::{ModeChange, StreamMode};
 use weir_core::stream::monitoring::{MetricsChange, ShardMetric};
 use weir_core::stream::policy::Policy;
+use weir_core::stream::registry::Deletion;
 use weir_core::stream::retention::RetentionChange;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream};
 use weir_core::stream::tags::{TagChange, Tags};
@@ -28,18 +29,21 @@ fn tags(key: &str) -> Tags {
     Tags::new([(key.to_owned(), "value".to_owned())]).expect("legal tags")
 }
 
-async fn make_stream(broker: &Broker) -> Arc<Stream> {
+fn new_stream() -> NewStream {
     let mut attributes = StreamAttributes::default();
     attributes.labels.tags = tags("from the start");
-    let new = NewStream {
+    NewStream {
         name: StreamName::new("orders").expect("a legal name"),
         routing: Routing::ByHash,
         partitions: 1,
         overrides: BTreeMap::new(),
         attributes,
         intent: Intent::Make,
-    };
-    broker.create_streams(vec![new]).await.remove(0).expect("made")
+    }
+}
+
+async fn make_stream(broker: &Broker) -> Arc<Stream> {
+    broker.create_streams(vec![new_stream()]).await.remove(0).expect("made")
 }
 
 /// How many changes [`change`] knows.
@@ -146,11 +150,19 @@ async fn state_after(seed: u64, count: usize) -> State {
     found(&broker)
 }
 
+/// How many crashes to make; `WEIR_CONTROL_CRASHES` names more.
+fn crashes_wanted() -> usize {
+    let named = std::env::var("WEIR_CONTROL_CRASHES").ok();
+    named.map_or(100, |count| count.parse().expect("a number"))
+}
+
 #[tokio::test]
 async fn a_crash_anywhere_in_a_change_leaves_the_stream_before_or_after_it() {
-    let mut crashes = 0;
-    for number in 0..CHANGES - 1 {
-        let seed = number as u64;
+    let (mut crashes, mut kept) = (0, 0);
+    let mut seed = 0;
+    while crashes < crashes_wanted() || seed < CHANGES as u64 {
+        // The last one takes back what it makes: nothing tells before from after.
+        let number = (seed % (CHANGES as u64 - 1)) as usize;
         let before = state_after(seed, number).await;
         let after = state_after(seed, number + 1).await;
         assert_ne!(before, after, "change {number} changes nothing");
@@ -165,14 +177,60 @@ async fn a_crash_anywhere_in_a_change_leaves_the_stream_before_or_after_it() {
             disk.set_faults(Faults::default());
             disk.cut_power();
             let now = found(&*open(&disk).await);
-            let context = format!("change {number}, crash at {crash_at}, answered: {answered}");
+            let context = format!("seed {seed}, change {number}, crash at {crash_at}, {answered}");
             assert!(now == after || (now == before && !answered), "{context}: {now:?}");
             if !crashed {
                 assert!(answered, "{context}: a change failed on a disk that did not");
                 break;
             }
             crashes += 1;
+            kept += usize::from(now == after);
+        }
+        seed += 1;
+    }
+    println!("{crashes} crashes in changes of attributes, settings and the account, {kept} kept");
+    assert!(crashes > 3 * CHANGES, "only {crashes} crashes: is the fault set?");
+}
+
+/// Whether there is the stream, and with what.
+fn made(broker: &Broker) -> Option<StreamAttributes> {
+    broker.stream("orders").map(|stream| StreamAttributes::clone(&stream.attributes()))
+}
+
+#[tokio::test]
+async fn a_crash_anywhere_in_a_creation_or_deletion_leaves_the_stream_there_or_not() {
+    let (mut crashes, mut there) = (0, 0);
+    for seed in 0..crashes_wanted().div_ceil(10) as u64 {
+        let deletes = seed % 2 == 1;
+        for crash_at in 1.. {
+            let disk = SimDisk::new(seed, 64 << 20);
+            let broker = open(&disk).await;
+            let stream = match deletes {
+                true => Some(make_stream(&broker).await),
+                false => None,
+            };
+            disk.set_faults(Faults { crash_at: Some(crash_at), ..Faults::default() });
+            let answered = match &stream {
+                Some(stream) => broker.delete_stream(stream.id, Deletion::Unconsumed).await.is_ok(),
+                None => broker.create_streams(vec![new_stream()]).await.remove(0).is_ok(),
+            };
+            let crashed = disk.is_down();
+            disk.set_faults(Faults::default());
+            disk.cut_power();
+            let now = made(&*open(&disk).await);
+            let context = format!("seed {seed}, crash at {crash_at}, answered: {answered}");
+            if answered {
+                assert_eq!(now.is_some(), !deletes, "{context}");
+            }
+            assert!(now.as_ref().is_none_or(|now| *now == new_stream().attributes), "{context}");
+            if !crashed {
+                assert!(answered, "{context}: a change failed on a disk that did not");
+                break;
+            }
+            crashes += 1;
+            there += usize::from(now.is_some());
         }
     }
-    assert!(crashes > 3 * CHANGES, "only {crashes} crashes: is the fault set?");
+    println!("{crashes} crashes in creations and deletions, the stream there after {there}");
+    assert!(there > 0 && there < crashes, "{there} of {crashes}");
 }

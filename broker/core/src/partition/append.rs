@@ -130,6 +130,8 @@ impl Broker {
         check_batch(&config, &batch, now)?;
         let batch = inspected(&config, batch, now).await?;
         self.admit_write(stream, &partition, &batch, quota_wait).await?;
+        let records = usize::try_from(batch.header().record_count).unwrap_or(0);
+        stream.count_traffic(batch.bytes().len(), records);
         self.log().wait_for_room(partition.id).await;
         Ok(pending(self.submit(&partition, &config, batch)))
     }
@@ -180,6 +182,7 @@ impl Broker {
         for group in self.group_by_partition(stream, records, &members, results) {
             self.log().wait_for_room(group.partition.id).await;
             for run in group.build(records, now, config.timestamp_type) {
+                stream.count_traffic(run.batch.bytes().len(), run.members.len());
                 let batch = compressed(&config, run.batch).await;
                 let ticket = self.submit(&group.partition, &config, batch);
                 pending.push((group.partition.id.index, run.members, ticket));

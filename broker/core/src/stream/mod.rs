@@ -15,6 +15,7 @@ pub mod labels;
 pub(crate) mod layout;
 pub mod mode;
 pub mod monitoring;
+pub mod on_demand;
 pub mod policy;
 pub mod record_size;
 pub mod registry;

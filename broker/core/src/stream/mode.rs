@@ -1,6 +1,7 @@
 //! Who scales a stream: its owner, or the broker by what is written to it.
 //!
-//! A switch changes no shard: the stream goes on with those that it has.
+//! A switch changes no shard: the stream goes on with those that it has, until the
+//! [rule](crate::stream::on_demand) of on-demand streams finds them too few.
 
 use weir_model::ids::StreamId;
 

@@ -14,6 +14,7 @@ use weir_model::time::Timestamp;
 
 use crate::broker::Broker;
 use crate::error::{AmendError, DeleteStreamError, UnknownConsumer};
+use crate::settings::broker_settings::TopicSettings;
 use crate::stream::consumers::ConsumerId;
 use crate::stream::registry::{Deletion, Registry};
 use crate::stream::stream::Stream;
@@ -69,6 +70,14 @@ impl Passing {
     }
 }
 
+impl TopicSettings {
+    /// The state that a change beginning now passes through; none where states do not last.
+    pub(crate) fn passing(&self, state: State, now: Timestamp) -> Option<Passing> {
+        let until = now.plus_millis(self.state_delay_ms);
+        (self.state_delay_ms > 0).then_some(Passing { state, until })
+    }
+}
+
 impl Stream {
     /// The state that it is in.
     pub fn state(&self, now: Timestamp) -> State {
@@ -87,9 +96,7 @@ fn is_deletion_due(passing: Option<Passing>, now: Timestamp) -> bool {
 impl Broker {
     /// The state that a change beginning now passes through; none where states do not last.
     pub fn passing(&self, state: State) -> Option<Passing> {
-        let delay_ms = self.settings().topics.state_delay_ms;
-        let until = self.clock().now().plus_millis(delay_ms);
-        (delay_ms > 0).then_some(Passing { state, until })
+        self.settings().topics.passing(state, self.clock().now())
     }
 
     /// Deletes a stream as its owner asks for it: at once, or after it was DELETING for a while.

@@ -11,6 +11,8 @@ use crate::partition::partition::Partition;
 use crate::stream::attributes::StreamAttributes;
 use crate::stream::config::{Overrides, StreamConfig};
 use crate::stream::layout::{Layout, SharedLayout};
+use crate::stream::mode::StreamMode;
+use crate::stream::on_demand::Traffic;
 
 /// How writes find their partition; fixed when the stream is made (design.md §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,7 @@ pub struct Stream {
     attributes: RwLock<Arc<StreamAttributes>>,
     layout: Arc<SharedLayout>,
     deleted: AtomicBool,
+    pub(crate) traffic: Traffic,
 }
 
 impl Stream {
@@ -81,6 +84,7 @@ impl Stream {
             attributes: RwLock::new(Arc::new(new.attributes.clone())),
             layout: Arc::new(SharedLayout::new(layout)),
             deleted: AtomicBool::new(false),
+            traffic: Traffic::default(),
         }
     }
 
@@ -129,6 +133,13 @@ impl Stream {
     /// One of its partitions, open or closed.
     pub fn partition(&self, index: PartitionIndex) -> Option<Arc<Partition>> {
         self.layout.partition(index)
+    }
+
+    /// Counts what is written to it, if it is scaled by that.
+    pub(crate) fn count_traffic(&self, bytes: usize, records: usize) {
+        if self.config().mode == StreamMode::OnDemand {
+            self.traffic.count(bytes, records);
+        }
     }
 
     pub(super) fn set_config(&self, config: StreamConfig) {

@@ -1,5 +1,6 @@
 //! Warm throughput: what an on-demand stream is to take in from the first moment, without scaling
-//! first. Its owner's wish is kept and shown.
+//! first. Its owner's wish is kept and shown, and within a second there are shards for it
+//! ([`on_demand`](crate::stream::on_demand)).
 
 use weir_model::ids::StreamId;
 

@@ -1,6 +1,7 @@
 //! CreateStream: makes a stream that routes by hash key.
 //!
-//! Inputs: `StreamName`, `ShardCount` (from 1; 4 for on-demand streams, whatever is asked),
+//! Inputs: `StreamName`, `ShardCount` (from 1; on-demand streams have 4, or one for each MiB/s of their warm
+//! throughput, whatever is asked),
 //! `StreamModeDetails`, `MaxRecordSizeInKiB`, `RecordDistributionStrategy`, `Tags`,
 //! `WarmThroughputMiBps`.
 //!
@@ -8,13 +9,12 @@
 //! some seconds, unless `weir.stream.state.delay.ms` says otherwise; then at most five are CREATING
 //! at a time. It starts with 24 hours of retention, trims by record, and dates records by their
 //! arrival. The broker's limit of partitions and the account's of on-demand streams hold.
-//!
-//! Gaps: `WarmThroughputMiBps` is kept and shown, and adds no shards.
 
 use bytes::Bytes;
 use weir_core::stream::attributes::StreamAttributes;
 use weir_core::stream::config::Overrides;
 use weir_core::stream::mode::{MODE_SETTING, StreamMode};
+use weir_core::stream::on_demand::SHARDS_MIN;
 use weir_core::stream::record_size::record_size_setting;
 use weir_core::stream::registry::AccountLimits;
 use weir_core::stream::state::State;
@@ -32,8 +32,6 @@ use crate::stream_settings::mode_of_input;
 
 /// Most streams that are CREATING at a time.
 const CREATING_MAX: usize = 5;
-/// Shards of a new on-demand stream: AWS's 4 MB/s to begin with.
-const ON_DEMAND_SHARDS: u32 = 4;
 
 pub(super) static ACTION: Action = Action {
     name: "CreateStream",
@@ -75,7 +73,10 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
 
 fn shard_count(call: &Call<'_>, mode: StreamMode) -> Result<u64, KinesisError> {
     match (mode, call.input.integer("ShardCount")) {
-        (StreamMode::OnDemand, _) => Ok(u64::from(ON_DEMAND_SHARDS)),
+        (StreamMode::OnDemand, _) => {
+            let warm_mib = call.input.integer("WarmThroughputMiBps").map(i64::unsigned_abs);
+            Ok(warm_mib.unwrap_or(0).max(u64::from(SHARDS_MIN)))
+        }
         (StreamMode::Provisioned, Some(count)) => Ok(count.unsigned_abs()),
         // The model makes it optional for the sake of on-demand streams; the sentence is ours.
         (StreamMode::Provisioned, None) => Err(KinesisError::invalid_argument(

@@ -5,8 +5,6 @@
 //! Behaviour: only for on-demand streams, of an account that has enabled its
 //! MinimumThroughputBillingCommitment. The wish is kept and shown as the target; what is shown as
 //! current is what the stream's open shards take in, a MiB/s each.
-//!
-//! Gaps: no shard is added to reach the target.
 
 use bytes::Bytes;
 use weir_core::stream::stream::Stream;
