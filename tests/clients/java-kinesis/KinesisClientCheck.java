@@ -5,9 +5,11 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import software.amazon.awssdk.core.SdkBytes;
@@ -26,6 +28,8 @@ import software.amazon.awssdk.services.kinesis.model.Record;
 import software.amazon.awssdk.services.kinesis.model.Shard;
 import software.amazon.awssdk.services.kinesis.model.ShardIteratorType;
 import software.amazon.awssdk.services.kinesis.model.StreamStatus;
+import software.amazon.awssdk.services.kinesis.model.SubscribeToShardEvent;
+import software.amazon.awssdk.services.kinesis.model.SubscribeToShardResponseHandler;
 
 /**
  * The AWS SDK for Java v2 with its defaults, so CBOR: everything once with the synchronous client
@@ -39,6 +43,10 @@ public final class KinesisClientCheck {
         "0",
         BigInteger.TWO.pow(128).subtract(BigInteger.ONE).toString()
     );
+    /** In the middle of the second shard. */
+    static final String THREE_QUARTERS = BigInteger.TWO.pow(126)
+        .multiply(BigInteger.valueOf(3))
+        .toString();
     static final List<String> SHARDS = List.of("shardId-000000000000", "shardId-000000000001");
     static final int BURSTS = 2;
     static final int BURST_RECORDS = 500;
@@ -51,6 +59,11 @@ public final class KinesisClientCheck {
         GetRecordsResponse getRecords(String iterator);
 
         PutRecordsResponse putRecords(List<PutRecordsRequestEntry> entries);
+
+        /** Splits the second shard while it is read. */
+        void checkReshard(KinesisClientCheck check) throws Exception;
+
+        String reshardChecked();
     }
 
     final KinesisClient kinesis;
@@ -339,6 +352,101 @@ public final class KinesisClientCheck {
         return refused;
     }
 
+    /** Numbered records with the highest hash key. */
+    List<String> putPushed(int from, int to) {
+        List<String> written = new ArrayList<>();
+        for (int number = from; number < to; number++) {
+            String data = "pushed " + number;
+            kinesis.putRecord(request ->
+                request
+                    .streamName(stream)
+                    .data(SdkBytes.fromUtf8String(data))
+                    .partitionKey("pushed")
+                    .explicitHashKey(HASH_KEYS.get(1))
+            );
+            written.add(data);
+        }
+        return written;
+    }
+
+    void split() {
+        kinesis.splitShard(request ->
+            request
+                .streamName(stream)
+                .shardToSplit(SHARDS.get(1))
+                .newStartingHashKey(THREE_QUARTERS)
+        );
+    }
+
+    /** Reads the second shard by iterators to its end while it is split; the rest is in a child. */
+    void checkReshardByIterators(Calls calls) throws Exception {
+        String iterator = iterator(SHARDS.get(1), ShardIteratorType.LATEST, null, null);
+        var ofParent = putPushed(0, 25);
+        split();
+        var ofChild = putPushed(25, 50);
+        List<Record> records = new ArrayList<>();
+        List<String> children = List.of();
+        while (iterator != null) {
+            try {
+                GetRecordsResponse answer = calls.getRecords(iterator);
+                records.addAll(answer.records());
+                iterator = answer.nextShardIterator();
+                children = answer.childShards().stream().map(child -> child.shardId()).toList();
+            } catch (ProvisionedThroughputExceededException overQuota) {
+                Thread.sleep(500);
+            }
+        }
+        expect(texts(records), ofParent, "the parent, read to its end");
+        checkUpperChild(calls, children, ofChild);
+    }
+
+    void checkUpperChild(Calls calls, List<String> children, List<String> wanted)
+        throws InterruptedException {
+        expect(children.size(), 2, "children at the end of the parent");
+        String start = iterator(children.get(1), ShardIteratorType.TRIM_HORIZON, null, null);
+        expect(texts(read(calls, start, wanted.size())), wanted, "the upper child");
+    }
+
+    /** Is pushed the records of the second shard while that is split, to its end. */
+    void checkSubscription(KinesisAsyncClient async, Calls calls) throws Exception {
+        String arn = kinesis
+            .describeStreamSummary(request -> request.streamName(stream))
+            .streamDescriptionSummary()
+            .streamARN();
+        String consumer = kinesis
+            .registerStreamConsumer(request -> request.streamARN(arn).consumerName("consumer"))
+            .consumer()
+            .consumerARN();
+        List<String> came = new ArrayList<>();
+        List<String> children = new ArrayList<>();
+        var begun = new CountDownLatch(1);
+        var handler = SubscribeToShardResponseHandler.builder()
+            .onResponse(response -> begun.countDown())
+            .subscriber(event -> {
+                if (event instanceof SubscribeToShardEvent pushed) {
+                    came.addAll(texts(pushed.records()));
+                    pushed.childShards().forEach(child -> children.add(child.shardId()));
+                }
+            })
+            .build();
+        var ended = async.subscribeToShard(
+            request ->
+                request
+                    .consumerARN(consumer)
+                    .shardId(SHARDS.get(1))
+                    .startingPosition(position -> position.type(ShardIteratorType.LATEST)),
+            handler
+        );
+        expect(begun.await(30, TimeUnit.SECONDS), true, "the subscription begins");
+        var ofParent = putPushed(0, 25);
+        split();
+        var ofChild = putPushed(25, 50);
+        ended.get(60, TimeUnit.SECONDS);
+        expect(came, ofParent, "what the subscription gave");
+        checkUpperChild(calls, children, ofChild);
+        kinesis.deregisterStreamConsumer(request -> request.consumerARN(consumer));
+    }
+
     void deleteStream() {
         kinesis.deleteStream(request -> request.streamName(stream));
         kinesis
@@ -354,6 +462,14 @@ public final class KinesisClientCheck {
 
             public PutRecordsResponse putRecords(List<PutRecordsRequestEntry> entries) {
                 return kinesis.putRecords(request -> request.streamName(stream).records(entries));
+            }
+
+            public void checkReshard(KinesisClientCheck check) throws Exception {
+                check.checkReshardByIterators(this);
+            }
+
+            public String reshardChecked() {
+                return "a reshard in flight";
             }
         };
     }
@@ -377,6 +493,14 @@ public final class KinesisClientCheck {
                     throw unwrap(failure);
                 }
             }
+
+            public void checkReshard(KinesisClientCheck check) throws Exception {
+                check.checkSubscription(kinesis, this);
+            }
+
+            public String reshardChecked() {
+                return "a subscription and a reshard in flight";
+            }
         };
     }
 
@@ -397,6 +521,8 @@ public final class KinesisClientCheck {
             "5 MB at once to a shard of 1 MiB/s are over quota"
         );
         checks.add(json(kind + ": PutRecords, " + refused + " over quota and sent again"));
+        calls.checkReshard(this);
+        checks.add(json(kind + ": " + calls.reshardChecked()));
         deleteStream();
         checks.add(json(kind + ": delete"));
     }

@@ -6,9 +6,9 @@
 //! - Every ten seconds or more, what was written since the last look is a rate. The highest rate of
 //!   each day is remembered for 30 days, in memory; a start counts as a day whose double was what
 //!   the stream has.
-//! - A stream is to have a shard for each MiB/s and each 1,000 records/s of double its highest rate,
-//!   never fewer than 4, nor fewer than the MiB/s of its warm throughput, nor more than 200 but for
-//!   that.
+//! - A stream is to have a shard for each MiB/s and each 1,000 records/s of double its highest
+//!   rate, never fewer than 4, nor fewer than the MiB/s of its warm throughput, nor more than 200
+//!   but for that.
 //! - It is scaled evenly as soon as it has fewer, and when it has at least double.
 //!
 //! What hinders it (a state that is not ACTIVE, the limit of shards) is tried again a second later.

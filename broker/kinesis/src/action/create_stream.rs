@@ -1,9 +1,8 @@
 //! CreateStream: makes a stream that routes by hash key.
 //!
-//! Inputs: `StreamName`, `ShardCount` (from 1; on-demand streams have 4, or one for each MiB/s of their warm
-//! throughput, whatever is asked),
-//! `StreamModeDetails`, `MaxRecordSizeInKiB`, `RecordDistributionStrategy`, `Tags`,
-//! `WarmThroughputMiBps`.
+//! Inputs: `StreamName`, `ShardCount` (from 1; on-demand streams have 4, or one for each MiB/s of
+//! their warm throughput, whatever is asked), `StreamModeDetails`, `MaxRecordSizeInKiB`,
+//! `RecordDistributionStrategy`, `Tags`, `WarmThroughputMiBps`.
 //!
 //! Behaviour: answers when the stream is there. It is ACTIVE at once where AWS's is CREATING for
 //! some seconds, unless `weir.stream.state.delay.ms` says otherwise; then at most five are CREATING

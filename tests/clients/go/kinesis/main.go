@@ -33,6 +33,8 @@ var (
 	shards = []string{"shardId-000000000000", "shardId-000000000001"}
 	// The lowest hash key lies in the first of two even shards, the highest in the second.
 	hashKeys = []string{"0", "340282366920938463463374607431768211455"}
+	// In the middle of the second shard.
+	threeQuarters = "255211775190703847597530955573826158592"
 )
 
 // check holds what every step needs.
@@ -77,6 +79,10 @@ func run(ctx context.Context, endpoint, stream string, expectThrottle bool) (che
 		return checks, errors.New("5 MB at once to a shard of 1 MiB/s, and no record was over quota")
 	}
 	checks = append(checks, fmt.Sprintf("PutRecords, %d over quota and sent again", refused))
+	if err := c.subscribe(ctx); err != nil {
+		return checks, err
+	}
+	checks = append(checks, "a subscription and a reshard in flight")
 	if err := c.deleteStream(ctx); err != nil {
 		return checks, err
 	}
@@ -391,6 +397,95 @@ func (c check) putRecords(ctx context.Context) (refused int, err error) {
 		return refused, fmt.Errorf("%d records came back, not each of %d once", len(came), len(wanted))
 	}
 	return refused, nil
+}
+
+// putPushed writes numbered records with the highest hash key.
+func (c check) putPushed(ctx context.Context, from, to int) (written []string, err error) {
+	for number := from; number < to; number++ {
+		data := fmt.Sprintf("pushed %d", number)
+		_, err := c.kinesis.PutRecord(ctx, &kinesis.PutRecordInput{
+			StreamName: c.stream, Data: []byte(data), PartitionKey: aws.String("pushed"), ExplicitHashKey: &hashKeys[1],
+		})
+		if err != nil {
+			return written, err
+		}
+		written = append(written, data)
+	}
+	return written, nil
+}
+
+// subscribe is pushed the records of the second shard while that is split, to its end; the rest is
+// in a child.
+func (c check) subscribe(ctx context.Context) error {
+	summary, err := c.kinesis.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: c.stream})
+	if err != nil {
+		return err
+	}
+	arn := summary.StreamDescriptionSummary.StreamARN
+	registered, err := c.kinesis.RegisterStreamConsumer(ctx, &kinesis.RegisterStreamConsumerInput{
+		StreamARN: arn, ConsumerName: aws.String("consumer"),
+	})
+	if err != nil {
+		return err
+	}
+	answer, err := c.kinesis.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
+		ConsumerARN: registered.Consumer.ConsumerARN, ShardId: &shards[1],
+		StartingPosition: &types.StartingPosition{Type: types.ShardIteratorTypeLatest},
+	})
+	if err != nil {
+		return err
+	}
+	events := answer.GetStream()
+	defer events.Close()
+	type outcome struct {
+		parent, child []string
+		err           error
+	}
+	written := make(chan outcome, 1)
+	go func() {
+		parent, err := c.putPushed(ctx, 0, 25)
+		if err == nil {
+			_, err = c.kinesis.SplitShard(ctx, &kinesis.SplitShardInput{
+				StreamName: c.stream, ShardToSplit: &shards[1], NewStartingHashKey: &threeQuarters,
+			})
+		}
+		var child []string
+		if err == nil {
+			child, err = c.putPushed(ctx, 25, 50)
+		}
+		written <- outcome{parent, child, err}
+	}()
+	var came, children []string
+	for event := range events.Events() {
+		pushed, ok := event.(*types.SubscribeToShardEventStreamMemberSubscribeToShardEvent)
+		if !ok {
+			return fmt.Errorf("an event of another kind: %T", event)
+		}
+		for _, record := range pushed.Value.Records {
+			came = append(came, string(record.Data))
+		}
+		for _, child := range pushed.Value.ChildShards {
+			children = append(children, *child.ShardId)
+		}
+	}
+	if err := events.Err(); err != nil {
+		return err
+	}
+	wrote := <-written
+	if wrote.err != nil {
+		return wrote.err
+	}
+	if !slices.Equal(came, wrote.parent) || len(children) != 2 {
+		return fmt.Errorf("the subscription gave %q and the children %q", came, children)
+	}
+	upper := kinesis.GetShardIteratorInput{ShardId: &children[1]}
+	if _, err := c.expectData(ctx, "TRIM_HORIZON", upper, wrote.child); err != nil {
+		return err
+	}
+	_, err = c.kinesis.DeregisterStreamConsumer(ctx, &kinesis.DeregisterStreamConsumerInput{
+		ConsumerARN: registered.Consumer.ConsumerARN,
+	})
+	return err
 }
 
 func (c check) deleteStream(ctx context.Context) error {

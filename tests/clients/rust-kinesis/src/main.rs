@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::{Blob, DateTime};
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Record, Shard, ShardIteratorType};
+use aws_sdk_kinesis::types::{
+    PutRecordsRequestEntry, Record, Shard, ShardIteratorType, StartingPosition,
+    SubscribeToShardEventStream,
+};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -14,6 +17,8 @@ use tokio::time::sleep;
 
 /// The lowest hash key lies in the first of two even shards, the highest in the second.
 const HASH_KEYS: [&str; 2] = ["0", "340282366920938463463374607431768211455"];
+/// In the middle of the second shard.
+const THREE_QUARTERS: &str = "255211775190703847597530955573826158592";
 const SHARDS: [&str; 2] = ["shardId-000000000000", "shardId-000000000001"];
 const BURST_RECORDS: usize = 500;
 const BURST_RECORD_BYTES: usize = 5 * 1024;
@@ -39,35 +44,15 @@ struct Check {
 impl Check {
     async fn create_stream(&self) -> Outcome<()> {
         let Self { kinesis, stream } = self;
-        kinesis
-            .create_stream()
-            .stream_name(stream)
-            .shard_count(2)
-            .send()
-            .await?;
+        kinesis.create_stream().stream_name(stream).shard_count(2).send().await?;
         self.wait_for_status(Some("ACTIVE")).await?;
         let described = kinesis.describe_stream().stream_name(stream).send().await?;
-        let description = described
-            .stream_description()
-            .ok_or("DescribeStream has no description")?;
-        expect(
-            description.stream_status().as_str(),
-            "ACTIVE",
-            "DescribeStream status",
-        )?;
-        expect(
-            ids(description.shards()),
-            SHARDS.to_vec(),
-            "DescribeStream shards",
-        )?;
-        let summary = kinesis
-            .describe_stream_summary()
-            .stream_name(stream)
-            .send()
-            .await?;
-        let open = summary
-            .stream_description_summary()
-            .map(|summary| summary.open_shard_count());
+        let description =
+            described.stream_description().ok_or("DescribeStream has no description")?;
+        expect(description.stream_status().as_str(), "ACTIVE", "DescribeStream status")?;
+        expect(ids(description.shards()), SHARDS.to_vec(), "DescribeStream shards")?;
+        let summary = kinesis.describe_stream_summary().stream_name(stream).send().await?;
+        let open = summary.stream_description_summary().map(|summary| summary.open_shard_count());
         expect(open, Some(2), "DescribeStreamSummary open shards")?;
         let listed = kinesis.list_shards().stream_name(stream).send().await?;
         expect(ids(listed.shards()), SHARDS.to_vec(), "ListShards")?;
@@ -84,10 +69,7 @@ impl Check {
     async fn wait_for_status(&self, wanted: Option<&str>) -> Outcome<()> {
         let deadline = Instant::now() + DEADLINE;
         while Instant::now() < deadline {
-            let request = self
-                .kinesis
-                .describe_stream_summary()
-                .stream_name(&self.stream);
+            let request = self.kinesis.describe_stream_summary().stream_name(&self.stream);
             let status = match request.send().await {
                 Ok(answer) => answer
                     .stream_description_summary()
@@ -104,11 +86,7 @@ impl Check {
     }
 
     async fn iterator(&self, shard: &str, start: Start<'_>) -> Outcome<String> {
-        let request = self
-            .kinesis
-            .get_shard_iterator()
-            .stream_name(&self.stream)
-            .shard_id(shard);
+        let request = self.kinesis.get_shard_iterator().stream_name(&self.stream).shard_id(shard);
         let request = match start {
             Start::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
             Start::Latest => request.shard_iterator_type(ShardIteratorType::Latest),
@@ -118,14 +96,12 @@ impl Check {
             Start::After(number) => request
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                 .starting_sequence_number(number),
-            Start::Time(time) => request
-                .shard_iterator_type(ShardIteratorType::AtTimestamp)
-                .timestamp(time),
+            Start::Time(time) => {
+                request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(time)
+            }
         };
         let answer = request.send().await?;
-        Ok(answer
-            .shard_iterator
-            .ok_or("GetShardIterator answered no iterator")?)
+        Ok(answer.shard_iterator.ok_or("GetShardIterator answered no iterator")?)
     }
 
     /// Reads until `count` records came and once more, so that a record too many is seen.
@@ -138,13 +114,7 @@ impl Check {
                 return Err(format!("only {} of {count} records came", records.len()).into());
             }
             complete = records.len() >= count;
-            match self
-                .kinesis
-                .get_records()
-                .shard_iterator(&iterator)
-                .send()
-                .await
-            {
+            match self.kinesis.get_records().shard_iterator(&iterator).send().await {
                 Ok(answer) => {
                     records.extend(answer.records);
                     iterator = answer.next_shard_iterator.ok_or("an open shard ended")?;
@@ -178,11 +148,7 @@ impl Check {
                     .explicit_hash_key(HASH_KEYS[index])
                     .send()
                     .await?;
-                expect(
-                    answer.shard_id(),
-                    shard,
-                    "PutRecord shard of an explicit hash key",
-                )?;
+                expect(answer.shard_id(), shard, "PutRecord shard of an explicit hash key")?;
                 written[index].push(data);
             }
         }
@@ -200,11 +166,7 @@ impl Check {
         for (index, latest) in latest_at_first.into_iter().enumerate() {
             let everything = [early[index].clone(), late[index].clone()].concat();
             let records = self.read(latest, everything.len()).await?;
-            expect(
-                texts(&records),
-                everything.clone(),
-                "LATEST before the writes",
-            )?;
+            expect(texts(&records), everything.clone(), "LATEST before the writes")?;
             self.check_iterators_of(SHARDS[index], &everything).await?;
         }
         Ok(())
@@ -216,31 +178,21 @@ impl Check {
         let records = self.read(iterator, everything.len()).await?;
         expect(texts(&records).as_slice(), everything, "TRIM_HORIZON")?;
         for (number, record) in records.iter().enumerate() {
-            expect(
-                record.partition_key(),
-                Some(&*format!("key-{}", number % 5)),
-                "partition key",
-            )?;
+            expect(record.partition_key(), Some(&*format!("key-{}", number % 5)), "partition key")?;
         }
         // Of one length, so that their order as text is their order as numbers.
-        let ascending = records
-            .windows(2)
-            .all(|pair| pair[0].sequence_number() < pair[1].sequence_number());
+        let ascending =
+            records.windows(2).all(|pair| pair[0].sequence_number() < pair[1].sequence_number());
         expect(ascending, true, "ascending sequence numbers")?;
 
         let third = records[2].sequence_number();
-        let arrival = records[4]
-            .approximate_arrival_timestamp()
-            .ok_or("a record without arrival time")?;
+        let arrival =
+            records[4].approximate_arrival_timestamp().ok_or("a record without arrival time")?;
         // Between the halves, so that no rounding of the time matters.
         let pause = DateTime::from_millis(arrival.to_millis()? + 750);
         let starts = [
             ("AT_SEQUENCE_NUMBER", Start::At(third), &everything[2..]),
-            (
-                "AFTER_SEQUENCE_NUMBER",
-                Start::After(third),
-                &everything[3..],
-            ),
+            ("AFTER_SEQUENCE_NUMBER", Start::After(third), &everything[3..]),
             ("AT_TIMESTAMP", Start::Time(pause), &everything[5..]),
             ("LATEST after the writes", Start::Latest, &[]),
         ];
@@ -308,34 +260,95 @@ impl Check {
             .map(|number| burst_name(number / BURST_RECORDS, number % BURST_RECORDS))
             .collect();
         let records = self.read(start, wanted.len()).await?;
-        let whole = records
-            .iter()
-            .all(|record| record.data().as_ref().len() == BURST_RECORD_BYTES);
+        let whole = records.iter().all(|record| record.data().as_ref().len() == BURST_RECORD_BYTES);
         expect(whole, true, "lengths of the records")?;
         let mut came: Vec<_> = texts(&records)
             .iter()
             .map(|text| text.trim_end_matches(['.', ' ']).to_owned())
             .collect();
         came.sort();
-        expect(
-            came == wanted,
-            true,
-            "GetRecords returns each record of both PutRecords once",
-        )?;
-        expect(
-            self.read(start_of_other, 0).await?.len(),
-            0,
-            "records in the other shard",
-        )?;
+        expect(came == wanted, true, "GetRecords returns each record of both PutRecords once")?;
+        expect(self.read(start_of_other, 0).await?.len(), 0, "records in the other shard")?;
         Ok(refused)
     }
 
-    async fn delete_stream(&self) -> Outcome<()> {
-        self.kinesis
-            .delete_stream()
-            .stream_name(&self.stream)
+    /// Numbered records with the highest hash key.
+    async fn put_pushed(&self, numbers: std::ops::Range<usize>) -> Outcome<Vec<String>> {
+        let mut written = Vec::new();
+        for number in numbers {
+            let data = format!("pushed {number}");
+            self.kinesis
+                .put_record()
+                .stream_name(&self.stream)
+                .data(Blob::new(data.as_bytes()))
+                .partition_key("pushed")
+                .explicit_hash_key(HASH_KEYS[1])
+                .send()
+                .await?;
+            written.push(data);
+        }
+        Ok(written)
+    }
+
+    /// Is pushed the records of the second shard while that is split, to its end; the rest is in a
+    /// child.
+    async fn check_subscription(&self) -> Outcome<()> {
+        let Self { kinesis, stream } = self;
+        let summary = kinesis.describe_stream_summary().stream_name(stream).send().await?;
+        let arn = summary
+            .stream_description_summary()
+            .map(|summary| summary.stream_arn())
+            .ok_or("no summary")?;
+        let registered = kinesis
+            .register_stream_consumer()
+            .stream_arn(arn)
+            .consumer_name("consumer")
             .send()
             .await?;
+        let consumer = registered.consumer().ok_or("no consumer")?.consumer_arn();
+        let latest = StartingPosition::builder().r#type(ShardIteratorType::Latest).build()?;
+        let mut answer = kinesis
+            .subscribe_to_shard()
+            .consumer_arn(consumer)
+            .shard_id(SHARDS[1])
+            .starting_position(latest)
+            .send()
+            .await?;
+        let write = async {
+            let of_parent = self.put_pushed(0..25).await?;
+            kinesis
+                .split_shard()
+                .stream_name(stream)
+                .shard_to_split(SHARDS[1])
+                .new_starting_hash_key(THREE_QUARTERS)
+                .send()
+                .await?;
+            Outcome::Ok((of_parent, self.put_pushed(25..50).await?))
+        };
+        let read = async {
+            let (mut came, mut children) = (Vec::new(), Vec::new());
+            while let Some(event) = answer.event_stream.recv().await? {
+                if let SubscribeToShardEventStream::SubscribeToShardEvent(event) = event {
+                    came.extend(texts(event.records()));
+                    let ids = event.child_shards().iter().map(|child| child.shard_id().to_owned());
+                    children.extend(ids);
+                }
+            }
+            Outcome::Ok((came, children))
+        };
+        let (written, pushed) = tokio::join!(write, read);
+        let ((of_parent, of_child), (came, children)) = (written?, pushed?);
+        expect(came, of_parent, "what the subscription gave")?;
+        expect(children.len(), 2, "children at the end of the subscription")?;
+        let iterator = self.iterator(&children[1], Start::TrimHorizon).await?;
+        let records = self.read(iterator, of_child.len()).await?;
+        expect(texts(&records), of_child, "the upper child")?;
+        kinesis.deregister_stream_consumer().consumer_arn(consumer).send().await?;
+        Ok(())
+    }
+
+    async fn delete_stream(&self) -> Outcome<()> {
+        self.kinesis.delete_stream().stream_name(&self.stream).send().await?;
         self.wait_for_status(None).await
     }
 
@@ -349,6 +362,8 @@ impl Check {
             return Err("5 MB at once to a shard of 1 MiB/s, and no record was over quota".into());
         }
         checks.push(format!("PutRecords, {refused} over quota and sent again"));
+        self.check_subscription().await?;
+        checks.push("a subscription and a reshard in flight".into());
         self.delete_stream().await?;
         checks.push("delete".into());
         Ok(())
@@ -380,9 +395,7 @@ fn burst_name(burst: usize, number: usize) -> String {
 }
 
 fn argument(name: &str) -> Option<String> {
-    std::env::args()
-        .skip_while(|argument| argument != name)
-        .nth(1)
+    std::env::args().skip_while(|argument| argument != name).nth(1)
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -393,17 +406,10 @@ async fn main() {
     let expect_throttle = std::env::args().any(|argument| argument == "--expect-throttle");
     let config = aws_config::from_env()
         .endpoint_url(endpoint)
-        .http_client(
-            Builder::new()
-                .tls_provider(Provider::Rustls(CryptoMode::Ring))
-                .build_https(),
-        )
+        .http_client(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https())
         .load()
         .await;
-    let check = Check {
-        kinesis: Client::new(&config),
-        stream,
-    };
+    let check = Check { kinesis: Client::new(&config), stream };
     let mut checks = Vec::new();
     let outcome = check.run(expect_throttle, &mut checks).await;
     let mut result = serde_json::json!({
@@ -415,11 +421,7 @@ async fn main() {
     });
     if let Err(error) = &outcome {
         eprintln!("aws-sdk-rust: {error:?}");
-        result["error"] = format!("{error:?}")
-            .chars()
-            .take(2000)
-            .collect::<String>()
-            .into();
+        result["error"] = format!("{error:?}").chars().take(2000).collect::<String>().into();
     }
     println!("{result}");
     std::process::exit(i32::from(outcome.is_err()));
