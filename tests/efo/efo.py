@@ -6,6 +6,10 @@ JavaScript SDK does, over HTTP/2.
     resharding  the shard is split meanwhile: its last event names the children, which hold the rest
     takeover    a second subscription is refused at first; after five seconds it ends the first
     rate        a consumer gets 2 MiB a second of a backlog while another reader gets its own
+    many        20 consumers of one shard each get 2 MiB a second of a backlog, and so does a reader
+                of GetRecords; the processor time and the memory of the broker are printed
+    stalled     consumers that stop reading cost a bounded amount of memory, and the push latency of
+                another consumer stays below 5 ms
 """
 
 import argparse
@@ -27,6 +31,8 @@ sys.path.insert(0, str(TESTS / "harness"))
 
 from cases import Cases
 from weir_process import Weir
+
+from subscriber import Subscriber, connect
 
 MIB = 1 << 20
 RECORD_BYTES = 50_000
@@ -195,20 +201,124 @@ def rate(weir, seconds):
     return f"MiB a second over {seconds} s, the first one's burst included: {shown}"
 
 
+def read_with_get_records(weir, stream, until, counted):
+    """Reads as fast as the shard lets it; appends moments and the bytes that had come by then."""
+    reader, total = client(weir, False), 0
+    asked = {"StreamName": stream, "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON"}
+    iterator = reader.get_shard_iterator(**asked)["ShardIterator"]
+    while time.monotonic() < until:
+        try:
+            page = reader.get_records(ShardIterator=iterator, Limit=10)
+        except reader.exceptions.ProvisionedThroughputExceededException:
+            time.sleep(0.02)
+            continue
+        total += sum(len(record["Data"]) for record in page["Records"])
+        counted.append((time.monotonic(), total))
+        iterator = page["NextShardIterator"]
+
+
+def many(weir, consumers, seconds, tolerance):
+    kinesis, arns = client(weir, False), []
+    for number in range(consumers):
+        arns.append(registered(kinesis, "long", f"c{number}"))
+        # The rate of registrations is 5 a second.
+        time.sleep(0.25)
+    begun = time.monotonic()
+    until = begun + seconds
+    cpu_before = weir.cpu_seconds()
+    subscribers = [Subscriber(weir.kinesis, arn, RECORD_BYTES, until) for arn in arns]
+    read = []
+    reader = threading.Thread(target=read_with_get_records, args=(weir, "long", until, read))
+    reader.start()
+    most_memory = 0
+    while time.monotonic() < until:
+        most_memory = max(most_memory, weir.rss_anon_bytes())
+        time.sleep(0.1)
+    for thread in [*subscribers, reader]:
+        thread.join()
+    cpu_s = weir.cpu_seconds() - cpu_before
+    errors = [subscriber.error for subscriber in subscribers if subscriber.error]
+    assert not errors, errors
+    # The first two seconds spend the full bucket. An event or a page more or less may fall into
+    # the time that is counted.
+    start, counted_s = begun + 2, seconds - 2
+    rates = [each.bytes_between(start, until) / MIB / counted_s for each in subscribers]
+    at = lambda moment: max((count for time_s, count in read if time_s <= moment), default=0)
+    reader_rate = (at(until) - at(start)) / MIB / counted_s
+    slack = 0.5 / counted_s
+    for rate in [*rates, reader_rate]:
+        assert 2 * (1 - tolerance) - slack <= rate <= 2 * (1 + tolerance) + slack, (rates, reader_rate)
+    given = sum(rates) * counted_s / 1024
+    return (
+        f"{consumers} consumers {min(rates):.3f} to {max(rates):.3f} MiB/s over {counted_s} s, "
+        f"GetRecords {reader_rate:.3f}; {cpu_s / given:.2f} CPU s/GB, RssAnon {most_memory / 1e6:.0f} MB"
+    )
+
+
+def stalled(weir, consumers, records):
+    """Consumers that ask for everything and read nothing, beside one that is pushed to."""
+    kinesis = client(weir, False)
+    before = weir.rss_anon_bytes()
+    sockets = []
+    for number in range(consumers):
+        arn = registered(kinesis, "stalled", f"s{number}")
+        sockets.append(connect(weir.kinesis, arn, receive_buffer=4096))
+        time.sleep(0.25)
+    consumer = registered(kinesis, "beside", "c")
+    written_at, latencies_ms, most_memory = {}, [], 0
+
+    def write():
+        producer = client(weir, False)
+        for number in range(records):
+            written_at[number] = time.perf_counter()
+            producer.put_record(StreamName="beside", Data=str(number).encode(), PartitionKey="k")
+            time.sleep(0.005)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for event in events(kinesis, consumer, "shardId-000000000000"):
+        for record in event["Records"]:
+            latencies_ms.append((time.perf_counter() - written_at[int(record["Data"])]) * 1000)
+        most_memory = max(most_memory, weir.rss_anon_bytes() - before)
+        if len(latencies_ms) == records:
+            break
+    writer.join()
+    for each in sockets:
+        each.close()
+    latencies_ms.sort()
+    p50, p99 = latencies_ms[records // 2], latencies_ms[records * 99 // 100]
+    # An event of 256 KiB, and what the sockets' buffers hold, for each.
+    assert most_memory < 64 * MIB, f"{most_memory} bytes more for {consumers} that do not read"
+    assert p50 < 5, f"median latency of {p50} ms beside them"
+    return (
+        f"{consumers} that do not read cost {most_memory / MIB:.1f} MiB; "
+        f"PutRecord to event beside them p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+    )
+
+
+def write_backlog(kinesis, stream, mib):
+    kinesis.create_stream(StreamName=stream, ShardCount=1)
+    record = {"Data": bytes(RECORD_BYTES), "PartitionKey": "k"}
+    for _ in range(mib * MIB // (20 * RECORD_BYTES) + 1):
+        kinesis.put_records(StreamName=stream, Records=[record] * 20)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--records", type=int, default=400)
     parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--consumers", type=int, default=20)
+    parser.add_argument("--backlog-mib", type=int, default=30)
+    parser.add_argument("--tolerance", type=float, default=0.1, help="of the consumers' rates")
     arguments = parser.parse_args()
     cases = Cases()
     with tempfile.TemporaryDirectory(prefix="weir-efo-") as directory:
         weir = Weir(pathlib.Path(directory) / "data", "--quotas", "off")
         with weir:
             kinesis = client(weir, False)
-            kinesis.create_stream(StreamName="backlog", ShardCount=1)
-            record = {"Data": bytes(RECORD_BYTES), "PartitionKey": "k"}
-            for _ in range((arguments.seconds + 3) * 2 * MIB // (20 * RECORD_BYTES)):
-                kinesis.put_records(StreamName="backlog", Records=[record] * 20)
+            write_backlog(kinesis, "backlog", (arguments.seconds + 3) * 2)
+            write_backlog(kinesis, "long", arguments.backlog_mib)
+            write_backlog(kinesis, "stalled", arguments.backlog_mib)
         weir.flags = []
         with weir:
             for over_tls in [False, True]:
@@ -217,6 +327,10 @@ def main():
             cases.run("JavaScript, HTTP/2", javascript, weir)
             cases.run("takeover", takeover, weir)
             cases.run("rate", rate, weir, arguments.seconds)
+            # The first second takes the full bucket with it.
+            seconds = arguments.backlog_mib // 2 - 3
+            cases.run("many", many, weir, arguments.consumers, seconds, arguments.tolerance)
+            cases.run("stalled", stalled, weir, arguments.consumers, arguments.records)
             cases.run("SIGTERM ends it with status 0", weir.stop)
     cases.finish()
 
