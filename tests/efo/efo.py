@@ -14,6 +14,7 @@ JavaScript SDK does, over HTTP/2.
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -124,11 +125,14 @@ def push(weir, over_tls, records):
     )
 
 
-def javascript(weir):
+def javascript(weir, over_tls):
     """The JavaScript SDK, which speaks HTTP/2 to a subscription and to everything else."""
-    command = ["node", "subscribe.mjs", weir.endpoint]
-    folder = TESTS / "clients" / "js"
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    endpoint = weir.tls_endpoint if over_tls else weir.endpoint
+    command = ["node", "subscribe.mjs", endpoint, f"javascript-{over_tls}"]
+    done = subprocess.run(
+        command, cwd=TESTS / "clients" / "js", capture_output=True, text=True, timeout=60,
+        env=os.environ | {"NODE_EXTRA_CA_CERTS": weir.authority},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert seen["records"] == [str(number) for number in range(100)], seen["records"]
@@ -325,7 +329,9 @@ def main():
             for over_tls in [False, True]:
                 name = "push over TLS" if over_tls else "push"
                 cases.run(name, push, weir, over_tls, arguments.records)
-            cases.run("JavaScript, HTTP/2", javascript, weir)
+            for over_tls in [False, True]:
+                name = "JavaScript, HTTP/2 over TLS" if over_tls else "JavaScript, HTTP/2"
+                cases.run(name, javascript, weir, over_tls)
             cases.run("takeover", takeover, weir)
             cases.run("rate", rate, weir, arguments.seconds)
             # The first second takes the full bucket with it.

@@ -1,5 +1,5 @@
 // Subscribes to a shard with the JavaScript SDK's defaults (HTTP/2), writes to it meanwhile and
-// splits it: `node subscribe.mjs ENDPOINT`. Prints what came and the children as one JSON object.
+// splits it: `node subscribe.mjs ENDPOINT STREAM`. Prints what came and the children as one JSON object.
 import {
   CreateStreamCommand,
   DescribeStreamSummaryCommand,
@@ -10,7 +10,7 @@ import {
   SubscribeToShardCommand,
 } from "@aws-sdk/client-kinesis";
 
-const StreamName = "javascript-subscribes";
+const StreamName = process.argv[3];
 const kinesis = new KinesisClient({
   endpoint: process.argv[2],
   region: "us-east-1",

@@ -30,7 +30,7 @@ use crate::stream::change_over::ScalingLimits;
 use crate::stream::mode::StreamMode;
 use crate::stream::registry::Registry;
 use crate::stream::state::{Passing, State};
-use crate::stream::stream::Stream;
+use crate::stream::stream::{Routing, Stream};
 
 /// Shards of a new on-demand stream: AWS's 4 MB/s to begin with.
 pub const SHARDS_MIN: u32 = 4;
@@ -125,7 +125,10 @@ impl Scaler {
         clock: &dyn Clock,
         updating: impl Fn() -> Option<Passing>,
     ) {
-        let is_on_demand = |stream: &Arc<Stream>| stream.config().mode == StreamMode::OnDemand;
+        // Partitions that Kafka's clients choose are theirs to add.
+        let is_on_demand = |stream: &Arc<Stream>| {
+            stream.routing == Routing::ByHash && stream.config().mode == StreamMode::OnDemand
+        };
         let streams: Vec<_> = registry.all().into_iter().filter(is_on_demand).collect();
         self.observed.retain(|id, _| streams.iter().any(|stream| stream.id == *id));
         for stream in streams {
