@@ -211,9 +211,8 @@ impl Registry {
         for made in layout.partitions.iter().skip(before.partitions.len()) {
             self.declare_partition(made, config).map_err(ReshardError::Meta)?;
         }
-        stream.layout().replace(layout);
         stream.set_attributes(attributes);
-        self.count_change();
+        self.replace_layout(stream, layout);
         Ok(())
     }
 

@@ -121,8 +121,7 @@ impl Registry {
             }
             let partitions = layout.partitions.len();
             info!(stream = %stream.name, partitions, "partitions added");
-            stream.layout().replace(layout);
-            self.count_change();
+            self.replace_layout(&stream, layout);
         }
         Ok(())
     }

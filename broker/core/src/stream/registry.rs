@@ -99,10 +99,21 @@ pub struct Registry {
     defaults: RwLock<Arc<TopicDefaults>>,
     /// A sync lock: held for a look-up or a change of the maps, never across an await.
     tables: RwLock<Tables>,
+    /// Open partitions of all streams, the broker's own left out; changes with the tables and in
+    /// [`Registry::replace_layout`].
+    open_partitions: AtomicU64,
     /// Counts the changes of the set of streams and of their partitions.
     version: AtomicU64,
     /// One change of the set of streams or of their rows at a time, across its commit.
     turns: Turns,
+}
+
+/// The partitions of a stream that count against the limit.
+fn counted_partitions(stream: &Stream) -> u64 {
+    match stream.name.is_internal() {
+        true => 0,
+        false => stream.layout().current().open.count() as u64,
+    }
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +141,7 @@ impl Registry {
             partitions_max: options.partitions_max,
             defaults: RwLock::new(Arc::new(options.defaults)),
             tables: RwLock::default(),
+            open_partitions: AtomicU64::new(0),
             version: AtomicU64::new(0),
             turns: Turns::default(),
         };
@@ -373,6 +385,7 @@ impl Registry {
             stream.mark_deleted();
             tables.by_name.remove(&stream.name);
             tables.by_id.remove(&stream.id);
+            self.open_partitions.fetch_sub(counted_partitions(stream), Ordering::Relaxed);
         }
         self.count_change();
         decided
@@ -420,9 +433,19 @@ impl Registry {
     /// Partitions that count against the limit: open ones, as in AWS. Only while no other change is
     /// under way.
     pub(super) fn partition_count(&self) -> u64 {
-        let tables = self.tables.read();
-        let counted = tables.by_id.values().filter(|stream| !stream.name.is_internal());
-        counted.map(|stream| stream.layout().current().open.count() as u64).sum()
+        let count = self.open_partitions.load(Ordering::Relaxed);
+        debug_assert_eq!(count, self.all().iter().map(|s| counted_partitions(s)).sum::<u64>());
+        count
+    }
+
+    /// Gives a stream other partitions, which are committed and declared.
+    pub(super) fn replace_layout(&self, stream: &Stream, layout: Layout) {
+        let before = counted_partitions(stream);
+        stream.layout().replace(layout);
+        // Added first, so that the sum never wraps.
+        self.open_partitions.fetch_add(counted_partitions(stream), Ordering::Relaxed);
+        self.open_partitions.fetch_sub(before, Ordering::Relaxed);
+        self.count_change();
     }
 
     /// Partitions that take room in memory and in the metadata, closed ones included. Only while no
@@ -574,6 +597,7 @@ impl Registry {
         let mut tables = self.tables.write();
         tables.by_name.insert(stream.name.clone(), Arc::clone(stream));
         tables.by_id.insert(stream.id, Arc::clone(stream));
+        self.open_partitions.fetch_add(counted_partitions(stream), Ordering::Relaxed);
         self.count_change();
     }
 }
