@@ -15,13 +15,12 @@ import tempfile
 import threading
 import time
 
-import boto3
-import botocore.config
 import botocore.exceptions
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TESTS / "harness"))
 
+import aws
 from cases import Cases
 from weir_process import Weir
 
@@ -39,14 +38,7 @@ VOLATILE = {
 
 
 def client(weir):
-    return boto3.client(
-        "kinesis",
-        endpoint_url=weir.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="a",
-        aws_secret_access_key="b",
-        config=botocore.config.Config(retries={"max_attempts": 0}, parameter_validation=False),
-    )
+    return aws.kinesis(weir.endpoint, retries={"max_attempts": 0}, parameter_validation=False)
 
 
 def steady(value):

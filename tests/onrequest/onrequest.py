@@ -17,8 +17,6 @@ import time
 import urllib.error
 import urllib.request
 
-import boto3
-import botocore.config
 import botocore.exceptions
 import confluent_kafka
 import confluent_kafka.admin
@@ -27,6 +25,7 @@ import urllib3.exceptions
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TESTS / "harness"))
 
+import aws
 from cases import Cases
 from weir_process import Weir
 
@@ -34,15 +33,8 @@ HOUR_MS = 3_600_000
 SHARD = "shardId-000000000000"
 
 
-def client(weir, attempts=0, **config):
-    return boto3.client(
-        "kinesis",
-        endpoint_url=weir.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="a",
-        aws_secret_access_key="b",
-        config=botocore.config.Config(retries={"max_attempts": attempts}, **config),
-    )
+def client(weir, attempts=0):
+    return aws.kinesis(weir.endpoint, retries={"max_attempts": attempts})
 
 
 def api(weir, path, body=None, method="GET", media_type="application/json"):
@@ -291,7 +283,7 @@ def subscriptions(weir):
 def quotas(weir):
     kinesis = client(weir)
     kinesis.create_stream(StreamName="full", ShardCount=1)
-    record = {"StreamName": "full", "Data": bytes(1 << 20 - 1), "PartitionKey": "k"}
+    record = {"StreamName": "full", "Data": bytes((1 << 20) - 1), "PartitionKey": "k"}
     while True:
         try:
             kinesis.put_record(**record)

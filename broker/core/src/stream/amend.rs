@@ -72,23 +72,11 @@ impl Registry {
         T: Send + 'static,
         R: Send + 'static,
     {
-        self.amend_checked(id, |state| state == State::Active, change).await
+        self.amend_where(id, |state| state == State::Active, change).await
     }
 
-    /// Changes one stream, be it ACTIVE or not.
-    pub(crate) async fn amend_in_any_state<T, R>(
-        self: &Arc<Registry>,
-        id: StreamId,
-        change: impl FnOnce(&mut Draft) -> Result<T, R> + Send + 'static,
-    ) -> Result<T, AmendError<R>>
-    where
-        T: Send + 'static,
-        R: Send + 'static,
-    {
-        self.amend_checked(id, |_| true, change).await
-    }
-
-    async fn amend_checked<T, R>(
+    /// Changes one stream that is in a state in which `may_change` lets it be changed.
+    pub(crate) async fn amend_where<T, R>(
         self: &Arc<Registry>,
         id: StreamId,
         may_change: fn(State) -> bool,

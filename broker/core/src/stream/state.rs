@@ -108,16 +108,20 @@ impl Broker {
         let Some(deleting) = self.passing(State::Deleting) else {
             return self.delete_stream(id, deletion).await;
         };
-        let marked = self.registry().amend_in_any_state(id, move |draft| {
-            if draft.state == State::Deleting {
-                return Err(DeleteStreamError::AlreadyDeleting);
-            }
-            if deletion == Deletion::Unconsumed && draft.attributes.consumers.count() > 0 {
-                return Err(DeleteStreamError::HasConsumers);
-            }
-            draft.attributes.passing = Some(deleting);
-            Ok(())
-        });
+        let marked = self.registry().amend_where(
+            id,
+            |_| true,
+            move |draft| {
+                if draft.state == State::Deleting {
+                    return Err(DeleteStreamError::AlreadyDeleting);
+                }
+                if deletion == Deletion::Unconsumed && draft.attributes.consumers.count() > 0 {
+                    return Err(DeleteStreamError::HasConsumers);
+                }
+                draft.attributes.passing = Some(deleting);
+                Ok(())
+            },
+        );
         marked.await.map_err(|error| match error {
             AmendError::Unknown | AmendError::NotActive(_) => DeleteStreamError::Unknown,
             AmendError::Refused(refusal) => refusal,
@@ -148,10 +152,14 @@ impl Registry {
             if due.is_empty() {
                 continue;
             }
-            let ended = self.amend_in_any_state(stream.id, move |draft| {
-                due.iter().for_each(|id| draft.attributes.consumers.remove(id));
-                Ok::<_, UnknownConsumer>(())
-            });
+            let ended = self.amend_where(
+                stream.id,
+                |_| true,
+                move |draft| {
+                    due.iter().for_each(|id| draft.attributes.consumers.remove(id));
+                    Ok::<_, UnknownConsumer>(())
+                },
+            );
             if let Err(error) = ended.await {
                 warn!(stream = %stream.name, ?error, "deregistered consumers stay, tried again");
             }

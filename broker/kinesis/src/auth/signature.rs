@@ -195,6 +195,11 @@ mod tests {
     use super::*;
     use hyper::header::HeaderValue;
 
+    /// The region of a signature that has all its parts.
+    fn check(headers: &HeaderMap, query: Option<&str>) -> Result<Option<String>, KinesisError> {
+        Signature::of(headers, query).map(|signature| signature.region())
+    }
+
     fn check_parts(
         authorization: Option<&str>,
         date: Option<&str>,
@@ -208,10 +213,7 @@ mod tests {
         if let Some(date) = date {
             headers.insert("x-amz-date", HeaderValue::from_str(date).expect("a header value"));
         }
-        let signature = Signature::of(&headers, Some(query));
-        signature
-            .map(|signature| signature.region())
-            .map_err(|error| error.message.unwrap_or_default())
+        check(&headers, Some(query)).map_err(|error| error.message.unwrap_or_default())
     }
 
     #[test]
@@ -230,8 +232,7 @@ mod tests {
                 let mut headers = HeaderMap::new();
                 headers.insert(AUTHORIZATION, value);
                 headers.insert("x-amz-date", HeaderValue::from_static("d"));
-                let signature = Signature::of(&headers, None).expect("all parts");
-                assert_eq!(signature.region(), None, "{credential}");
+                assert_eq!(check(&headers, None), Ok(None), "{credential}");
             }
         }
     }
