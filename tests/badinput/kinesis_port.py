@@ -199,8 +199,8 @@ class KinesisPort(Subject):
             headers = signed("PutRecord", media_type)
             yield name, self.gets, headers, body, self.has_text(status, text), REFUSED
         denied = self.has_text(403, b"<AccessDeniedException>")
-        yield "GET", self.gets, signed("DescribeAccountSettings"), None, denied, REFUSED, "/", "GET"
-        yield "DELETE", self.gets, signed("DescribeAccountSettings"), None, denied, REFUSED, "/", "DELETE"
+        yield "GET", self.gets, signed("ListStreams"), None, denied, REFUSED, "/", "GET"
+        yield "DELETE", self.gets, signed("ListStreams"), None, denied, REFUSED, "/", "DELETE"
 
     def has_text(self, status, text):
         def check(answer):
