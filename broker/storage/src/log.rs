@@ -90,12 +90,22 @@ pub struct LogStats {
 }
 
 impl Log {
-    /// Makes a partition known. Costs no I/O: files appear at its first append. Declaring a
-    /// partition again only changes its settings.
+    /// Makes a partition known. Costs no I/O: files appear at its first append, or when it is
+    /// [prepared](Log::prepare). Declaring a partition again only changes its settings.
     pub fn declare(&self, partition: PartitionId, config: LogConfig) {
         match self {
             Log::Local(log) => log.declare(partition, config),
             Log::Memory(log) => log.declare(partition, config),
+        }
+    }
+
+    /// Has the flusher make the first file of a declared partition, and sync its names, while the
+    /// caller does something else. Nothing depends on it: where it fails or is left out, the first
+    /// append does the same.
+    pub fn prepare(&self, partition: PartitionId) {
+        match self {
+            Log::Local(log) => log.prepare(partition),
+            Log::Memory(_) => {}
         }
     }
 

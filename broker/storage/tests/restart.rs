@@ -70,6 +70,26 @@ fn nothing_is_lost_and_appends_go_on() {
 }
 
 #[test]
+fn a_partition_that_awaits_its_first_batch_is_empty_after_a_stop() {
+    for_every_stop(async |log, flush, is_clean| {
+        let mut log = log;
+        for round in 0..2 {
+            log.log.prepare(partition(0));
+            log = log.reopen(is_clean).await;
+            let epoch = if is_clean { 0 } else { round + 1 };
+            assert_eq!(log.log.epoch(), LogEpoch::new(epoch).expect("small"), "{flush:?}");
+            log.log.declare(partition(0), config(flush));
+            let size = log.log.size(partition(0)).expect("declared");
+            assert_eq!(size.bytes, 0, "{flush:?}, clean: {is_clean}");
+        }
+        log.log.prepare(partition(0));
+        append(&log, 0..20).await;
+        let (bytes, _) = log.read(request(0, 0, 1 << 20)).await;
+        assert_eq!(batches(bytes).len(), 20, "{flush:?}, clean: {is_clean}");
+    });
+}
+
+#[test]
 fn producers_are_remembered() {
     for_every_stop(async |log, flush, is_clean| {
         append(&log, 0..20).await;

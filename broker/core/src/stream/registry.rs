@@ -2,8 +2,9 @@
 //!
 //! Metadata decides what exists: a stream is one row, committed before anyone is told of it and
 //! marked as deleting before anything of it goes. Creation costs that one commit for all streams of
-//! a request and no file. A crash between the two commits of a deletion leaves a row that the next
-//! start finishes.
+//! a request; where there are few partitions, their first files are made and synced meanwhile (ADR
+//! 22). A crash between the two commits of a deletion leaves a row that the next start finishes,
+//! and one before the commit of a creation at most files, which it removes.
 //!
 //! Invariant: a stream is in both maps or in neither, and its partitions are declared to the log
 //! and attached before it is in them.
@@ -38,6 +39,9 @@ use crate::stream::mode::{MODE_SETTING, StreamMode};
 use crate::stream::row::{self, Life};
 use crate::stream::state::State;
 use crate::stream::stream::{Intent, NewStream, Stream};
+
+/// Most partitions of one request that get their first files at once, in the time of its commit.
+const PREPARED_PARTITIONS_MAX: usize = 4;
 
 /// What the registry is told when it starts.
 #[derive(Clone, Debug)]
@@ -564,12 +568,33 @@ impl Registry {
         if changes.is_empty() {
             return Ok(());
         }
-        self.meta.commit(changes).await?;
-        for stream in streams {
+        for stream in streams.clone() {
             self.declare(stream)?;
+        }
+        self.prepare(streams.clone());
+        if let Err(error) = self.meta.commit(changes).await {
+            let made: Vec<_> = streams.cloned().collect();
+            // Says itself what it could not remove; the next start does.
+            let _removed = self.remove_records(&made).await;
+            return Err(error);
+        }
+        for stream in streams {
             self.insert(stream);
         }
         Ok(())
+    }
+
+    /// Makes the first files of new streams that have few partitions.
+    fn prepare<'a>(&self, streams: impl Iterator<Item = &'a Arc<Stream>> + Clone) {
+        let partitions = streams.clone().map(|stream| stream.partitions().len());
+        if partitions.sum::<usize>() > PREPARED_PARTITIONS_MAX {
+            return;
+        }
+        for stream in streams {
+            for partition in stream.partitions().iter() {
+                self.log.prepare(partition.id);
+            }
+        }
     }
 
     fn declare(&self, stream: &Stream) -> Result<(), MetaError> {

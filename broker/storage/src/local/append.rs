@@ -16,7 +16,7 @@ use crate::commit::{Append, Novelty, Outcome, Placed, Receipt, Stamp};
 use crate::config::FlushPolicy;
 use crate::disk::is_disk_full;
 use crate::error::SubmitError;
-use crate::local::directories::Directory;
+use crate::local::directories::{Directory, DirectoryTicket};
 use crate::local::partition::{FlushPhase, Health, Partition, State};
 use crate::local::row::{EpochStart, Mark};
 use crate::local::segment::Segment;
@@ -182,13 +182,37 @@ impl State {
             || is_too_old
     }
 
+    /// Makes the file of the first segment before there is a batch for it; returns the names that
+    /// must last before the file counts. Only where a batch would wait for those, and nothing
+    /// refuses it anyway.
+    pub(crate) fn make_first_file(
+        &mut self,
+        partition: &Partition,
+    ) -> io::Result<Vec<DirectoryTicket>> {
+        let is_of_use = self.segments.is_empty() && self.health == Health::Good && self.is_group();
+        if is_of_use && !partition.shared.room.is_full() {
+            self.add_segment(partition)?;
+        }
+        Ok(self.directory_tickets.clone())
+    }
+
     /// Begins a new segment at the end of the log. The finished one is sealed once it is flushed.
     pub(crate) fn roll(&mut self, partition: &Partition) -> io::Result<()> {
+        let before = self.directory_tickets.len();
+        self.add_segment(partition)?;
+        if self.is_group() {
+            // A flush follows at once; its names need not wait for the batch to be written.
+            let names = self.directory_tickets.get(before..).unwrap_or_default();
+            partition.shared.flushes.push_names(&partition.shared, names);
+        }
+        Ok(())
+    }
+
+    fn add_segment(&mut self, partition: &Partition) -> io::Result<()> {
         let shared = &partition.shared;
         let disk = &shared.disk;
         let base = self.end.offset;
         let is_first = self.segments.is_empty();
-        let before = self.directory_tickets.len();
         if is_first {
             let ticket = shared.logs.create(&**disk, &partition.directory)?;
             self.directory_tickets.push(ticket);
@@ -198,11 +222,6 @@ impl State {
         if is_first || !shared.has_mutation(Mutation::NoDirectorySyncAtRoll) {
             let directory = Directory::at(partition.directory.to_path_buf());
             self.directory_tickets.push(directory.created());
-        }
-        if self.is_group() {
-            // A flush follows at once; its names need not wait for the batch to be written.
-            let names = self.directory_tickets.get(before..).unwrap_or_default();
-            shared.flushes.push_names(shared, names);
         }
         if let Some(finished) = self.segments.last() {
             self.unsealed.push((Arc::clone(finished), self.producers.clone()));

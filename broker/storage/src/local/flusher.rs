@@ -23,7 +23,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use tracing::warn;
+use tracing::{debug, warn};
 use weir_model::time::Moment;
 
 use crate::local::directories::DirectoryTicket;
@@ -55,6 +55,8 @@ struct Waiting {
     /// redeems its own; these let other threads sync the directories meanwhile, so that whoever
     /// waits for a new partition waits for one sync, not three one after the other.
     names: VecDeque<(Arc<Shared>, DirectoryTicket)>,
+    /// New partitions whose first batch is likely to come soon.
+    first_files: VecDeque<Arc<Partition>>,
     /// Flushes with a time of their own, in no order: as many as partitions with `interval`.
     timed: Vec<(Moment, Weak<Partition>)>,
     /// Less urgent: nobody waits for a seal. Yet one is written after every
@@ -84,7 +86,16 @@ struct Seal {
 pub(crate) enum Task {
     Flush(Flush),
     Name(Arc<Shared>, DirectoryTicket),
+    FirstFile(FirstFile),
     Seal(Box<SealTask>),
+}
+
+/// The first file of a partition, and its names, before there is a batch for it.
+#[derive(Debug)]
+pub(crate) struct FirstFile {
+    partition: Arc<Partition>,
+    /// What is not synced yet; none before the file is made.
+    names: Option<Vec<DirectoryTicket>>,
 }
 
 #[derive(Debug)]
@@ -129,8 +140,14 @@ impl FlushQueue {
         let mut waiting = self.waiting.lock();
         for ticket in tickets {
             waiting.names.push_back((Arc::clone(shared), ticket.clone()));
-            self.pushed.notify_one();
         }
+        self.pushed.notify_one();
+    }
+
+    /// Has a new partition's first file made and its names synced.
+    pub(crate) fn push_first_file(&self, partition: Arc<Partition>) {
+        self.waiting.lock().first_files.push_back(partition);
+        self.pushed.notify_one();
     }
 
     fn push_seals(&self, seals: impl Iterator<Item = Seal>) {
@@ -149,6 +166,9 @@ impl FlushQueue {
             let mut waiting = self.waiting.lock();
             if let Some((shared, ticket)) = waiting.names.pop_front() {
                 return Some(Task::Name(shared, ticket));
+            }
+            if let Some(partition) = waiting.first_files.pop_front() {
+                return Some(Task::FirstFile(FirstFile { partition, names: None }));
             }
             let is_turn_of_seals = waiting.flushes_since_seal >= FLUSHES_PER_SEAL;
             if waiting.flushes.is_empty() || is_turn_of_seals {
@@ -223,7 +243,10 @@ impl FlushQueue {
 
 impl Waiting {
     fn has_work(&self) -> bool {
-        !self.flushes.is_empty() || !self.names.is_empty() || !self.seals.is_empty()
+        !self.flushes.is_empty()
+            || !self.names.is_empty()
+            || !self.first_files.is_empty()
+            || !self.seals.is_empty()
     }
 }
 
@@ -237,11 +260,32 @@ impl Task {
                 let _kept_for_the_flush = ticket.redeem(&*shared.disk);
                 Step::Done
             }
+            Task::FirstFile(first) => first.step(),
             Task::Seal(seal) => {
                 seal.run();
                 Step::Done
             }
         }
+    }
+}
+
+impl FirstFile {
+    fn step(&mut self) -> Step {
+        let partition = &self.partition;
+        let Some(names) = &mut self.names else {
+            let made = partition.lock_open().and_then(|mut s| s.make_first_file(partition));
+            // The first append tries again, and says why where it fails too.
+            let kept_from_it = |error| debug!(partition = %partition.id, %error, "no first file");
+            self.names = Some(made.map_err(kept_from_it).unwrap_or_default());
+            return Step::More;
+        };
+        if let Some(ticket) = names.pop() {
+            // A failure is kept with the directory, and met again by the flush that needs it.
+            let _kept_for_the_flush = ticket.redeem(&*partition.shared.disk);
+            return Step::More;
+        }
+        partition.lock().directory_tickets.retain(|ticket| !ticket.is_free());
+        Step::Done
     }
 }
 

@@ -123,6 +123,15 @@ impl LocalLog {
         partition.declare(config);
     }
 
+    pub(crate) fn prepare(&self, id: PartitionId) {
+        if self.is_closing.load(Ordering::Acquire) {
+            return;
+        }
+        if let Ok(partition) = self.partition(id) {
+            self.shared.flushes.push_first_file(partition);
+        }
+    }
+
     /// Seals a partition or takes the seal back; returns the end of its log.
     pub(crate) fn set_sealed(
         &self,

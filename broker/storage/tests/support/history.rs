@@ -228,6 +228,11 @@ impl History {
                 model.is_stopped = false;
                 log.declare(model.id, model.config);
             }
+            for index in 0..self.partitions.len() {
+                if self.chance(50) {
+                    log.prepare(self.partitions[index].id);
+                }
+            }
             return Ok(log);
         }
         unreachable!("the last attempt has no faults")
