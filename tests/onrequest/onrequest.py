@@ -215,6 +215,7 @@ def refusals(weir):
         ({"faults": [{}]}, "fault 1: nothing happens"),
         ({"faults": [{"dialect": "kinesis", "error": "Nonsense"}]}, "ends in Nonsense"),
         ({"fault": []}, "unknown field `fault`"),
+        ([[]], "not a JSON object"),
     ]:
         status, answer = api(weir, "faults", body, "PUT")
         assert status == 400 and why in answer["error"], answer

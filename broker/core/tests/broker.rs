@@ -219,7 +219,7 @@ async fn routed_records_keep_the_order_of_their_key_and_are_read_back() {
     let mut last_of_key: BTreeMap<String, (PartitionIndex, Offset)> = BTreeMap::new();
     for (record, place) in records.iter().zip(&places) {
         let place = place.as_ref().expect("within the quota");
-        let key = String::from_utf8_lossy(&record.key).into_owned();
+        let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
         if let Some((partition, offset)) = last_of_key.insert(key, (place.partition, place.offset))
         {
             assert_eq!(partition, place.partition, "one key, one shard");

@@ -1,7 +1,7 @@
 //! Records on their way in, as PutRecord and PutRecords both take them.
 
 use bytes::Bytes;
-use weir_core::routing::route::RoutedRecord;
+use weir_core::routing::route::{RoutedRecord, WantedPlace};
 use weir_core::stream::distribution::Distribution;
 use weir_core::stream::record_size::record_kib_max;
 use weir_core::stream::stream::Stream;
@@ -17,14 +17,15 @@ pub(crate) fn routed_record(
     members: &Input<'_>,
 ) -> Result<RoutedRecord, KinesisError> {
     let key = members.text("PartitionKey").unwrap_or_default();
-    let explicit_hash_key = match members.text("ExplicitHashKey") {
-        None => None,
-        Some(text) => Some(explicit_hash_key(text)?),
+    let wanted = match members.text("ExplicitHashKey") {
+        None => WantedPlace::ByKey,
+        Some(text) => WantedPlace::HashKey(explicit_hash_key(text)?),
     };
     Ok(RoutedRecord {
-        key: slice_of_body(call.body, key),
-        explicit_hash_key,
-        data: members.blob("Data").cloned().unwrap_or_default(),
+        key: Some(slice_of_body(call.body, key)).filter(|key| !key.is_empty()),
+        value: Some(members.blob("Data").cloned().unwrap_or_default()),
+        wanted,
+        ..RoutedRecord::default()
     })
 }
 
@@ -54,11 +55,6 @@ fn slice_of_body(body: &Bytes, text: &str) -> Bytes {
     }
 }
 
-/// Bytes that count against limits and quotas: key and data.
-pub(crate) fn size_bytes(record: &RoutedRecord) -> usize {
-    record.key.len() + record.data.len()
-}
-
 /// Refuses records above a stream's limit, which is 1 MiB unless it was made larger.
 pub(crate) struct RecordSizeLimit<'c> {
     stream: &'c Stream,
@@ -78,7 +74,7 @@ impl<'c> RecordSizeLimit<'c> {
 
     /// Lets a record pass that is not above it.
     pub(crate) fn check(&self, record: &RoutedRecord) -> Result<(), KinesisError> {
-        let size_bytes = size_bytes(record);
+        let size_bytes = record.size_bytes();
         if size_bytes <= self.limit_bytes {
             return Ok(());
         }

@@ -143,7 +143,12 @@ async fn body_of<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, R
     let body = tokio::time::timeout(BODY_WAIT_MAX, body).await;
     let body = body.map_err(|_| (StatusCode::REQUEST_TIMEOUT, "the body is late".to_owned()))?;
     let body = body.map_err(|error| bad(format!("cannot read the body: {error}")))?;
-    serde_json::from_slice(&body.to_bytes()).map_err(|error| bad(error.to_string()))
+    let body = body.to_bytes();
+    // serde would take an array for an object with its members in order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(bad("the body is not a JSON object".to_owned()));
+    }
+    serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))
 }
 
 fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {

@@ -20,7 +20,7 @@ use weir_model::batch::{RecordBatch, TimestampType};
 use weir_model::batch_builder::{BatchBuilder, BatchOptions};
 use weir_model::ids::{PartitionIndex, ProducerId};
 use weir_model::limits::BUILT_BATCH_BYTES_MAX;
-use weir_model::record::RecordToWrite;
+use weir_model::record::{Header, HeaderToWrite, RecordToWrite};
 use weir_model::time::Timestamp;
 use weir_storage::commit::{Append, CommitSet, Outcome, Placed, Stamp, Ticket};
 
@@ -30,7 +30,7 @@ use crate::error::AppendError;
 use crate::partition::inspect::{compressed, inspected};
 use crate::partition::partition::Partition;
 use crate::request_budget::HeldBytes;
-use crate::routing::route::{RoutedPlace, RoutedRecord};
+use crate::routing::route::{RoutedPlace, RoutedRecord, WantedPlace};
 use crate::stream::config::StreamConfig;
 use crate::stream::distribution::Distribution;
 use crate::stream::layout::{Layout, SharedLayout};
@@ -199,7 +199,7 @@ impl Broker {
                     partition,
                     offset: placed.base_offset.plus(position),
                     epoch: placed.epoch,
-                    timestamp: placed.append_time.unwrap_or(now),
+                    timestamp: placed.append_time.unwrap_or_else(|| made_at(records, member, now)),
                 });
                 if let Some(result) = results.get_mut(member) {
                     *result = place;
@@ -228,15 +228,23 @@ impl Broker {
                 continue;
             };
             let turn = || self.turns.fetch_add(1, Ordering::Relaxed);
-            let routed = match distribution {
-                Distribution::ByKey => layout.open.route(record, turn),
-                Distribution::Even => layout.open.in_turn(turn()),
+            let routed = match (distribution, record.wanted) {
+                (Distribution::Even, WantedPlace::ByKey | WantedPlace::HashKey(_)) => {
+                    layout.open.in_turn(turn())
+                }
+                (Distribution::Even, WantedPlace::Partition(_)) | (Distribution::ByKey, _) => {
+                    layout.open.route(record, turn)
+                }
             };
             let Some(partition) = routed else {
+                if let WantedPlace::Partition(index) = record.wanted
+                    && layout.partitions.get(index.as_usize()).is_some()
+                {
+                    *result = Err(closed(&layout));
+                }
                 continue;
             };
-            let size_bytes = record.key.len() + record.data.len();
-            if let Err(error) = self.admit_record(stream, partition, size_bytes) {
+            if let Err(error) = self.admit_record(stream, partition, record.size_bytes()) {
                 *result = Err(error);
                 continue;
             }
@@ -360,17 +368,17 @@ impl RoutedGroup {
             let Some(record) = records.get(*member) else {
                 continue;
             };
-            let size_bytes = record.key.len() + record.data.len();
-            let full = builder.batch_bytes() + size_bytes > BUILT_BATCH_BYTES_MAX;
+            let full = builder.batch_bytes() + record.size_bytes() > BUILT_BATCH_BYTES_MAX;
             if full && !builder.is_empty() {
                 let batch = std::mem::replace(&mut builder, BatchBuilder::new(options())).build();
                 runs.push(Run { members: std::mem::take(&mut members), batch });
             }
+            let headers: Vec<_> = record.headers.iter().map(header_to_write).collect();
             let write = RecordToWrite {
-                timestamp: now,
-                key: Some(&record.key).filter(|key| !key.is_empty()).map(|key| &**key),
-                value: Some(&record.data),
-                headers: &[],
+                timestamp: record.timestamp.unwrap_or(now),
+                key: record.key.as_deref(),
+                value: record.value.as_deref(),
+                headers: &headers,
             };
             builder.append(&write).expect("a batch is closed long before it is full");
             members.push(*member);
@@ -380,6 +388,15 @@ impl RoutedGroup {
         }
         runs
     }
+}
+
+fn header_to_write(header: &Header) -> HeaderToWrite<'_> {
+    HeaderToWrite { key: &header.key, value: header.value.as_deref() }
+}
+
+/// When the record was made, as its writer says; now if it does not.
+fn made_at(records: &[RoutedRecord], member: usize, now: Timestamp) -> Timestamp {
+    records.get(member).and_then(|record| record.timestamp).unwrap_or(now)
 }
 
 /// The partition, if clients may write to its stream.

@@ -6,19 +6,45 @@ use bytes::Bytes;
 use weir_model::hash_key::HashKey;
 use weir_model::ids::{LogEpoch, PartitionIndex};
 use weir_model::offset::Offset;
+use weir_model::record::Header;
 use weir_model::time::Timestamp;
 
 use crate::partition::partition::Partition;
 
-/// A record whose partition the broker picks.
-#[derive(Clone, Debug)]
+/// A record that the broker builds into a batch.
+#[derive(Clone, Debug, Default)]
 pub struct RoutedRecord {
-    /// The partition key; empty for a record that may go anywhere.
-    pub key: Bytes,
-    /// Routes in the key's place, if given.
-    pub explicit_hash_key: Option<HashKey>,
-    /// The payload.
-    pub data: Bytes,
+    /// The key, if it has one.
+    pub key: Option<Bytes>,
+    /// The value, if it has one.
+    pub value: Option<Bytes>,
+    /// The headers, in order.
+    pub headers: Vec<Header>,
+    /// When it was made; none for now.
+    pub timestamp: Option<Timestamp>,
+    /// Where its writer wants it.
+    pub wanted: WantedPlace,
+}
+
+/// Where a writer wants a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WantedPlace {
+    /// In the partition that its key belongs to; without a key in the one whose turn it is.
+    #[default]
+    ByKey,
+    /// In the partition that owns this hash key.
+    HashKey(HashKey),
+    /// In this partition.
+    Partition(PartitionIndex),
+}
+
+impl RoutedRecord {
+    /// Bytes that count against limits and quotas: key, value and headers.
+    pub fn size_bytes(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers = self.headers.iter().map(|header| header.key.len() + length(&header.value));
+        length(&self.key) + length(&self.value) + headers.sum::<usize>()
+    }
 }
 
 /// Where a routed record went.
@@ -62,16 +88,20 @@ impl OpenPartitions {
         self.by_start.get(turn.checked_rem(self.by_start.len())?)
     }
 
-    /// Where a record goes; `turn` counts the records that may go anywhere.
+    /// Where a record goes that wants no certain partition; `turn` counts those that may go
+    /// anywhere.
     pub fn route(
         &self,
         record: &RoutedRecord,
         turn: impl FnOnce() -> usize,
     ) -> Option<&Arc<Partition>> {
-        match record.explicit_hash_key {
-            Some(hash_key) => self.covering(hash_key),
-            None if record.key.is_empty() => self.in_turn(turn()),
-            None => self.covering(HashKey::of_partition_key(&record.key)),
+        match (record.wanted, &record.key) {
+            (WantedPlace::HashKey(hash_key), _) => self.covering(hash_key),
+            (WantedPlace::Partition(index), _) => {
+                self.by_start.iter().find(|partition| partition.id.index == index)
+            }
+            (WantedPlace::ByKey, None) => self.in_turn(turn()),
+            (WantedPlace::ByKey, Some(key)) => self.covering(HashKey::of_partition_key(key)),
         }
     }
 
@@ -119,19 +149,23 @@ mod tests {
     #[test]
     fn an_explicit_hash_key_beats_the_key_and_records_without_either_take_turns() {
         let shards = two_even_shards();
-        let record = |key: &'static [u8], explicit_hash_key| RoutedRecord {
-            key: Bytes::from_static(key),
-            explicit_hash_key,
-            data: Bytes::new(),
+        let record = |key: Option<&'static [u8]>, wanted| RoutedRecord {
+            key: key.map(Bytes::from_static),
+            wanted,
+            ..RoutedRecord::default()
         };
-        // MD5("a") begins with 0x0c, MD5("b") with 0x92.
+        let by_key = WantedPlace::ByKey;
+        let second = PartitionIndex::try_from(1_usize).expect("small");
+        // MD5("a") begins with 0x0c, MD5("b") with 0x92, MD5("") with 0xd4.
         for (record, turn, shard) in [
-            (record(b"a", None), 9, 0),
-            (record(b"b", None), 9, 1),
-            (record(b"b", Some(HashKey(0))), 9, 0),
-            (record(b"", None), 0, 0),
-            (record(b"", None), 1, 1),
-            (record(b"", None), 2, 0),
+            (record(Some(b"a"), by_key), 9, 0),
+            (record(Some(b"b"), by_key), 9, 1),
+            (record(Some(b""), by_key), 0, 1),
+            (record(Some(b"b"), WantedPlace::HashKey(HashKey(0))), 9, 0),
+            (record(Some(b"a"), WantedPlace::Partition(second)), 0, 1),
+            (record(None, by_key), 0, 0),
+            (record(None, by_key), 1, 1),
+            (record(None, by_key), 2, 0),
         ] {
             let found = shards.route(&record, || turn).map(|p| p.id.index.as_u32());
             assert_eq!(found, Some(shard), "{record:?}");

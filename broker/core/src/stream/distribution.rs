@@ -6,7 +6,7 @@ use weir_model::ids::{PartitionIndex, StreamId};
 
 use crate::broker::Broker;
 use crate::error::{AmendError, DistributionRefusal};
-use crate::routing::route::RoutedRecord;
+use crate::routing::route::{RoutedRecord, WantedPlace};
 use crate::stream::mode::StreamMode;
 use crate::stream::stream::Stream;
 
@@ -44,8 +44,8 @@ impl Distribution {
 impl Stream {
     /// Where a record goes by its keys now; none where they do not matter, or it has none.
     pub fn place_by_key(&self, record: &RoutedRecord) -> Option<PartitionIndex> {
-        let has_key = record.explicit_hash_key.is_some() || !record.key.is_empty();
-        let goes_by_key = Distribution::of(self) == Distribution::ByKey && has_key;
+        let is_anywhere = record.wanted == WantedPlace::ByKey && record.key.is_none();
+        let goes_by_key = Distribution::of(self) == Distribution::ByKey && !is_anywhere;
         let layout = self.layout().current();
         let partition = layout.open.route(record, || 0).filter(|_| goes_by_key)?;
         Some(partition.id.index)

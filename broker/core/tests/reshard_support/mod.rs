@@ -49,9 +49,9 @@ pub(crate) fn split(number: usize, at: u128) -> Reshard {
 
 pub(crate) fn routed(key: &str, data: &str) -> RoutedRecord {
     RoutedRecord {
-        key: Bytes::copy_from_slice(key.as_bytes()),
-        explicit_hash_key: None,
-        data: Bytes::copy_from_slice(data.as_bytes()),
+        key: Some(Bytes::copy_from_slice(key.as_bytes())).filter(|key| !key.is_empty()),
+        value: Some(Bytes::copy_from_slice(data.as_bytes())),
+        ..RoutedRecord::default()
     }
 }
 

@@ -22,7 +22,7 @@ use crate::action::{Action, Call, Run};
 use crate::call_rates::CallRate;
 use crate::errors::{self, ErrorKind, KinesisError};
 use crate::faults;
-use crate::incoming_record::{RecordSizeLimit, needs_partition_keys, routed_record, size_bytes};
+use crate::incoming_record::{RecordSizeLimit, needs_partition_keys, routed_record};
 use crate::sequence_number::SequenceNumber;
 use crate::shape::{self, Kind, Member, Rule, Shape};
 use crate::shard::ShardId;
@@ -110,7 +110,7 @@ fn records(call: &Call<'_>, stream: &Stream) -> Result<Vec<RoutedRecord>, Kinesi
     for members in call.input.structures("Records") {
         let record = routed_record(call, &members)?;
         size_limit.check(&record)?;
-        request_bytes += size_bytes(&record);
+        request_bytes += record.size_bytes();
         records.push(record);
     }
     if request_bytes > REQUEST_DATA_BYTES_MAX {
