@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 use weir_model::ids::StreamId;
-use weir_model::time::{Clock, Moment};
+use weir_model::time::{Clock, Moment, Timestamp};
 
 use crate::error::ReshardError;
 use crate::log_limit::LogLimit;
@@ -70,10 +70,10 @@ struct Observed {
 }
 
 impl Observed {
-    /// At the first look, within a second of the stream's making or the start; what was written in
-    /// that second counts.
-    fn begun(now: Moment, day: i64, open: u32) -> Observed {
-        Observed { looked: now, totals: (0, 0), days: VecDeque::from([(day, open)]) }
+    /// Of a stream that nothing was written to before this moment: its making, or the start. What
+    /// was written by the first look is a rate over all the time since.
+    fn begun(since: Moment, day: i64, open: u32) -> Observed {
+        Observed { looked: since, totals: (0, 0), days: VecDeque::from([(day, open)]) }
     }
 
     /// Looks at what was written by now.
@@ -135,7 +135,7 @@ impl Scaler {
             let (now, date) = (clock.moment(), clock.now());
             let open = u32::try_from(stream.layout().current().open.count()).unwrap_or(u32::MAX);
             let (day, totals) = (date.as_seconds().div_euclid(DAY_S), stream.traffic.totals());
-            let begun = || Observed::begun(now, day, open);
+            let begun = || Observed::begun(counted_since(stream.created, date, now), day, open);
             let observed = self.observed.entry(stream.id).or_insert_with(begun);
             observed.look(now, day, totals);
             let warm_mib = stream.attributes().warm_throughput_mib;
@@ -169,6 +169,12 @@ impl Scaler {
     }
 }
 
+/// Since when the traffic of a stream is counted: since it was made, or since the start.
+fn counted_since(created: Timestamp, date: Timestamp, now: Moment) -> Moment {
+    let age_ms = u64::try_from(date.millis_since(created)).unwrap_or(0);
+    Moment::from_start(now.since_start().saturating_sub(Duration::from_millis(age_ms)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +198,22 @@ mod tests {
         assert_eq!(observed.target(7, None), Some(9), "double 4,100 records/s");
         observed.look(at(30), 0, (100_000 * MIB, 41_000));
         assert_eq!(observed.target(9, None), Some(SHARDS_MAX));
+    }
+
+    #[test]
+    fn what_was_written_before_the_first_look_counts_over_the_time_it_took() {
+        let date = |seconds: i64| Timestamp::from_millis(seconds * 1_000);
+        let since = counted_since(date(1_000), date(1_012), at(100));
+        assert_eq!(since, at(88), "it was made twelve seconds ago");
+        assert_eq!(counted_since(date(0), date(1_012), at(100)), at(0), "before the start");
+        assert_eq!(counted_since(date(1_013), date(1_012), at(100)), at(100), "the date went back");
+        let mut observed = Observed::begun(at(88), 0, 4);
+        observed.look(at(100), 0, (72 * MIB, 0));
+        assert_eq!(observed.target(4, None), Some(12), "double 6 MiB/s");
+        // A stream that was written to for a day before it became an on-demand stream.
+        let mut observed = Observed::begun(at(0), 0, 4);
+        observed.look(at(86_400), 0, (86_400 * MIB, 0));
+        assert_eq!(observed.target(4, None), None, "1 MiB/s");
     }
 
     #[test]
