@@ -192,6 +192,29 @@ def kafka_faults(weir):
         assert faults.struck() == [2]
     with Faults(weir, {"dialect": "kafka", "operation": "Produce", "times": 1, "disconnect": "before"}):
         assert produce(1, b"again") is None
+    produce_faults = {"dialect": "kafka", "operation": "Produce"}
+    pauses, told = [], []
+    producer = confluent_kafka.Producer({
+        "bootstrap.servers": address, "enable.idempotence": True, "retry.backoff.ms": 10,
+        "throttle_cb": lambda event: pauses.append(event.throttle_time),
+    })  # fmt: skip
+
+    def produce_once(value):
+        producer.produce("k", value, partition=0, on_delivery=lambda e, _: told.append(e))
+        assert producer.flush(20) == 0
+        producer.poll(0)
+
+    with Faults(weir, produce_faults | {"times": 2, "disconnect": "after"}) as faults:
+        produce_once(b"answer lost")
+        assert faults.struck() == [2]
+    with Faults(weir, produce_faults | {"times": 1, "throttle_ms": 200}):
+        produce_once(b"throttled")
+    assert pauses == [0.2], pauses
+    with Faults(weir, produce_faults | {"times": 1, "latency_ms": 300}):
+        began = time.monotonic()
+        produce_once(b"late")
+        assert time.monotonic() - began >= 0.3
+    assert told == [None] * 3, told
     consumer = confluent_kafka.Consumer(
         {"bootstrap.servers": address, "group.id": "g", "auto.offset.reset": "earliest"}
     )
@@ -200,14 +223,15 @@ def kafka_faults(weir):
         consumer.subscribe(["k"])
         values = []
         deadline = time.monotonic() + 20
-        while len(values) < 3 and time.monotonic() < deadline:
+        while len(values) < 6 and time.monotonic() < deadline:
             message = consumer.poll(1)
             if message is not None and message.error() is None:
                 values.append(message.value())
         assert faults.struck() == [2]
     consumer.close()
-    assert sorted(values) == [b"again", b"at last", b"in"], values
-    return "a partition's errors, a connection broken off, a group's error"
+    wanted = [b"again", b"answer lost", b"at last", b"in", b"late", b"throttled"]
+    assert sorted(values) == wanted, values
+    return "a partition's errors, answers lost, late and with a pause, a group's error"
 
 
 def refusals(weir):

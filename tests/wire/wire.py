@@ -173,8 +173,24 @@ def policies(weir):
     explicit = "with an explicit deny in a resource-based policy"
     for who in [stranger, owner]:
         refused(lambda who=who: who.put_record(**record), "AccessDeniedException", explicit)
+    # A region in an ARN is nobody's way around a policy: there is one name space.
+    elsewhere = {**deny, "Resource": arn.replace("eu-west-1", "us-east-1")}
+    policy(allow, elsewhere)
+    refused(lambda: owner.put_record(**record), "AccessDeniedException", explicit)
     owner.delete_resource_policy(ResourceARN=arn)
     owner.put_record(**record)
+    consumer = owner.register_stream_consumer(StreamARN=arn, ConsumerName="c")["Consumer"]
+    keep = {**deny, "Action": "kinesis:DeregisterStreamConsumer"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [keep]})
+    owner.put_resource_policy(ResourceARN=consumer["ConsumerARN"], Policy=document)
+    for name in [
+        {"ConsumerARN": consumer["ConsumerARN"]},
+        {"StreamARN": arn, "ConsumerName": "c"},
+    ]:
+        refused(
+            lambda name=name: owner.deregister_stream_consumer(**name),
+            "AccessDeniedException", explicit,
+        )  # fmt: skip
     return "a guest gets what is allowed, nobody what is denied"
 
 

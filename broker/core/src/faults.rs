@@ -6,9 +6,9 @@
 //! them, or a share of them that `rate` and `seed` fix. Which errors there are is for the dialects
 //! to say ([`Faults::replace`]).
 //!
-//! A request is looked up as a whole, and once more for each shard that it is about; a rule that
-//! names a shard (or, of Kafka, a stream) is about these places and no others. Without rules a look
-//! costs one load.
+//! A request is looked up as a whole, and if it was not struck once more for each shard that it is
+//! about; a rule that names a shard (or, of Kafka, a stream) is about these places and no others.
+//! Without rules a look costs one load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -113,6 +113,12 @@ impl FaultRule {
         }
         if self.error.is_some() && self.dialect.is_none() {
             return Err("an error needs a dialect, whose error it is".to_owned());
+        }
+        if self.error.is_some() && self.disconnect.is_some() {
+            return Err("an error is answered, and with disconnect nothing is".to_owned());
+        }
+        if self.dialect.is_none() && (self.stream.is_some() || self.shard.is_some()) {
+            return Err("a stream or shard needs a dialect, whose requests name it".to_owned());
         }
         Ok(())
     }
@@ -230,8 +236,12 @@ impl Faults {
             Arc::new(ActiveRule { rule, named: AtomicU64::new(0), struck: AtomicU64::new(0) })
         });
         let was_any = self.is_any.load(Ordering::Relaxed);
-        *self.rules.write() = rules.into_iter().map(active).collect();
-        self.is_any.store(count > 0, Ordering::Release);
+        {
+            // Both under the lock, so that of two who replace the rules one has the last word.
+            let mut present = self.rules.write();
+            *present = rules.into_iter().map(active).collect();
+            self.is_any.store(count > 0, Ordering::Release);
+        }
         if count > 0 || was_any {
             warn!(rules = count, "faults on request");
         }

@@ -58,6 +58,9 @@ async fn end_deletions(registry: &Arc<Registry>, groups: &Arc<GroupCoordinator>)
     let (registry, groups) = (Arc::clone(registry), Arc::clone(groups));
     carried_out(async move {
         let decided = registry.begin_deletions(turn, &due, Deletion::WithConsumers).await;
+        for error in decided.iter().filter_map(|result| result.as_ref().err()) {
+            warn!(?error, "a stream stays DELETING, tried again");
+        }
         let deleting = decided.into_iter().flatten().collect();
         for removed in remove_deleted(&registry, &groups, deleting).await {
             if let Err(error) = removed {

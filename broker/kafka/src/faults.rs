@@ -85,9 +85,11 @@ pub(crate) fn pass_topic(
     api: ApiKey,
     topic: &Stream,
 ) -> Result<(), ErrorCode> {
+    if let Some(code) = context.fault.as_ref().and_then(code_of) {
+        return Err(code);
+    }
     let part = look(context, api, Some(topic), None);
-    let mut wanted = [&context.fault, &part].into_iter().flatten().filter_map(code_of);
-    wanted.next().map_or(Ok(()), Err)
+    part.as_ref().and_then(code_of).map_or(Ok(()), Err)
 }
 
 /// Fails if an error is wanted for a partition of a request; each call counts.

@@ -97,11 +97,6 @@ pub(crate) fn consumer_arn(call: &Call<'_>, stream: &Stream, consumer: &Consumer
     format!("{}/consumer/{name}:{second}", stream_arn(call, stream))
 }
 
-/// Says which consumer is meant, now that it is known.
-pub(crate) fn consumer_id(consumer: &Consumer) -> ConsumerId {
-    ConsumerId { name: consumer.name.clone(), created_s: Some(consumer.created.as_seconds()) }
-}
-
 /// Writes the members that every answer has of a consumer, `status` among them.
 pub(crate) fn write_consumer_members(
     writer: &mut ReplyWriter,

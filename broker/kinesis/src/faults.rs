@@ -36,7 +36,8 @@ pub fn check(rule: &FaultRule) -> Result<(), String> {
         return Err(format!("no operation of the Kinesis API ends in {error}"));
     }
     let has_other = rule.latency_ms.is_some() || rule.disconnect.is_some();
-    if rule.shard.is_some() && rule.operation.as_deref() == Some(PUT_RECORDS) && has_other {
+    let may_be_records = rule.operation.as_deref().is_none_or(|named| named == PUT_RECORDS);
+    if rule.shard.is_some() && may_be_records && has_other {
         return Err("records of one shard in PutRecords can only fail with an error".to_owned());
     }
     Ok(())
@@ -100,10 +101,12 @@ pub(crate) fn failing_records(
 /// What is wanted to happen to a call, and on behalf of which shard.
 fn find(call: &Call<'_>, action: &Action) -> Option<(Fault, Option<PartitionIndex>)> {
     let stream = find_subject(call).map(|found| found.stream);
-    let whole = look(call, action.name, stream.as_deref(), None);
+    if let Some(whole) = look(call, action.name, stream.as_deref(), None) {
+        return Some((whole, None));
+    }
     let shard = stream.as_ref().and_then(|stream| shard_of(call, action, stream));
     let part = shard.and_then(|shard| look(call, action.name, stream.as_deref(), Some(shard)));
-    whole.map(|fault| (fault, None)).or(part.map(|fault| (fault, shard)))
+    part.map(|fault| (fault, shard))
 }
 
 fn look(

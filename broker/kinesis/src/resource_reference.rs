@@ -12,7 +12,7 @@ use weir_core::stream::labels::{Labels, Resource};
 use weir_core::stream::stream::Stream;
 
 use crate::action::Call;
-use crate::consumer_reference::{NamedConsumer, consumer_arn, consumer_id};
+use crate::consumer_reference::{NamedConsumer, consumer_arn, find_consumer};
 use crate::errors::{KinesisError, ResourceName};
 use crate::page_token;
 use crate::sealed_token::Purpose;
@@ -34,7 +34,7 @@ impl FoundResource {
 
     /// As the core calls it.
     pub(crate) fn resource(&self) -> Resource {
-        Resource { stream: self.stream.id, consumer: self.consumer.as_ref().map(consumer_id) }
+        Resource { stream: self.stream.id, consumer: self.consumer.as_ref().map(Consumer::id) }
     }
 
     /// As sentences call it.
@@ -74,8 +74,9 @@ pub(crate) fn find_subject(call: &Call<'_>) -> Option<FoundResource> {
     if let Some(arn) = input.text("ResourceARN").or(input.text("ConsumerARN")) {
         return find_resource_by_arn(call, arn).ok();
     }
-    if let Some(iterator) = input.text("ShardIterator") {
-        let iterator = ShardIterator::open(iterator, call.token_key(), call.now()).ok()?;
+    if let Some(iterator) = input.text("ShardIterator")
+        && let Ok(iterator) = ShardIterator::open(iterator, call.token_key(), call.now())
+    {
         return call.broker().stream_by_id(iterator.stream).map(FoundResource::of_stream);
     }
     if let Ok(stream) = find_stream(call) {
@@ -87,6 +88,13 @@ pub(crate) fn find_subject(call: &Call<'_>) -> Option<FoundResource> {
     let position = page_token::open(key, Purpose::ListShards, now, token).ok()?;
     let id = position.split(' ').next()?.parse().ok()?;
     call.broker().stream_by_id(id).map(FoundResource::of_stream)
+}
+
+/// The consumer that a call names by its stream's ARN and its name, if there is one.
+pub(crate) fn find_named_consumer(call: &Call<'_>) -> Option<FoundResource> {
+    call.input.text("ConsumerName")?;
+    let (stream, consumer) = find_consumer(call).ok()?;
+    Some(FoundResource { stream, consumer: Some(consumer) })
 }
 
 /// The resource that an ARN names.

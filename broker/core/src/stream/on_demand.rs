@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 use weir_model::ids::StreamId;
+use weir_model::limits::STREAM_PARTITIONS_MAX;
 use weir_model::time::{Clock, Moment, Timestamp};
 
 use crate::error::ReshardError;
@@ -36,6 +37,8 @@ use crate::stream::stream::{Routing, Stream};
 pub const SHARDS_MIN: u32 = 4;
 /// Shards that traffic alone makes: AWS's 200 MB/s.
 const SHARDS_MAX: u32 = 200;
+/// Shards that a stream may have at all.
+const PARTITIONS_MAX: u32 = STREAM_PARTITIONS_MAX as u32;
 /// Shortest time that a rate is measured over.
 const WINDOW: Duration = Duration::from_secs(10);
 /// How long a day's highest rate counts, in days.
@@ -103,7 +106,7 @@ impl Observed {
     fn target(&self, open: u32, warm_mib: Option<u64>) -> Option<u32> {
         let by_traffic = self.days.iter().map(|(_, shards)| *shards).max().unwrap_or(0);
         let warm = u32::try_from(warm_mib.unwrap_or(0)).unwrap_or(u32::MAX);
-        let target = by_traffic.max(warm).max(SHARDS_MIN);
+        let target = by_traffic.max(warm).clamp(SHARDS_MIN, PARTITIONS_MAX);
         let is_to_change = target > open || open >= target.saturating_mul(2);
         is_to_change.then_some(target)
     }
@@ -225,6 +228,7 @@ mod tests {
         assert_eq!(observed.target(16, None), Some(SHARDS_MIN));
         assert_eq!(observed.target(16, Some(10)), None, "less than double");
         assert_eq!(observed.target(16, Some(300)), Some(300));
+        assert_eq!(observed.target(16, Some(10_240)), Some(10_000), "what a stream may have");
         assert_eq!(observed.target(7, None), None, "less than double");
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::action::{Action, Call, Run};
 use crate::call_rates::CallRate;
-use crate::consumer_reference::{MEMBERS, consumer_id, find_consumer};
+use crate::consumer_reference::{MEMBERS, find_consumer};
 use crate::errors::{self, KinesisError};
 
 pub(super) static ACTION: Action = Action {
@@ -20,7 +20,7 @@ pub(super) static ACTION: Action = Action {
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     let (stream, consumer) = find_consumer(call)?;
-    let id = consumer_id(&consumer);
+    let id = consumer.id();
     let deregistered = call.broker().deregister_consumer(stream.id, id.clone()).await;
     deregistered.map_err(|error| {
         errors::amend_error(error, &stream, call.account(), |_unknown| {

@@ -17,7 +17,7 @@ use weir_core::stream::stream::Stream;
 
 use crate::action::{Action, Call, Run};
 use crate::call_rates::CallRate;
-use crate::consumer_reference::{consumer_id, find_consumer};
+use crate::consumer_reference::find_consumer;
 use crate::errors::KinesisError;
 use crate::shape::{self, Kind, Member, Shape};
 use crate::shard::ShardId;
@@ -62,17 +62,14 @@ async fn run(call: &Call<'_>) -> Result<Subscription, KinesisError> {
         return Err(KinesisError::dry_run_succeeded());
     }
     let from = start.find(call, &stream, &partition).await?;
-    let key = SubscriptionKey {
-        stream: stream.id,
-        consumer: consumer_id(&consumer),
-        shard: partition.id.index,
-    };
+    let key =
+        SubscriptionKey { stream: stream.id, consumer: consumer.id(), shard: partition.id.index };
     let factor = call.broker().quota_factor(&stream);
     let held = call.service.subscriptions.begin(key, factor, call.broker().clock().moment());
     let held = held.map_err(|refusal| {
         refusal.error(ShardId(partition.id.index), &consumer.name, &stream.name, call.account())
     })?;
-    Ok(Subscription::new(call, stream, consumer_id(&consumer), partition.id.index, from, held))
+    Ok(Subscription::new(call, stream, consumer.id(), partition.id.index, from, held))
 }
 
 fn check_in_use(call: &Call<'_>, stream: &Stream, consumer: &Consumer) -> Result<(), KinesisError> {

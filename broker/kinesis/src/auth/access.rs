@@ -7,15 +7,26 @@
 
 use super::policy::{Asked, Verdict, verdict};
 use crate::action::Call;
-use crate::errors::KinesisError;
-use crate::resource_reference::find_subject;
+use crate::errors::{ErrorKind, KinesisError};
+use crate::page_token;
+use crate::resource_reference::{find_named_consumer, find_subject};
+use crate::sealed_token::Purpose;
+use crate::shard_iterator::ShardIterator;
 
 /// Checks a call whose members are in order. Without verified signatures everybody may everything.
 pub(crate) fn check(call: &Call<'_>, operation: &str) -> Result<(), KinesisError> {
     let Some(identity) = call.identity else { return Ok(()) };
     let own = call.account();
     let is_stranger = identity.account(own) != own;
-    let found = find_subject(call);
+    let found = match operation {
+        // The consumer of that name is what it makes, or refuses to make again.
+        "RegisterStreamConsumer" => find_subject(call),
+        _ => find_named_consumer(call).or_else(|| find_subject(call)),
+    };
+    if found.is_none() && is_expired(call) {
+        // It was let in when it got the token, and the operation says what has become of that.
+        return Ok(());
+    }
     let policy = found.as_ref().and_then(|found| found.labels().policy);
     let action = format!("kinesis:{operation}");
     let arn = found.as_ref().map_or_else(|| "*".to_owned(), |found| found.arn(call));
@@ -35,4 +46,16 @@ pub(crate) fn check(call: &Call<'_>, operation: &str) -> Result<(), KinesisError
         Verdict::Allowed | Verdict::Silent => return Ok(()),
     };
     Err(KinesisError::access_denied(&principal, &action, &arn, because))
+}
+
+/// Whether what a call goes on from, and names its stream by, is one of our tokens that is too old.
+fn is_expired(call: &Call<'_>) -> bool {
+    let (key, now) = (call.token_key(), call.now());
+    if let Some(iterator) = call.input.text("ShardIterator") {
+        let opened = ShardIterator::open(iterator, key, now);
+        return opened.is_err_and(|error| error.kind == ErrorKind::ExpiredIterator);
+    }
+    let token = call.input.text("NextToken");
+    let opened = token.map(|token| page_token::open(key, Purpose::ListShards, now, token));
+    opened.and_then(Result::err).is_some_and(|error| error.kind == ErrorKind::ExpiredNextToken)
 }

@@ -4,7 +4,12 @@
 //! outweighs all that allow. Conditions are not evaluated: a statement with one allows nothing and
 //! denies in any case, which errs on the side of refusing.
 
+use std::borrow::Cow;
+
 use serde_json::Value as Json;
+
+/// What the ARNs of Kinesis begin with; a region follows.
+const KINESIS_ARN: &str = "arn:aws:kinesis:";
 
 /// What a policy says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,11 +68,23 @@ fn is_about(statement: &Json, asked: Asked<'_>) -> bool {
         let action = asked.action.to_ascii_lowercase();
         any_text(wanted, |pattern| matches(&pattern.to_ascii_lowercase(), &action))
     };
-    let is_resource = |wanted: &Json| any_text(wanted, |pattern| matches(pattern, asked.resource));
+    // weir's streams are the same in all regions; what a client signs for decides nothing.
+    let resource = in_any_region(asked.resource);
+    let is_resource =
+        |wanted: &Json| any_text(wanted, |pattern| matches(&in_any_region(pattern), &resource));
     named("Principal", "NotPrincipal", &is_principal, false)
         && named("Action", "NotAction", &is_action, false)
         // A resource's policy is about that resource, if it says nothing else.
         && named("Resource", "NotResource", &is_resource, true)
+}
+
+/// An ARN of Kinesis, or a pattern of such, without its region; of one with a star what begins
+/// there, since the star may reach beyond it.
+fn in_any_region(arn: &str) -> Cow<'_, str> {
+    let Some(rest) = arn.strip_prefix(KINESIS_ARN) else { return Cow::Borrowed(arn) };
+    let region_end = rest.find(':').unwrap_or(rest.len());
+    let begin = rest.find('*').map_or(region_end, |star| star.min(region_end));
+    Cow::Owned(format!("{KINESIS_ARN}{}", rest.get(begin..).unwrap_or_default()))
 }
 
 fn is_principal(wanted: &Json, asked: Asked<'_>) -> bool {
@@ -135,6 +152,24 @@ mod tests {
 
     fn allow(principal: Json, action: Json, resource: Json) -> Json {
         json!({"Effect": "Allow", "Principal": principal, "Action": action, "Resource": resource})
+    }
+
+    #[test]
+    fn regions_are_not_compared() {
+        for (pattern, expected) in [
+            ("arn:aws:kinesis:us-east-1:000000000000:stream/orders", Verdict::Allowed),
+            ("arn:aws:kinesis:eu-west-9:000000000000:stream/orders", Verdict::Allowed),
+            ("arn:aws:kinesis:eu-*:000000000000:stream/ord*", Verdict::Allowed),
+            ("arn:aws:kinesis:*:stream/orders", Verdict::Allowed),
+            ("arn:aws:kinesis:eu*", Verdict::Allowed),
+            ("arn:aws:kinesis:us-east-1:000000000000:stream/others", Verdict::Silent),
+            ("arn:aws:kinesis:us-east-1:111111111111:stream/orders", Verdict::Silent),
+            ("arn:aws:kinesis:eu-west-9", Verdict::Silent),
+            ("arn:aws:sqs:us-east-1:000000000000:stream/orders", Verdict::Silent),
+        ] {
+            let statement = allow(json!("*"), json!("kinesis:PutRecord"), json!(pattern));
+            assert_eq!(judged(statement), expected, "{pattern}");
+        }
     }
 
     #[test]

@@ -29,6 +29,22 @@ const EXPIRES_S_MAX: i64 = 7 * 24 * 60 * 60;
 const SIGNED_ALWAYS: [(&[&str], &str); 2] =
     [(&["host", AUTHORITY], "'Host' or ':authority'"), (&["x-amz-target"], "'x-amz-target'")];
 
+/// A canonical request as it may be logged: a session token is a secret.
+fn without_token(request: &str) -> String {
+    let mut shown = String::with_capacity(request.len());
+    for part in request.split_inclusive(['\n', '&']) {
+        let names = ["x-amz-security-token:", "X-Amz-Security-Token="];
+        match names.into_iter().find(|name| part.starts_with(name)) {
+            Some(name) => {
+                shown += name;
+                shown.extend(part.chars().next_back().filter(|end| ['\n', '&'].contains(end)));
+            }
+            None => shown += part,
+        }
+    }
+    shown
+}
+
 /// Checks a signature, and says whose it is.
 pub(super) fn verify<'k>(
     signature: &Signature<'_>,
@@ -222,6 +238,7 @@ fn check_value(
     let code = code_of(&signing.finalize().into_bytes(), to_sign.as_bytes());
     let sent = unhex(&signature.value).unwrap_or_default();
     code.verify_slice(&sent).map_err(|_| {
+        let request = without_token(&request);
         debug!(key = for_log(scope.key_id), request, to_sign, "a signature does not match");
         KinesisError::signature_mismatch()
     })

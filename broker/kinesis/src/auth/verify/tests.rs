@@ -165,3 +165,12 @@ fn a_signature_in_the_query_string_says_how_long_it_holds() {
         assert!(sent(expires, NOW).expect_err(expires).contains("X-Amz-Expires"), "{expires}");
     }
 }
+
+#[test]
+fn a_session_token_is_not_logged() {
+    let request = "POST\n/\nA=1&X-Amz-Security-Token=secret&B=2\nhost:h\n\
+                   x-amz-security-token:secret\nx-amz-target:t\n";
+    let shown = "POST\n/\nA=1&X-Amz-Security-Token=&B=2\nhost:h\n\
+                 x-amz-security-token:\nx-amz-target:t\n";
+    assert_eq!(without_token(request), shown);
+}
