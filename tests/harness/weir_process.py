@@ -34,7 +34,7 @@ class Weir:
         self.process = None
         self.ready = None
         # Before the first start any free port will do.
-        self.kafka = self.kinesis = self.kinesis_tls = self.http = "127.0.0.1:0"
+        self.kafka = self.kinesis = self.kinesis_tls = self.grpc = self.http = "127.0.0.1:0"
 
     def command(self):
         return [
@@ -44,6 +44,7 @@ class Weir:
             "--kafka", self.kafka,
             "--kinesis", self.kinesis,
             "--kinesis-tls", self.kinesis_tls,
+            "--grpc", self.grpc,
             "--http", self.http,
             "--log-format", "json",
             *self.flags,
@@ -61,8 +62,9 @@ class Weir:
         if not ready.wait(READY_TIMEOUT_S) or self.ready is None:
             self.kill()
             raise RuntimeError(f"weir did not become ready; its log ends so:\n{self.log_tail()}")
-        self.kafka, self.kinesis, self.kinesis_tls, self.http = (
-            self.ready[listener][0] for listener in ("kafka", "kinesis", "kinesis_tls", "http")
+        listeners = ("kafka", "kinesis", "kinesis_tls", "grpc", "http")
+        self.kafka, self.kinesis, self.kinesis_tls, self.grpc, self.http = (
+            self.ready[listener][0] for listener in listeners
         )
         return self
 

@@ -44,7 +44,8 @@ def first_answers(root):
     kafka, kinesis = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     command = [
         binary(), "serve", "--data-dir", root, "--kafka", kafka, "--kinesis", kinesis,
-        "--kinesis-tls", "127.0.0.1:0", "--http", "off", "--log-format", "json",
+        "--kinesis-tls", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--http", "off",
+        "--log-format", "json",
     ]  # fmt: skip
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

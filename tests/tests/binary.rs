@@ -85,7 +85,7 @@ impl Broker {
     }
 
     fn start_with(flags: &[&str]) -> Broker {
-        let ports = ["--kafka", "--kinesis", "--kinesis-tls", "--http"];
+        let ports = ["--kafka", "--kinesis", "--kinesis-tls", "--grpc", "--http"];
         let ports: Vec<&str> = ports.into_iter().flat_map(|flag| [flag, "localhost:0"]).collect();
         let json = ["serve", "--log-format", "json"];
         Broker::spawn(weir(&[json.as_slice(), &ports, flags].concat()))
@@ -252,9 +252,9 @@ fn a_taken_port_is_refused_with_its_holder() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = holder.local_addr().expect("it is bound").to_string();
     let path = directory.path().to_str().expect("UTF-8");
-    for flag in ["--kafka", "--kinesis", "--kinesis-tls", "--http"] {
+    for flag in ["--kafka", "--kinesis", "--kinesis-tls", "--grpc", "--http"] {
         let mut arguments = vec!["--data-dir", path, "--log-format", "text"];
-        for other in ["--kafka", "--kinesis", "--kinesis-tls", "--http"] {
+        for other in ["--kafka", "--kinesis", "--kinesis-tls", "--grpc", "--http"] {
             arguments.extend([other, if other == flag { address.as_str() } else { "off" }]);
         }
         let refused = run(&arguments);
@@ -274,7 +274,16 @@ fn the_soft_limit_of_open_files_is_raised() {
     let limited = "ulimit -S -n 64; exec \"$0\" \"$@\"";
     let mut command = Command::new("sh");
     command.args(["-c", limited]).arg(binary()).args(["serve", "--log-format", "json"]);
-    command.args(["--kafka", "localhost:0", "--kinesis", "off", "--http", "localhost:0"]);
+    command.args([
+        "--kafka",
+        "localhost:0",
+        "--kinesis",
+        "off",
+        "--grpc",
+        "off",
+        "--http",
+        "localhost:0",
+    ]);
     command.arg("--data-dir").arg(directory.path()).stdout(Stdio::piped());
     let broker = Broker::spawn(command);
     let connect = |_| TcpStream::connect(broker.address("kafka")).expect("it listens");

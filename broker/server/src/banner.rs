@@ -32,6 +32,8 @@ pub struct Ready {
     pub kafka: Vec<SocketAddr>,
     /// Kinesis addresses.
     pub kinesis: Vec<SocketAddr>,
+    /// Addresses of the native API.
+    pub grpc: Vec<SocketAddr>,
     /// Addresses of health and metrics.
     pub http: Vec<SocketAddr>,
     /// Kinesis addresses with TLS.
@@ -73,6 +75,7 @@ impl Ready {
                 "endpoint of any AWS SDK: AWS_ENDPOINT_URL_KINESIS",
             ),
             ("TLS", &self.kinesis_tls, "https://", &trust),
+            ("gRPC", &self.grpc, "http://", "weir.v1, the native API"),
             ("HTTP", &self.http, "http://", "/metrics  /livez  /readyz"),
         ] {
             let place = match address_to_show(addresses) {
@@ -185,6 +188,7 @@ mod tests {
             ephemeral: false,
             kafka: vec![address("127.0.0.1:9092"), address("[::1]:9092")],
             kinesis: Vec::new(),
+            grpc: vec![address("127.0.0.1:50051")],
             http: vec![address("192.0.2.1:8080")],
             kinesis_tls: vec![address("127.0.0.1:4567")],
             tls_authority: Some("./weir-data/tls/ca.pem".into()),
@@ -199,7 +203,7 @@ mod tests {
                 .to_owned()
                 + r#""data_dir":"./weir-data","ephemeral":false,"#
                 + r#""kafka":["127.0.0.1:9092","[::1]:9092"],"kinesis":[],"#
-                + r#""http":["192.0.2.1:8080"],"kinesis_tls":["127.0.0.1:4567"],"#
+                + r#""grpc":["127.0.0.1:50051"],"http":["192.0.2.1:8080"],"kinesis_tls":["127.0.0.1:4567"],"#
                 + r#""tls_authority":"./weir-data/tls/ca.pem"}"#
         );
     }
@@ -212,6 +216,7 @@ mod tests {
             "Kafka    localhost:9092 ",
             "Kinesis  off",
             "TLS      https://localhost:4567  the same, for who trusts ./weir-data/tls/ca.pem",
+            "gRPC     http://localhost:50051 ",
             "HTTP     http://192.0.2.1:8080 ",
             "kcat -P -b localhost:9092 -t greetings",
         ] {

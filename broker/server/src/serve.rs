@@ -24,6 +24,7 @@ use weir_core::broker::Broker;
 use weir_core::error::CreateStreamError;
 use weir_core::stream::config::Overrides;
 use weir_core::stream::stream::{Intent, NewStream, Routing};
+use weir_grpc::GrpcService;
 use weir_kafka::{Advertised, KafkaService};
 use weir_kinesis::{KinesisOptions, KinesisService};
 use weir_model::time::{Clock, SettableClock};
@@ -59,6 +60,8 @@ pub struct Addresses {
     pub kinesis: Vec<SocketAddr>,
     /// Kinesis API over TLS.
     pub kinesis_tls: Vec<SocketAddr>,
+    /// Native API.
+    pub grpc: Vec<SocketAddr>,
     /// Health and metrics.
     pub http: Vec<SocketAddr>,
 }
@@ -196,6 +199,7 @@ impl Server {
         let kafka = listen::bind(&config.kafka, "--kafka").await?;
         let kinesis = listen::bind(&config.kinesis, "--kinesis").await?;
         let kinesis_tls = listen::bind(&config.kinesis_tls, "--kinesis-tls").await?;
+        let grpc = listen::bind(&config.grpc, "--grpc").await?;
         let http = listen::bind(&config.http, "--http").await?;
         let tls = match kinesis_tls.is_empty() {
             true => None,
@@ -205,6 +209,7 @@ impl Server {
             kafka: local_addresses(&kafka),
             kinesis: local_addresses(&kinesis),
             kinesis_tls: local_addresses(&kinesis_tls),
+            grpc: local_addresses(&grpc),
             http: local_addresses(&http),
         };
         let (stop, stopped) = watch::channel(false);
@@ -244,6 +249,10 @@ impl Server {
             };
             listeners.spawn(weir_kinesis::serve(listener, tls, Arc::clone(&service), stop));
         }
+        let service = GrpcService::new(Arc::clone(&broker), stopped.clone());
+        for listener in grpc {
+            listeners.spawn(weir_grpc::serve(listener, service.clone(), stopped.clone()));
+        }
         let control = Control::new(Arc::clone(&broker), clocks.settable);
         let service = HttpService::new(Arc::clone(&broker), addresses.clone(), stopped, control);
         for listener in http {
@@ -275,6 +284,7 @@ impl Server {
             kafka: self.addresses.kafka.clone(),
             kinesis: self.addresses.kinesis.clone(),
             kinesis_tls: self.addresses.kinesis_tls.clone(),
+            grpc: self.addresses.grpc.clone(),
             http: self.addresses.http.clone(),
             tls_authority: self.tls_authority.clone(),
         }

@@ -38,6 +38,8 @@ pub struct Config {
     pub certificates: Certificates,
     /// What Kinesis requests must show.
     pub kinesis_auth: KinesisAuth,
+    /// The listener for the native API.
+    pub grpc: ListenAddress,
     /// The listener for health and metrics.
     pub http: ListenAddress,
     /// Where the data lies.
@@ -75,6 +77,7 @@ impl Config {
             kafka: any_port.clone(),
             kinesis: any_port.clone(),
             kinesis_tls: any_port.clone(),
+            grpc: any_port.clone(),
             http: any_port,
             data: DataLocation::Temporary,
             flush: FlushPolicy::Os,
@@ -179,13 +182,14 @@ fn parse(sources: &[(WrittenIn, RawConfig)]) -> Result<Config, ConfigError> {
     check_named_once(&topics, &streams)?;
     let kinesis = address("kinesis", |raw| raw.kinesis.as_ref(), 4566)?;
     let kafka = address("kafka", |raw| raw.kafka.as_ref(), 9092)?;
+    let grpc = address("grpc", |raw| raw.grpc.as_ref(), 50_051)?;
     let http = address("http", |raw| raw.http.as_ref(), 8080)?;
     let is_tls_port = |address: &ListenAddress| address.port() == Some(KINESIS_TLS_PORT);
     let kinesis_tls = match settings.first(|raw| raw.kinesis_tls.as_ref()) {
         // Whoever wants no Kinesis wants none on a second port either.
         None if kinesis == ListenAddress::Off => ListenAddress::Off,
         // 4567 is where other emulators have Kinesis without TLS, so it is asked for.
-        None if [&kafka, &kinesis, &http].into_iter().any(is_tls_port) => ListenAddress::Off,
+        None if [&kafka, &kinesis, &grpc, &http].into_iter().any(is_tls_port) => ListenAddress::Off,
         _ => address("kinesis-tls", |raw| raw.kinesis_tls.as_ref(), KINESIS_TLS_PORT)?,
     };
     Ok(Config {
@@ -199,6 +203,7 @@ fn parse(sources: &[(WrittenIn, RawConfig)]) -> Result<Config, ConfigError> {
         kinesis_tls,
         certificates: settings.certificates()?,
         kinesis_auth: settings.kinesis_auth()?,
+        grpc,
         http,
         data: match is_ephemeral {
             true => DataLocation::Temporary,

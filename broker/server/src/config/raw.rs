@@ -49,6 +49,10 @@ pub struct RawConfig {
     #[arg(long, value_name = "FILE")]
     pub kinesis_keys: Option<PathBuf>,
 
+    /// Native API over gRPC [default: localhost:50051]
+    #[arg(long, value_name = "ADDR")]
+    pub grpc: Option<String>,
+
     /// `/metrics`, `/livez`, `/readyz` [default: localhost:8080]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
@@ -213,6 +217,7 @@ impl RawConfig {
             tls_key: set("tls-key").map(PathBuf::from),
             kinesis_auth: text("kinesis-auth")?,
             kinesis_keys: set("kinesis-keys").map(PathBuf::from),
+            grpc: text("grpc")?,
             http: text("http")?,
             data_dir: set("data-dir").map(PathBuf::from),
             flush: text("flush")?,

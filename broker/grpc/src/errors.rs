@@ -1,0 +1,216 @@
+//! The core's errors as gRPC has them: a status code, a sentence, and an `ErrorDetail` that
+//! programs read, inside the `google.rpc.Status` that gRPC's own libraries look for.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use tonic::{Code, Status};
+use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
+use weir_proto::v1::ErrorDetail;
+use weir_proto::v1::error_detail::Reason;
+
+/// `google.rpc.Status`, as far as it is used.
+#[derive(Clone, PartialEq, Message)]
+struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+const DETAIL_TYPE: &str = "type.googleapis.com/weir.v1.ErrorDetail";
+
+/// A refusal, before it is known whether it is of a whole call or of one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    reason: Reason,
+    message: String,
+    retry_after: Duration,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Refusal {
+        Refusal { reason, message: message.into(), retry_after: Duration::ZERO }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Refusal {
+        Refusal::new(Reason::Invalid, message)
+    }
+
+    pub(crate) fn unknown_stream(name: &str) -> Refusal {
+        Refusal::new(Reason::UnknownStream, format!("there is no stream {name}"))
+    }
+
+    /// As the answer for one record.
+    pub(crate) fn detail(&self) -> ErrorDetail {
+        ErrorDetail {
+            reason: self.reason.into(),
+            message: self.message.clone(),
+            retry_after_ms: u64::try_from(self.retry_after.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Status {
+        let code = code_of(refusal.reason);
+        let detail = refusal.detail().encode_to_vec();
+        let status = RpcStatus {
+            code: code.into(),
+            message: refusal.message.clone(),
+            details: vec![Any { type_url: DETAIL_TYPE.to_owned(), value: detail }],
+        };
+        Status::with_details(code, refusal.message, Bytes::from(status.encode_to_vec()))
+    }
+}
+
+fn code_of(reason: Reason) -> Code {
+    match reason {
+        Reason::Invalid | Reason::RecordTooLarge => Code::InvalidArgument,
+        Reason::UnknownStream | Reason::UnknownPartition => Code::NotFound,
+        Reason::AlreadyExists => Code::AlreadyExists,
+        Reason::PartitionClosed => Code::FailedPrecondition,
+        Reason::OutOfRange => Code::OutOfRange,
+        Reason::OverQuota | Reason::Limit => Code::ResourceExhausted,
+        Reason::DiskFull | Reason::Storage | Reason::ShuttingDown => Code::Unavailable,
+        Reason::Unspecified => Code::Internal,
+    }
+}
+
+/// Why a record was not written.
+pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
+    let refused = |reason, why: &str| Refusal::new(reason, why);
+    match error {
+        AppendError::UnknownPartition => {
+            refused(Reason::UnknownPartition, "the stream has no such partition")
+        }
+        AppendError::Internal => refused(Reason::Invalid, "the stream holds the broker's state"),
+        AppendError::Closed { open } => {
+            let open: Vec<_> = open.iter().map(|index| index.as_u32().to_string()).collect();
+            let why = format!("the partition is closed; open are {}", open.join(", "));
+            refused(Reason::PartitionClosed, &why)
+        }
+        AppendError::BatchTooLarge { size_bytes, limit_bytes } => {
+            let why = format!("the record takes {size_bytes} bytes, at most {limit_bytes} may be");
+            refused(Reason::RecordTooLarge, &why)
+        }
+        AppendError::InvalidTimestamp => {
+            refused(Reason::Invalid, "the timestamp is further from now than the stream allows")
+        }
+        AppendError::KeyMissing { .. } => {
+            refused(Reason::Invalid, "a record of a compacted stream needs a key")
+        }
+        AppendError::OverQuota { partition } => {
+            let why = format!("partition {} is over its quota", partition.as_u32());
+            Refusal { retry_after: Duration::from_secs(1), ..refused(Reason::OverQuota, &why) }
+        }
+        AppendError::DiskFull => refused(Reason::DiskFull, "the disk is full"),
+        AppendError::ShuttingDown => refused(Reason::ShuttingDown, "the broker is stopping"),
+        other => refused(Reason::Storage, &format!("the record was not kept: {other:?}")),
+    }
+}
+
+/// Why records were not read.
+pub(crate) fn read_refusal(error: &ReadError) -> Refusal {
+    let refused = |reason, why: &str| Refusal::new(reason, why);
+    match error {
+        ReadError::UnknownPartition => {
+            refused(Reason::UnknownPartition, "the stream has no such partition")
+        }
+        ReadError::OutOfRange { log_start, log_end } => {
+            let (start, end) = (log_start.number(), log_end.number());
+            refused(Reason::OutOfRange, &format!("offsets {start} to {end} can be read"))
+        }
+        ReadError::OverQuota { retry_after } => Refusal {
+            retry_after: *retry_after,
+            ..refused(Reason::OverQuota, "the partition is over its quota")
+        },
+        other => refused(Reason::Storage, &format!("the records cannot be read: {other:?}")),
+    }
+}
+
+/// Why a stream was not made.
+pub(crate) fn create_refusal(error: &CreateStreamError) -> Refusal {
+    let refused = |reason, why: &str| Refusal::new(reason, why);
+    match error {
+        CreateStreamError::AlreadyExists => {
+            refused(Reason::AlreadyExists, "a stream of that name exists")
+        }
+        CreateStreamError::NameCollision { other } => {
+            let why = format!("the name differs from {other} in . and _ only");
+            refused(Reason::Invalid, &why)
+        }
+        CreateStreamError::PartitionCount { max } => {
+            refused(Reason::Invalid, &format!("a stream has 1 to {max} partitions"))
+        }
+        CreateStreamError::PartitionLimit { used, asked, max } => {
+            let why = format!("{used} of {max} partitions are there, and {asked} were asked for");
+            refused(Reason::Limit, &why)
+        }
+        CreateStreamError::Internal => {
+            refused(Reason::Invalid, "the name is kept for the broker's own state")
+        }
+        CreateStreamError::Config(error) => {
+            refused(Reason::Invalid, &format!("a setting is refused: {error:?}"))
+        }
+        CreateStreamError::OnDemandLimit { .. }
+        | CreateStreamError::CreatingLimit { .. }
+        | CreateStreamError::OverQuota => {
+            refused(Reason::Limit, "as many streams are made as may be")
+        }
+        CreateStreamError::Meta(error) => {
+            refused(Reason::Storage, &format!("the metadata was not written: {error:?}"))
+        }
+    }
+}
+
+/// Why a stream was not removed.
+pub(crate) fn delete_refusal(name: &str, error: &DeleteStreamError) -> Refusal {
+    let refused = |reason, why: &str| Refusal::new(reason, why);
+    match error {
+        DeleteStreamError::Unknown | DeleteStreamError::AlreadyDeleting => {
+            Refusal::unknown_stream(name)
+        }
+        DeleteStreamError::Internal => {
+            refused(Reason::Invalid, "the stream holds the broker's state")
+        }
+        DeleteStreamError::HasConsumers => {
+            refused(Reason::Invalid, "the stream has registered consumers")
+        }
+        DeleteStreamError::OverQuota => {
+            refused(Reason::Limit, "as many streams are removed as may be")
+        }
+        DeleteStreamError::Meta(error) => {
+            refused(Reason::Storage, &format!("the metadata was not written: {error:?}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_carries_its_detail_where_grpc_libraries_look_for_it() {
+        let over = ReadError::OverQuota { retry_after: Duration::from_millis(250) };
+        let status = Status::from(read_refusal(&over));
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let rpc = RpcStatus::decode(status.details()).expect("a google.rpc.Status");
+        assert_eq!((rpc.code, rpc.message.as_str()), (8, status.message()));
+        assert_eq!(rpc.details[0].type_url, DETAIL_TYPE);
+        let detail = ErrorDetail::decode(&*rpc.details[0].value).expect("a detail");
+        assert_eq!((detail.reason(), detail.retry_after_ms), (Reason::OverQuota, 250));
+    }
+}

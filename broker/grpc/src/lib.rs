@@ -1,0 +1,23 @@
+//! The native dialect: `weir.v1` over gRPC, which shows what the other dialects hide.
+//!
+//! ```text
+//!   server    connections, HTTP/2, the services by their paths
+//!   streams   weir.v1.Streams: what exists
+//!   records   weir.v1.Records: writes, and `tail`, which reads on
+//!   answers   what follows one another in the answer to one call
+//!   errors    the core's errors as gRPC status with a weir.v1.ErrorDetail
+//! ```
+//!
+//! A method parses its message, calls the core once and translates the answer. The definitions in
+//! `proto/native` say what each message means.
+
+#![forbid(unsafe_code)]
+
+mod answers;
+mod errors;
+mod records;
+mod server;
+mod streams;
+mod tail;
+
+pub use server::{GrpcService, serve};
