@@ -2,8 +2,8 @@
 //!
 //! The next answer is made when HTTP/2 asks for it, which it does when the last was taken, so a
 //! reader that stops reading costs one answer. It is made as soon as there is a record: the log's
-//! watermarks wake it, nothing is polled. Partitions take turns. One that was split or merged out of
-//! others is read when those are finished, so that the records of a key come in their order.
+//! watermarks wake it, nothing is polled. Partitions take turns. One that was split or merged out
+//! of others is read when those are finished, so that the records of a key come in their order.
 
 use std::sync::Arc;
 use std::time::Duration;

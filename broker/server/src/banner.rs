@@ -203,7 +203,8 @@ mod tests {
                 .to_owned()
                 + r#""data_dir":"./weir-data","ephemeral":false,"#
                 + r#""kafka":["127.0.0.1:9092","[::1]:9092"],"kinesis":[],"#
-                + r#""grpc":["127.0.0.1:50051"],"http":["192.0.2.1:8080"],"kinesis_tls":["127.0.0.1:4567"],"#
+                + r#""grpc":["127.0.0.1:50051"],"http":["192.0.2.1:8080"],"#
+                + r#""kinesis_tls":["127.0.0.1:4567"],"#
                 + r#""tls_authority":"./weir-data/tls/ca.pem"}"#
         );
     }
