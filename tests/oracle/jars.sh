@@ -8,7 +8,8 @@ for artifact in kafka-clients kafka-group-coordinator kafka-transaction-coordina
     jar="$HOME/.m2/repository/org/apache/kafka/$artifact/$version/$artifact-$version.jar"
     if [ ! -f "$jar" ]; then
         coordinates=org.apache.kafka:$artifact:$version
-        mvn -q -B dependency:get -Dtransitive=false -Dartifact="$coordinates" >&2
+        # Maven goes by the account's home, whatever HOME says.
+        mvn -q -B -Dmaven.repo.local="$HOME/.m2/repository" dependency:get -Dtransitive=false -Dartifact="$coordinates" >&2
     fi
     echo "$jar"
 done
