@@ -235,13 +235,14 @@ def refusals(_weir, native):
         records=[
             new_record(b"k", b"v"),
             new_record(b"k", b"v" * 2000),
+            new_record(b"k", b"v", [("", None)] * 2000),
             new_record(b"k", b"v", partition=7),
         ],
     )
     reasons = [
         result.WhichOneof("outcome") == "place" or result.error.reason for result in mixed.results
     ]
-    assert reasons == [True, 5, 3], mixed
+    assert reasons == [True, 5, 5, 3], mixed
     latest = {"from": {"offset": 99}}
     for name, members, code, reason in [
         ("Append", {"stream": "nowhere", "records": [{}]}, "NOT_FOUND", "REASON_UNKNOWN_STREAM"),
@@ -273,7 +274,7 @@ def refusals(_weir, native):
         except grpc.RpcError as error:
             assert error.code().name == code, (name, members, error)
             assert native.detail(error)["reason"] == reason, (name, members, error)
-    return "a record beside two that are refused, and 11 calls"
+    return "a record beside three that are refused, and 11 calls"
 
 
 def health(weir, native):

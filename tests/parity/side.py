@@ -144,7 +144,7 @@ def words(bootstrap, data_dir, files):
         (r"(correlation id )\d+", r"\1<n>"),
         # What a setting means is told in each broker's own words.
         (r"documentation=(?!null\b).*\)$", "documentation=<text>)"),
-        # How far a client had got when it gave up.
-        (r"Call\(callName=.*attempt\(s\)|Timed out waiting for a node assign.*", "<gave up>"),
+        # How far a client had got when it gave up, up to the quote that may end it.
+        (r"Call\(callName=.*attempt\(s\)|Timed out waiting for a node assign[^\"\n]*", "<gave up>"),
     ]
     return [(re.compile(pattern, re.MULTILINE), word) for pattern, word in table]

@@ -175,6 +175,7 @@ def policies(weir):
         refused(lambda who=who: who.put_record(**record), "AccessDeniedException", explicit)
     # A region in an ARN is nobody's way around a policy: there is one name space.
     elsewhere = {**deny, "Resource": arn.replace("eu-west-1", "us-east-1")}
+    assert elsewhere["Resource"] != arn
     policy(allow, elsewhere)
     refused(lambda: owner.put_record(**record), "AccessDeniedException", explicit)
     owner.delete_resource_policy(ResourceARN=arn)

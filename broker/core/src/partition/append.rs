@@ -424,7 +424,15 @@ fn check_batch(
     if size_bytes > limit_bytes {
         return Err(AppendError::BatchTooLarge { size_bytes, limit_bytes });
     }
-    let newest = batch.header().max_timestamp;
+    check_time(config, batch.header().max_timestamp, now)
+}
+
+/// Checks the time that a writer gives to its newest record.
+pub(super) fn check_time(
+    config: &StreamConfig,
+    newest: Timestamp,
+    now: Timestamp,
+) -> Result<(), AppendError> {
     if config.timestamp_type == TimestampType::CreateTime && newest != Timestamp::NONE {
         let ahead_ms = newest.millis_since(now);
         let too_late = ahead_ms > config.timestamp_after_ms_max;

@@ -1,11 +1,11 @@
 //! Records that the broker builds into batches, held against their stream's settings first, as
 //! batches of Kafka's producers are.
 
-use weir_model::batch::TimestampType;
 use weir_model::time::Timestamp;
 
 use crate::broker::Broker;
 use crate::error::AppendError;
+use crate::partition::append::check_time;
 use crate::routing::route::{RoutedPlace, RoutedRecord};
 use crate::stream::config::StreamConfig;
 use crate::stream::stream::Stream;
@@ -39,10 +39,5 @@ fn check(config: &StreamConfig, record: &RoutedRecord, now: Timestamp) -> Result
     if config.is_compacted && record.key.is_none() {
         return Err(AppendError::KeyMissing { records: vec![0], record_count: 1 });
     }
-    let ahead_ms = record.timestamp.map_or(0, |time| time.millis_since(now));
-    let legal = config.timestamp_before_ms_max.saturating_neg()..=config.timestamp_after_ms_max;
-    match config.timestamp_type == TimestampType::CreateTime && !legal.contains(&ahead_ms) {
-        true => Err(AppendError::InvalidTimestamp),
-        false => Ok(()),
-    }
+    check_time(config, record.timestamp.unwrap_or(now), now)
 }

@@ -20,7 +20,7 @@ pub struct RoutedRecord {
     pub value: Option<Bytes>,
     /// The headers, in order.
     pub headers: Vec<Header>,
-    /// When it was made; none for now.
+    /// When it was made, if its writer says so; the time of the append otherwise.
     pub timestamp: Option<Timestamp>,
     /// Where its writer wants it.
     pub wanted: WantedPlace,
@@ -38,11 +38,16 @@ pub enum WantedPlace {
     Partition(PartitionIndex),
 }
 
+/// Bytes of a header in a batch beside its key and value, at least: their two lengths.
+const HEADER_OVERHEAD_BYTES: usize = 2;
+
 impl RoutedRecord {
     /// Bytes that count against limits and quotas: key, value and headers.
     pub fn size_bytes(&self) -> usize {
         let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        let headers = self.headers.iter().map(|header| header.key.len() + length(&header.value));
+        let header =
+            |header: &Header| HEADER_OVERHEAD_BYTES + header.key.len() + length(&header.value);
+        let headers = self.headers.iter().map(header);
         length(&self.key) + length(&self.value) + headers.sum::<usize>()
     }
 }
@@ -88,8 +93,8 @@ impl OpenPartitions {
         self.by_start.get(turn.checked_rem(self.by_start.len())?)
     }
 
-    /// Where a record goes that wants no certain partition; `turn` counts those that may go
-    /// anywhere.
+    /// Where a record goes; `turn` counts the records that may go anywhere. None where the
+    /// partition that it wants is not open.
     pub fn route(
         &self,
         record: &RoutedRecord,
