@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use tonic::{Code, Status};
+use weir_core::MetaError;
 use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
+use weir_model::batch::BatchError;
 use weir_proto::v1::ErrorDetail;
 use weir_proto::v1::error_detail::Reason;
 
@@ -81,7 +83,9 @@ fn code_of(reason: Reason) -> Code {
         Reason::Invalid | Reason::RecordTooLarge => Code::InvalidArgument,
         Reason::UnknownStream | Reason::UnknownPartition => Code::NotFound,
         Reason::AlreadyExists => Code::AlreadyExists,
-        Reason::PartitionClosed => Code::FailedPrecondition,
+        Reason::PartitionClosed | Reason::SequenceGap | Reason::StaleProducer => {
+            Code::FailedPrecondition
+        }
         Reason::OutOfRange => Code::OutOfRange,
         Reason::OverQuota | Reason::Limit => Code::ResourceExhausted,
         Reason::DiskFull | Reason::Storage | Reason::ShuttingDown => Code::Unavailable,
@@ -116,10 +120,22 @@ pub(crate) fn append_refusal(error: &AppendError) -> Refusal {
             let why = format!("partition {} is over its quota", partition.as_u32());
             Refusal { retry_after: Duration::from_secs(1), ..refused(Reason::OverQuota, &why) }
         }
+        AppendError::BadRecords(error) => batch_refusal(*error),
+        AppendError::SequenceGap => {
+            refused(Reason::SequenceGap, "an earlier batch of the producer has not arrived")
+        }
+        AppendError::StaleProducerEpoch => {
+            refused(Reason::StaleProducer, "a newer epoch of the producer has written here")
+        }
         AppendError::DiskFull => refused(Reason::DiskFull, "the disk is full"),
         AppendError::ShuttingDown => refused(Reason::ShuttingDown, "the broker is stopping"),
         other => refused(Reason::Storage, &format!("the record was not kept: {other:?}")),
     }
+}
+
+/// A batch that is not one, or not one that a client may append.
+pub(crate) fn batch_refusal(error: BatchError) -> Refusal {
+    Refusal::invalid(format!("the batch is refused: {error}"))
 }
 
 /// Why records were not read.
@@ -139,6 +155,11 @@ pub(crate) fn read_refusal(error: &ReadError) -> Refusal {
         },
         other => refused(Reason::Storage, &format!("the records cannot be read: {other:?}")),
     }
+}
+
+/// Why the metadata was not changed.
+pub(crate) fn meta_refusal(error: &MetaError) -> Refusal {
+    Refusal::new(Reason::Storage, format!("the metadata was not written: {error:?}"))
 }
 
 /// Why a stream was not made.
@@ -170,9 +191,7 @@ pub(crate) fn create_refusal(error: &CreateStreamError) -> Refusal {
         | CreateStreamError::OverQuota => {
             refused(Reason::Limit, "as many streams are made as may be")
         }
-        CreateStreamError::Meta(error) => {
-            refused(Reason::Storage, &format!("the metadata was not written: {error:?}"))
-        }
+        CreateStreamError::Meta(error) => meta_refusal(error),
     }
 }
 
@@ -192,9 +211,7 @@ pub(crate) fn delete_refusal(name: &str, error: &DeleteStreamError) -> Refusal {
         DeleteStreamError::OverQuota => {
             refused(Reason::Limit, "as many streams are removed as may be")
         }
-        DeleteStreamError::Meta(error) => {
-            refused(Reason::Storage, &format!("the metadata was not written: {error:?}"))
-        }
+        DeleteStreamError::Meta(error) => meta_refusal(error),
     }
 }
 

@@ -1,4 +1,5 @@
-//! `weir.v1.Records`: appends records. Reading on is [`crate::tail`].
+//! `weir.v1.Records`: appends records. Reading on is [`crate::tail`], appending batches that the
+//! client has built [`crate::batches`].
 
 use std::sync::Arc;
 
@@ -13,10 +14,14 @@ use weir_model::time::Timestamp;
 use weir_proto::v1::append_result::Outcome;
 use weir_proto::v1::new_record::Place as Wanted;
 use weir_proto::v1::records_server::Records;
-use weir_proto::v1::{AppendRequest, AppendResponse, AppendResult, NewRecord, Place, TailRequest};
+use weir_proto::v1::{
+    AppendBatchesRequest, AppendRequest, AppendResponse, AppendResult, BeginProducerRequest,
+    BeginProducerResponse, NewRecord, Place, TailRequest,
+};
 
 use crate::answers::{Answers, Source};
-use crate::errors::{Refusal, append_refusal};
+use crate::batches::BatchAppends;
+use crate::errors::{Refusal, append_refusal, meta_refusal};
 use crate::streams::find;
 use crate::tail::Tail;
 
@@ -32,14 +37,16 @@ pub(crate) struct RecordsService {
     /// Turns true when the server stops: what would go on for ever ends then.
     stopped: watch::Receiver<bool>,
     append: Arc<RequestMetrics>,
+    append_batches: Arc<RequestMetrics>,
     tail: Arc<RequestMetrics>,
 }
 
 impl RecordsService {
     pub(crate) fn new(broker: Arc<Broker>, stopped: watch::Receiver<bool>) -> RecordsService {
         let append = broker.metrics().request(Dialect::Grpc, "Append");
+        let append_batches = broker.metrics().request(Dialect::Grpc, "AppendBatches");
         let tail = broker.metrics().request(Dialect::Grpc, "Tail");
-        RecordsService { broker, stopped, append, tail }
+        RecordsService { broker, stopped, append, append_batches, tail }
     }
 
     async fn append_all(&self, request: AppendRequest) -> Result<AppendResponse, Refusal> {
@@ -73,6 +80,7 @@ impl RecordsService {
 #[tonic::async_trait]
 impl Records for RecordsService {
     type AppendStreamStream = Answers<Appends>;
+    type AppendBatchesStream = Answers<BatchAppends>;
     type TailStream = Answers<Tail>;
 
     async fn append(
@@ -87,6 +95,24 @@ impl Records for RecordsService {
         request: Request<Streaming<AppendRequest>>,
     ) -> Result<Response<Self::AppendStreamStream>, Status> {
         let appends = Appends { service: self.clone(), requests: request.into_inner() };
+        Ok(Response::new(Answers::of(appends)))
+    }
+
+    async fn begin_producer(
+        &self,
+        _: Request<BeginProducerRequest>,
+    ) -> Result<Response<BeginProducerResponse>, Status> {
+        let id = self.broker.allocate_producer_id().await.map_err(|error| meta_refusal(&error))?;
+        Ok(Response::new(BeginProducerResponse { producer_id: id.as_i64(), producer_epoch: 0 }))
+    }
+
+    async fn append_batches(
+        &self,
+        request: Request<Streaming<AppendBatchesRequest>>,
+    ) -> Result<Response<Self::AppendBatchesStream>, Status> {
+        let (broker, metrics) = (Arc::clone(&self.broker), Arc::clone(&self.append_batches));
+        let requests = request.into_inner();
+        let appends = BatchAppends::new(broker, self.stopped.clone(), metrics, requests);
         Ok(Response::new(Answers::of(appends)))
     }
 

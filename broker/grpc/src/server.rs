@@ -192,7 +192,7 @@ async fn serve_connection(
 }
 
 /// Waits until the value is true, or nobody is left to make it so.
-async fn turned_true(stopped: &mut watch::Receiver<bool>) {
+pub(crate) async fn turned_true(stopped: &mut watch::Receiver<bool>) {
     // An error means that the server is gone, and is as good a reason to stop.
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }

@@ -50,6 +50,8 @@ pub(crate) struct Tail {
     places: Vec<ReadPlace>,
     /// Whose turn it is.
     turn: usize,
+    /// How many places the reader was told of, or need not be.
+    announced: usize,
 }
 
 /// Where the reader is in one partition.
@@ -83,11 +85,17 @@ impl Tail {
             records_left: Some(request.records_max).filter(|max| *max > 0),
             places: Vec::new(),
             turn: 0,
+            announced: 0,
             stream,
         };
         for partition in tail.chosen(&request.partitions)? {
+            let own = request.offsets.get(&partition.id.index.as_u32());
+            let from = own.map_or(from, |offset| From::Offset(*offset));
             let place = tail.place(&partition, from).await.map_err(|e| read_refusal(&e))?;
             tail.places.push(place);
+        }
+        if !request.announce_positions {
+            tail.announced = usize::MAX;
         }
         Ok(tail)
     }
@@ -136,8 +144,17 @@ impl Tail {
 
     async fn next_answer(&mut self) -> Option<Result<TailResponse, Refusal>> {
         loop {
-            if *self.stopped.borrow() || self.records_left == Some(0) {
+            if self.records_left == Some(0) {
                 return None;
+            }
+            if *self.stopped.borrow() {
+                self.records_left = Some(0);
+                let why = "the broker is stopping";
+                return Some(Err(Refusal::new(Reason::ShuttingDown, why)));
+            }
+            if let Some(place) = self.places.get(self.announced) {
+                self.announced += 1;
+                return Some(Ok(announcement(place)));
             }
             if self.stream.is_deleted() {
                 let gone = Refusal::unknown_stream(self.stream.name.as_str());
@@ -296,6 +313,11 @@ enum Look {
     Failed(Refusal),
     /// There is nothing to send; until then, where quotas are what hinders it.
     Nothing(Option<Duration>),
+}
+
+fn announcement(place: &ReadPlace) -> TailResponse {
+    let partition = place.partition.as_u32();
+    TailResponse { partition, next_offset: place.from.number(), ..TailResponse::default() }
 }
 
 fn shown(record: &ReadRecord) -> Record {

@@ -179,6 +179,22 @@ impl RecordBatch {
         PlacedBatch { head: header.encode(), header, payload }
     }
 
+    /// The same records from another idempotent producer. The payload is copied, for the CRC covers
+    /// the producer too; the caller must have made the batch, or verified its CRC.
+    pub fn stamped(&self, producer: ProducerStamp) -> RecordBatch {
+        let mut bytes = self.bytes.to_vec();
+        let mut header = BatchHeader {
+            producer_id: producer.id.as_i64(),
+            producer_epoch: producer.epoch,
+            base_sequence: producer.base_sequence,
+            ..self.header
+        };
+        header.write_to(&mut bytes);
+        header.crc = crc32c_of_batch(&bytes);
+        header.write_to(&mut bytes);
+        RecordBatch { header, bytes: Bytes::from(bytes) }
+    }
+
     /// The records, decompressed if need be, one after the other.
     ///
     /// Decompression is refused above `limits`; the iterator ends after the first error.
@@ -257,6 +273,7 @@ fn covered_by_crc(batch: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::batch_builder::{BatchBuilder, BatchOptions};
+    use crate::ids::ProducerId;
     use crate::limits::BATCH_BYTES_MAX;
     use crate::record::{RecordFault, RecordToWrite};
 
@@ -278,6 +295,19 @@ mod tests {
         let mut patched = batch.bytes().to_vec();
         patched[at..at + bytes.len()].copy_from_slice(bytes);
         Bytes::from(patched)
+    }
+
+    #[test]
+    fn a_batch_of_another_producer_is_as_that_producer_would_have_built_it() {
+        let stamp = |id, base_sequence| {
+            let id = ProducerId::new(id).expect("not negative");
+            ProducerStamp { id, epoch: 3, base_sequence }
+        };
+        let built = |producer| three_records(BatchOptions { producer, ..BatchOptions::default() });
+        let again = built(Some(stamp(1, 0))).stamped(stamp(2, 40));
+        assert_eq!(again, built(Some(stamp(2, 40))));
+        assert_eq!(again.verify_crc(), Ok(()));
+        assert_eq!(built(None).stamped(stamp(1, 0)), built(Some(stamp(1, 0))));
     }
 
     fn record_error(batch: &RecordBatch) -> Option<BatchError> {

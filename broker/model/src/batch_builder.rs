@@ -103,6 +103,11 @@ impl BatchBuilder {
         self.record_count == 0
     }
 
+    /// Names the idempotent producer, in place of whom the options named.
+    pub fn stamp(&mut self, producer: ProducerStamp) {
+        self.options.producer = Some(producer);
+    }
+
     /// Finishes the batch with base offset 0 and no leader epoch, as a producer would send it.
     /// There must be at least one record.
     pub fn build(self) -> RecordBatch {

@@ -818,6 +818,10 @@ pub mod error_detail {
         AlreadyExists = 10,
         Limit = 11,
         ShuttingDown = 12,
+        /// An earlier batch of the producer has not arrived; it was not kept.
+        SequenceGap = 13,
+        /// A newer epoch of the producer has written to the partition; it was not kept.
+        StaleProducer = 14,
     }
     impl Reason {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -839,6 +843,8 @@ pub mod error_detail {
                 Self::AlreadyExists => "REASON_ALREADY_EXISTS",
                 Self::Limit => "REASON_LIMIT",
                 Self::ShuttingDown => "REASON_SHUTTING_DOWN",
+                Self::SequenceGap => "REASON_SEQUENCE_GAP",
+                Self::StaleProducer => "REASON_STALE_PRODUCER",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -857,12 +863,66 @@ pub mod error_detail {
                 "REASON_ALREADY_EXISTS" => Some(Self::AlreadyExists),
                 "REASON_LIMIT" => Some(Self::Limit),
                 "REASON_SHUTTING_DOWN" => Some(Self::ShuttingDown),
+                "REASON_SEQUENCE_GAP" => Some(Self::SequenceGap),
+                "REASON_STALE_PRODUCER" => Some(Self::StaleProducer),
                 _ => None,
             }
         }
     }
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BeginProducerRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BeginProducerResponse {
+    /// For the batches' header; nobody had it before.
+    #[prost(int64, tag = "1")]
+    pub producer_id: i64,
+    /// The epoch to begin with.
+    #[prost(uint32, tag = "2")]
+    pub producer_epoch: u32,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AppendBatchesRequest {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// Index of an open partition.
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// One record batch of Kafka's message format 2, with its CRC-32C; at most the stream's
+    /// max.message.bytes. With a producer id, epoch and sequence it is kept once however often it
+    /// comes, as long as it is among the producer's last five of the partition.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub batch: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AppendBatchesResponse {
+    #[prost(oneof = "append_batches_response::Outcome", tags = "1, 2")]
+    pub outcome: ::core::option::Option<append_batches_response::Outcome>,
+}
+/// Nested message and enum types in `AppendBatchesResponse`.
+pub mod append_batches_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Outcome {
+        #[prost(message, tag = "1")]
+        Placed(super::PlacedBatch),
+        #[prost(message, tag = "2")]
+        Error(super::ErrorDetail),
+    }
+}
+/// Where a batch is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlacedBatch {
+    /// Offset of its first record; the others follow.
+    #[prost(uint64, tag = "1")]
+    pub base_offset: u64,
+    /// Milliseconds since 1970, UTC; left out where the records keep the times that they came with.
+    #[prost(int64, optional, tag = "2")]
+    pub append_time_ms: ::core::option::Option<i64>,
+    /// It had been there already.
+    #[prost(bool, tag = "3")]
+    pub is_duplicate: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TailRequest {
     #[prost(string, tag = "1")]
     pub stream: ::prost::alloc::string::String,
@@ -878,6 +938,13 @@ pub struct TailRequest {
     /// Most records in all; 0 is no limit.
     #[prost(uint64, tag = "5")]
     pub records_max: u64,
+    /// Where to begin in single partitions, by their index, in place of from.
+    #[prost(map = "uint32, uint64", tag = "6")]
+    pub offsets: ::std::collections::HashMap<u32, u64>,
+    /// Begin with an answer without records for each partition that is there, whose next_offset says
+    /// where reading begins. Whoever keeps it can go on there however early the call breaks off.
+    #[prost(bool, tag = "7")]
+    pub announce_positions: bool,
 }
 /// A place in a partition.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1097,6 +1164,60 @@ pub mod records_client {
             req.extensions_mut().insert(GrpcMethod::new("weir.v1.Records", "Tail"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// A number for a writer that may have to send a batch again, and wants it kept once.
+        pub async fn begin_producer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BeginProducerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BeginProducerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Records/BeginProducer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Records", "BeginProducer"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Appends batches that the client has built, one request after the other, without waiting for
+        /// the answers, which come in the order of the requests. Each is stored as it came. A stream over
+        /// its quota is not refused but read more slowly.
+        pub async fn append_batches(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::AppendBatchesRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::AppendBatchesResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Records/AppendBatches",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Records", "AppendBatches"));
+            self.inner.streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1146,6 +1267,30 @@ pub mod records_server {
             &self,
             request: tonic::Request<super::TailRequest>,
         ) -> std::result::Result<tonic::Response<Self::TailStream>, tonic::Status>;
+        /// A number for a writer that may have to send a batch again, and wants it kept once.
+        async fn begin_producer(
+            &self,
+            request: tonic::Request<super::BeginProducerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BeginProducerResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the AppendBatches method.
+        type AppendBatchesStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::AppendBatchesResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Appends batches that the client has built, one request after the other, without waiting for
+        /// the answers, which come in the order of the requests. Each is stored as it came. A stream over
+        /// its quota is not refused but read more slowly.
+        async fn append_batches(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::AppendBatchesRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<Self::AppendBatchesStream>,
+            tonic::Status,
+        >;
     }
     /// Appends and reads records.
     ///
@@ -1365,6 +1510,99 @@ pub mod records_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Records/BeginProducer" => {
+                    #[allow(non_camel_case_types)]
+                    struct BeginProducerSvc<T: Records>(pub Arc<T>);
+                    impl<
+                        T: Records,
+                    > tonic::server::UnaryService<super::BeginProducerRequest>
+                    for BeginProducerSvc<T> {
+                        type Response = super::BeginProducerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BeginProducerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Records>::begin_producer(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BeginProducerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Records/AppendBatches" => {
+                    #[allow(non_camel_case_types)]
+                    struct AppendBatchesSvc<T: Records>(pub Arc<T>);
+                    impl<
+                        T: Records,
+                    > tonic::server::StreamingService<super::AppendBatchesRequest>
+                    for AppendBatchesSvc<T> {
+                        type Response = super::AppendBatchesResponse;
+                        type ResponseStream = T::AppendBatchesStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::AppendBatchesRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Records>::append_batches(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AppendBatchesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

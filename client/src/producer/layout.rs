@@ -1,0 +1,81 @@
+//! Which partition owns which hash keys, as far as the producer knows.
+
+use weir_model::hash_key::HashKey;
+use weir_proto::v1::Stream;
+
+use crate::error::Error;
+
+/// The open partitions, by the first hash key of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Layout {
+    by_start: Vec<(u128, u32)>,
+}
+
+impl Layout {
+    /// The open partitions of a described stream; there must be one.
+    pub(super) fn of(stream: &Stream) -> Result<Layout, Error> {
+        let mut by_start = Vec::new();
+        for partition in stream.partitions.iter().filter(|partition| partition.is_open) {
+            let start = partition.hash_keys.as_ref().map(|range| range.starting.parse());
+            let Some(Ok(start)) = start else {
+                let what = format!("partition {} without hash keys", partition.index);
+                return Err(Error::Protocol(what));
+            };
+            by_start.push((start, partition.index));
+        }
+        by_start.sort_unstable();
+        if by_start.is_empty() {
+            return Err(Error::Protocol("a stream without an open partition".to_owned()));
+        }
+        Ok(Layout { by_start })
+    }
+
+    /// The partition that owns a hash key.
+    pub(super) fn owner(&self, hash_key: u128) -> u32 {
+        let after = self.by_start.partition_point(|(start, _)| *start <= hash_key);
+        let owner = self.by_start.get(after.saturating_sub(1));
+        owner.map_or(0, |(_, index)| *index)
+    }
+
+    /// The partition that owns a key.
+    pub(super) fn owner_of_key(&self, key: &[u8]) -> u32 {
+        self.owner(HashKey::of_partition_key(key).0)
+    }
+
+    /// The open partition whose turn it is.
+    pub(super) fn in_turn(&self, turn: usize) -> u32 {
+        let turn = turn.checked_rem(self.by_start.len()).unwrap_or(0);
+        self.by_start.get(turn).map_or(0, |(_, index)| *index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_proto::v1::{HashKeyRange, Partition};
+
+    fn partition(index: u32, starting: u128, is_open: bool) -> Partition {
+        let hash_keys = HashKeyRange { starting: starting.to_string(), ending: String::new() };
+        Partition { index, hash_keys: Some(hash_keys), is_open, ..Partition::default() }
+    }
+
+    #[test]
+    fn hash_keys_belong_to_the_open_partition_that_begins_before_them() {
+        let half = 1 << 127;
+        let partitions =
+            vec![partition(0, 0, false), partition(2, half, true), partition(1, 0, true)];
+        let stream = Stream { partitions, ..Stream::default() };
+        let layout = Layout::of(&stream).expect("two are open");
+        for (hash_key, owner) in [(0, 1), (half - 1, 1), (half, 2), (u128::MAX, 2)] {
+            assert_eq!(layout.owner(hash_key), owner, "hash key {hash_key}");
+        }
+        let turns: Vec<u32> = (0..4).map(|turn| layout.in_turn(turn)).collect();
+        assert_eq!(turns, [1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn a_stream_without_an_open_partition_is_refused() {
+        let closed = Stream { partitions: vec![partition(0, 0, false)], ..Stream::default() };
+        assert!(Layout::of(&closed).is_err());
+    }
+}
