@@ -72,6 +72,11 @@ impl Consumer {
         Consumer { answers, ready: Vec::new().into_iter(), task }
     }
 
+    /// Whether a record, or an error, is there without waiting.
+    pub fn has_next(&self) -> bool {
+        !self.ready.as_slice().is_empty() || !self.answers.is_empty()
+    }
+
     /// The next record; none at the end. Cancellation-safe.
     pub async fn next(&mut self) -> Option<Result<Record, Error>> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await

@@ -39,7 +39,7 @@
 //!
 //! # Beside it
 //!
-//! The load tool behind `weir bench` ([`bench`]), the question behind `weir health` ([`health`]),
+//! The client commands of `weir` ([`command`]), the load tool behind `weir bench` ([`bench`]), the question behind `weir health` ([`health`]),
 //! and what both need: one HTTP/1.1 connection ([`http`]) and a look at another process through
 //! `/proc` ([`process`]).
 
@@ -47,6 +47,7 @@
 
 pub mod admin;
 pub mod bench;
+pub mod command;
 mod connection;
 pub mod consumer;
 mod error;

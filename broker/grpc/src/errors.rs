@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use tonic::{Code, Status};
 use weir_core::MetaError;
-use weir_core::error::{AppendError, CreateStreamError, DeleteStreamError, ReadError};
+use weir_core::error::{AppendError, ConfigError, CreateStreamError, DeleteStreamError, ReadError};
 use weir_model::batch::BatchError;
 use weir_proto::v1::ErrorDetail;
 use weir_proto::v1::error_detail::Reason;
@@ -162,6 +162,15 @@ pub(crate) fn meta_refusal(error: &MetaError) -> Refusal {
     Refusal::new(Reason::Storage, format!("the metadata was not written: {error:?}"))
 }
 
+/// Why a setting is refused.
+fn config_refusal(error: &ConfigError) -> Refusal {
+    Refusal::invalid(match error {
+        ConfigError::Unknown { name } => format!("there is no setting {name}"),
+        ConfigError::Invalid { name, value, why } => format!("{name}={value} is refused: {why}"),
+        ConfigError::Conflict { why } => why.clone(),
+    })
+}
+
 /// Why a stream was not made.
 pub(crate) fn create_refusal(error: &CreateStreamError) -> Refusal {
     let refused = |reason, why: &str| Refusal::new(reason, why);
@@ -183,9 +192,7 @@ pub(crate) fn create_refusal(error: &CreateStreamError) -> Refusal {
         CreateStreamError::Internal => {
             refused(Reason::Invalid, "the name is kept for the broker's own state")
         }
-        CreateStreamError::Config(error) => {
-            refused(Reason::Invalid, &format!("a setting is refused: {error:?}"))
-        }
+        CreateStreamError::Config(error) => config_refusal(error),
         CreateStreamError::OnDemandLimit { .. }
         | CreateStreamError::CreatingLimit { .. }
         | CreateStreamError::OverQuota => {

@@ -35,10 +35,11 @@ impl Streams for StreamsService {
         let mut made = self.broker.create_streams(vec![new]).await;
         let made = made.pop().expect("a result for each stream");
         let stream = made.map_err(|error| create_refusal(&error))?;
-        let mut shown = self.shown(&stream)?;
-        if request.validate_only {
-            shown.id.clear();
-        }
+        let shown = match request.validate_only {
+            // It has no log whose ends could be shown.
+            true => Stream { id: String::new(), ..outline(&stream) },
+            false => self.shown(&stream)?,
+        };
         Ok(Response::new(CreateStreamResponse { stream: Some(shown) }))
     }
 
@@ -77,7 +78,7 @@ impl Streams for StreamsService {
 impl StreamsService {
     fn new_stream(&self, request: &CreateStreamRequest) -> Result<NewStream, Refusal> {
         let name = StreamName::new(&request.name)
-            .map_err(|error| Refusal::invalid(format!("the name is refused: {error:?}")))?;
+            .map_err(|error| Refusal::invalid(format!("{:?} is no name: {error}", request.name)))?;
         let routing = match WireRouting::try_from(request.routing) {
             Ok(WireRouting::Unspecified | WireRouting::ByPartition) => Routing::ByPartition,
             Ok(WireRouting::ByHash) => Routing::ByHash,

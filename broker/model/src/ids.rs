@@ -93,6 +93,19 @@ pub enum InvalidStreamName {
     Character,
 }
 
+impl fmt::Display for InvalidStreamName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InvalidStreamName::Empty => out.write_str("it is empty"),
+            InvalidStreamName::Dots => out.write_str("it is . or .."),
+            InvalidStreamName::TooLong => {
+                write!(out, "it has more than {STREAM_NAME_LENGTH_MAX} characters")
+            }
+            InvalidStreamName::Character => out.write_str("it has others than a-z A-Z 0-9 . _ -"),
+        }
+    }
+}
+
 impl StreamName {
     /// Checks the text and keeps it.
     pub fn new(text: &str) -> Result<StreamName, InvalidStreamName> {

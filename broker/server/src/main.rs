@@ -1,4 +1,5 @@
-//! The `weir` command: `serve` (also alone or followed by flags), `health`, `bench`.
+//! The `weir` command: `serve` (also alone or followed by flags), `health`, `bench`, and the client
+//! commands of [`weir_client::command`].
 //!
 //! Exit codes: 0 as wished, 1 it failed, 2 what was written cannot be understood.
 
@@ -16,6 +17,8 @@ use weir::config::{self, Config, LogFormat, RawConfig};
 use weir::shutdown::{StopSignal, StopSignals};
 use weir::{Server, allocator, descriptors, flush_probe, logging};
 use weir_client::bench::{Bench, Output};
+use weir_client::command::ClientCommand;
+use weir_client::command::output::error_object;
 use weir_client::health;
 use weir_client::http::Url;
 use weir_model::time::{Clock, SystemClock};
@@ -40,6 +43,8 @@ enum Command {
     /// Measure a broker under load
     #[command(subcommand)]
     Bench(Bench),
+    #[command(flatten)]
+    Client(ClientCommand),
 }
 
 #[derive(Debug, clap::Args)]
@@ -56,12 +61,47 @@ struct HealthOptions {
 fn main() -> ExitCode {
     // First, since start-up time counts from here.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error),
+    };
     match cli.command {
         None => serve(cli.serve, clock),
         Some(Command::Serve(flags)) => serve(*flags, clock),
         Some(Command::Health(options)) => ask_health(&options, &*clock),
         Some(Command::Bench(bench)) => run_bench(&bench, clock),
+        Some(Command::Client(command)) => run_client(command),
+    }
+}
+
+/// Prints help, a version, or why the arguments mean nothing: as JSON where JSON was asked for.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let arguments: Vec<_> = std::env::args().collect();
+    let wants_json = arguments.iter().any(|argument| {
+        matches!(argument.as_str(), "--output=json" | "--output=jsonl" | "-ojson" | "-ojsonl")
+    }) || arguments.windows(2).any(|pair| {
+        matches!(pair, [name, value] if matches!(name.as_str(), "--output" | "-o")
+            && matches!(value.as_str(), "json" | "jsonl"))
+    });
+    if wants_json && error.use_stderr() {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(message);
+        print(&format!("{}\n", error_object("usage", message)));
+        return ExitCode::from(2);
+    }
+    error.exit()
+}
+
+fn run_client(command: ClientCommand) -> ExitCode {
+    match client_runtime() {
+        Ok(runtime) => {
+            let code = runtime.block_on(command.run());
+            // A thread that reads from a terminal is not waited for.
+            runtime.shutdown_background();
+            ExitCode::from(code)
+        }
+        Err(error) => failed(1, &format_args!("cannot start: {error}")),
     }
 }
 

@@ -221,15 +221,22 @@ impl Accumulator {
     }
 
     /// Has the records of a partition that was closed go where they belong now: those of `batches`,
-    /// which were refused, and those that waited behind them.
-    pub(super) fn reroute(&mut self, partition: u32, batches: Vec<Batch>, now: Moment) {
+    /// which were refused, and those that waited behind them. One whose writer chose the partition
+    /// fails with what the broker said.
+    pub(super) fn reroute(
+        &mut self,
+        partition: u32,
+        batches: Vec<Batch>,
+        refusal: &Refusal,
+        now: Moment,
+    ) {
         self.finish_open(partition);
         let waited = self.queues.remove(&partition).map(|queue| queue.full).unwrap_or_default();
         for batch in batches.into_iter().chain(waited) {
             self.forget(&batch);
             batch.move_records(|record, place| {
-                if let WantedPlace::Partition(index) = place {
-                    return Err(closed(*index));
+                if let WantedPlace::Partition(_) = place {
+                    return Err(Error::Refused(refusal.clone()));
                 }
                 match self.add_anyway(record, place, now)? {
                     Added::Waits { delivery, .. } => Ok(delivery),
@@ -253,14 +260,6 @@ fn too_large(size_bytes: usize) -> Error {
     Error::Refused(Refusal {
         reason: Reason::RecordTooLarge,
         message: format!("a record of {size_bytes} bytes fits into no batch"),
-        retry_after: Duration::ZERO,
-    })
-}
-
-fn closed(partition: u32) -> Error {
-    Error::Refused(Refusal {
-        reason: Reason::PartitionClosed,
-        message: format!("partition {partition} is closed"),
         retry_after: Duration::ZERO,
     })
 }
@@ -358,7 +357,12 @@ mod tests {
         accumulator.finish_all();
         let (_, refused) = accumulator.take(after(0), |_| true).expect("it was ended");
         accumulator.set_layout(layout(&[(2, 0), (1, 1 << 127)]));
-        accumulator.reroute(0, vec![refused], after(1));
+        let refusal = Refusal {
+            reason: Reason::PartitionClosed,
+            message: String::new(),
+            retry_after: Duration::ZERO,
+        };
+        accumulator.reroute(0, vec![refused], &refusal, after(1));
         accumulator.finish_all();
         let (partition, moved) = accumulator.take(after(1), |_| true).expect("they are in one");
         assert_eq!((partition, moved.record_count()), (2, 2));

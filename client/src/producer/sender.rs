@@ -66,8 +66,8 @@ struct Lane {
     in_flight: usize,
     /// Refused for now, oldest first.
     refused: VecDeque<Batch>,
-    /// Refused because the partition is closed, oldest first.
-    closed: Vec<Batch>,
+    /// Refused because the partition is closed, or is none, oldest first; with what the broker said.
+    closed: Vec<(Batch, Refusal)>,
     /// Refusals in a row.
     failures: u32,
     /// Nothing is sent before.
@@ -308,7 +308,9 @@ impl Sender {
         let is_old = self.is_old(&batch);
         let lane = self.lanes.entry(partition).or_default();
         match refusal.reason {
-            Reason::PartitionClosed | Reason::UnknownPartition => lane.closed.push(batch),
+            Reason::PartitionClosed | Reason::UnknownPartition => {
+                lane.closed.push((batch, refusal));
+            }
             Reason::SequenceGap => {
                 let is_of_now = lane.number.map(|number| number.id) == batch.stamp.map(|s| s.id);
                 if !is_of_now {
@@ -438,31 +440,35 @@ impl Sender {
     /// Has the records of a partition that was closed go where they belong now.
     async fn reroute(&mut self, partition: u32) -> Result<(), Error> {
         let layout = self.read_layout().await;
-        let Some(mut lane) = self.lanes.remove(&partition) else { return Ok(()) };
-        let mut batches: Vec<Batch> = lane.refused.drain(..).chain(lane.closed.drain(..)).collect();
+        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+        let layout = match layout {
+            // It is tried again when the broker is back.
+            Err(error) if error.may_pass() => return Err(error),
+            layout => layout,
+        };
+        let Some((_, refusal)) = lane.closed.last() else { return Ok(()) };
+        let refusal = refusal.clone();
+        let closed = lane.closed.drain(..).map(|(batch, _)| batch);
+        let mut batches: Vec<Batch> = lane.refused.drain(..).chain(closed).collect();
         batches.sort_by_key(|batch| batch.number);
+        self.lanes.remove(&partition);
         match layout {
             Ok(layout) => {
                 let now = self.now();
                 let mut accumulator = self.shared.accumulator.lock();
                 accumulator.set_layout(layout);
-                accumulator.reroute(partition, batches, now);
+                accumulator.reroute(partition, batches, &refusal, now);
                 drop(accumulator);
                 self.layout_read = now;
                 self.shared.freed.notify_waiters();
                 Ok(())
             }
-            // The stream is gone.
-            Err(error @ Error::Refused(_)) if !error.may_pass() => {
+            // The stream is gone, or makes no sense.
+            Err(error) => {
                 for batch in batches {
                     self.decide(batch, Outcome::Failed(error.clone()));
                 }
                 Ok(())
-            }
-            Err(error) => {
-                lane.closed = batches;
-                self.lanes.insert(partition, lane);
-                Err(error)
             }
         }
     }

@@ -21,7 +21,7 @@ pub struct CreateStreamRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateStreamResponse {
-    /// What was made, or would have been. With validate_only its id is empty.
+    /// What was made, or would have been. With validate_only without id and partitions.
     #[prost(message, optional, tag = "1")]
     pub stream: ::core::option::Option<Stream>,
 }

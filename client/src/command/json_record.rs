@@ -1,0 +1,153 @@
+//! A record as a JSON object, as `consume -o jsonl` prints it and `produce --json` reads it:
+//!
+//! ```json
+//! {"stream":"orders","partition":0,"offset":17,"timestamp_ms":1769860800000,"key":"k","value":"v",
+//!  "headers":[{"name":"trace","value":"5f2c"}]}
+//! ```
+//!
+//! What is no UTF-8 stands, in base64, under the name with `_base64` behind it. A null value is null;
+//! a member that is left out is null, or the broker's choice.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::record::{NewRecord, Record, WantedPlace};
+
+/// The object of a record that was read.
+pub(crate) fn object(record: &Record) -> Value {
+    let mut members = Map::new();
+    members.insert("stream".to_owned(), json!(&*record.stream));
+    members.insert("partition".to_owned(), json!(record.place.partition));
+    members.insert("offset".to_owned(), json!(record.place.offset));
+    members.insert("timestamp_ms".to_owned(), json!(record.place.timestamp_ms));
+    insert_bytes(&mut members, "key", record.key.as_ref());
+    insert_bytes(&mut members, "value", record.value.as_ref());
+    if !record.headers.is_empty() {
+        let header = |(name, value): &(String, Option<Bytes>)| {
+            let mut header = Map::new();
+            header.insert("name".to_owned(), json!(name));
+            insert_bytes(&mut header, "value", value.as_ref());
+            Value::Object(header)
+        };
+        members.insert("headers".to_owned(), record.headers.iter().map(header).collect());
+    }
+    Value::Object(members)
+}
+
+fn insert_bytes(members: &mut Map<String, Value>, name: &str, bytes: Option<&Bytes>) {
+    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        None => members.insert(name.to_owned(), Value::Null),
+        Some((_, Ok(text))) => members.insert(name.to_owned(), json!(text)),
+        Some((bytes, Err(_))) => {
+            members.insert(format!("{name}_base64"), json!(STANDARD.encode(bytes)))
+        }
+    };
+}
+
+/// What a line may say. Members of records that were read, such as `offset`, are passed over, so
+/// that they can be written as they are printed.
+#[derive(Debug, Deserialize)]
+struct Line {
+    key: Option<String>,
+    key_base64: Option<String>,
+    value: Option<Value>,
+    value_base64: Option<String>,
+    #[serde(default)]
+    headers: Vec<LineHeader>,
+    timestamp_ms: Option<i64>,
+    partition: Option<u32>,
+    hash_key: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LineHeader {
+    name: String,
+    value: Option<String>,
+    value_base64: Option<String>,
+}
+
+/// What of a line's place and time is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placed {
+    /// The key decides, and the time is now.
+    Anew,
+    /// As the line says, where it does.
+    AsWritten,
+}
+
+/// The record that a line tells of. A value that is no text, such as an object, is written as JSON.
+pub(crate) fn parse(line: &[u8], placed: Placed) -> Result<NewRecord, String> {
+    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let value = match line.value {
+        Some(Value::String(text)) => Some(text),
+        Some(Value::Null) | None => None,
+        Some(other) => Some(other.to_string()),
+    };
+    let mut record = NewRecord {
+        key: bytes(line.key, line.key_base64)?,
+        value: bytes(value, line.value_base64)?,
+        ..NewRecord::default()
+    };
+    for header in line.headers {
+        record.headers.push((header.name, bytes(header.value, header.value_base64)?));
+    }
+    if placed == Placed::Anew {
+        return Ok(record);
+    }
+    record.timestamp_ms = line.timestamp_ms;
+    record.place = match (line.hash_key, line.partition) {
+        (Some(text), _) => {
+            WantedPlace::HashKey(text.parse().map_err(|_| format!("{text} is no hash key"))?)
+        }
+        (None, Some(index)) => WantedPlace::Partition(index),
+        (None, None) => WantedPlace::ByKey,
+    };
+    Ok(record)
+}
+
+fn bytes(text: Option<String>, base64: Option<String>) -> Result<Option<Bytes>, String> {
+    match (text, base64) {
+        (Some(text), _) => Ok(Some(text.into())),
+        (None, Some(base64)) => {
+            let bytes = STANDARD.decode(&base64).map_err(|_| format!("{base64} is no base64"))?;
+            Ok(Some(bytes.into()))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Place;
+
+    #[test]
+    fn a_record_that_was_printed_is_read_as_it_was() {
+        let record = Record {
+            stream: "s".into(),
+            place: Place { partition: 3, offset: 17, timestamp_ms: 1000 },
+            key: Some(Bytes::from_static(&[0xff, 0])),
+            value: None,
+            headers: vec![
+                ("a".to_owned(), Some(Bytes::from_static(b"text"))),
+                ("b".to_owned(), None),
+                ("c".to_owned(), Some(Bytes::from_static(&[0xfe]))),
+            ],
+        };
+        let line = object(&record).to_string();
+        let read = parse(line.as_bytes(), Placed::AsWritten).expect("it was printed so");
+        assert_eq!((read.key, read.value, read.headers), (record.key, None, record.headers));
+        assert_eq!((read.timestamp_ms, read.place), (Some(1000), WantedPlace::Partition(3)));
+    }
+
+    #[test]
+    fn a_value_may_be_any_json() {
+        let read = parse(br#"{"value":{"n":1}}"#, Placed::Anew).expect("it is JSON");
+        assert_eq!(read, NewRecord::new(r#"{"n":1}"#));
+        assert!(parse(b"{", Placed::Anew).is_err());
+        assert!(parse(br#"{"key_base64":"*"}"#, Placed::Anew).is_err());
+    }
+}

@@ -1,0 +1,246 @@
+//! `weir produce`: records in, from lines of standard input or of files.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::command::Common;
+use crate::command::format::Format;
+use crate::command::json_record::{self, Placed};
+use crate::command::output::{Failure, Output, Printer};
+use crate::producer::{Codec, Delivery, ProducerOptions};
+use crate::record::NewRecord;
+
+/// Longest line; the broker's limit for a record is far below unless it was raised.
+const LINE_BYTES_MAX: usize = 64 << 20;
+/// Lines that are read ahead.
+const LINES_AHEAD_MAX: usize = 1000;
+/// Records whose places are waited for together.
+const DELIVERIES_MAX: usize = 10_000;
+
+/// Options of `produce`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ProduceOptions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// The topic or stream
+    stream: String,
+
+    /// Files whose lines are written, - for standard input [default: -]
+    files: Vec<PathBuf>,
+
+    /// How a line is taken apart, such as '%k %v'; see `weir consume --help` for the fields
+    #[arg(long, short, value_name = "FORMAT", default_value = "%v", conflicts_with = "json")]
+    format: Format,
+
+    /// Lines are JSON, as `weir consume -o jsonl` prints them
+    #[arg(long)]
+    json: bool,
+
+    /// With --json: into the partition and with the time that a line says
+    #[arg(long, requires = "json")]
+    as_written: bool,
+
+    /// Key of the records whose line says none
+    #[arg(long, short, value_name = "TEXT")]
+    key: Option<String>,
+
+    /// A header of all records, NAME=VALUE; may be repeated
+    #[arg(long = "header", short = 'H', value_name = "NAME=VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+
+    /// All into this partition
+    #[arg(long, short, value_name = "INDEX")]
+    partition: Option<u32>,
+
+    /// How batches are compressed
+    #[arg(long, short = 'z', value_enum, default_value_t = Compression::None)]
+    compression: Compression,
+
+    /// How long a record may wait for others to share its batch
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 5)]
+    linger_ms: u64,
+}
+
+const EXAMPLES: &str = "Examples:
+  echo hello | weir produce greetings
+  weir produce orders -f '%k %v' orders.txt
+  weir produce clicks --json < clicks.jsonl
+  weir produce audit --key host-1 -H source=syslog -z zstd /var/log/syslog
+
+Prints where records are kept with -o jsonl, and how many otherwise.";
+
+/// Codecs by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Compression {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+impl From<Compression> for Codec {
+    fn from(compression: Compression) -> Codec {
+        match compression {
+            Compression::None => Codec::None,
+            Compression::Gzip => Codec::Gzip,
+            Compression::Snappy => Codec::Snappy,
+            Compression::Lz4 => Codec::Lz4,
+            Compression::Zstd => Codec::Zstd,
+        }
+    }
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a header is NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl ProduceOptions {
+    pub(crate) async fn run(mut self, printer: &mut Printer) -> Result<(), Failure> {
+        let client = self.common.client()?;
+        let options = ProducerOptions {
+            codec: self.compression.into(),
+            linger: Duration::from_millis(self.linger_ms),
+            ..ProducerOptions::new(&self.stream)
+        };
+        let producer = client.producer(options).await?;
+        let mut lines = read_lines(std::mem::take(&mut self.files));
+        let mut written = Written { deliveries: Vec::new(), count: 0 };
+        let sent = async {
+            while let Some(line) = lines.recv().await {
+                let Line { number, bytes } = line?;
+                let record = self.record(&bytes).map_err(|why| {
+                    Failure::of("invalid", format!("line {number} is refused: {why}"))
+                })?;
+                written.deliveries.push(producer.send(record).await?);
+                let is_asked = printer.output != Output::Text;
+                if written.deliveries.len() >= DELIVERIES_MAX || (is_asked && lines.is_empty()) {
+                    written.tell(printer).await?;
+                }
+            }
+            Ok(())
+        };
+        let sent = sent.await;
+        // What was handed over is kept, whatever came of the lines behind it.
+        let flushed = producer.close().await;
+        written.tell(printer).await?;
+        if printer.output == Output::Text {
+            let records = if written.count == 1 { "record" } else { "records" };
+            eprintln!("{} {records} kept in {}", written.count, self.stream);
+        }
+        sent.and(flushed.map_err(Failure::from))
+    }
+
+    fn record(&self, line: &[u8]) -> Result<NewRecord, String> {
+        let placed = if self.as_written { Placed::AsWritten } else { Placed::Anew };
+        let mut record = match self.json {
+            true => json_record::parse(line, placed)?,
+            false => self.format.read(line)?,
+        };
+        if record.key.is_none()
+            && let Some(key) = &self.key
+        {
+            record = record.key(key.clone());
+        }
+        for (name, value) in &self.headers {
+            record = record.header(name.clone(), value.clone());
+        }
+        Ok(match self.partition {
+            Some(index) => record.partition(index),
+            None => record,
+        })
+    }
+}
+
+/// What was handed over, and what of it is known to be kept.
+struct Written {
+    deliveries: Vec<Delivery>,
+    count: u64,
+}
+
+impl Written {
+    /// Waits for all that was handed over, and says where it is if that was asked for.
+    async fn tell(&mut self, printer: &mut Printer) -> Result<(), Failure> {
+        for delivery in self.deliveries.drain(..) {
+            let place = delivery.await?;
+            self.count += 1;
+            if printer.output != Output::Text {
+                let object = json!({
+                    "partition": place.partition,
+                    "offset": place.offset,
+                    "timestamp_ms": place.timestamp_ms,
+                });
+                printer.result(&object, String::new)?;
+            }
+        }
+        printer.flush()
+    }
+}
+
+/// A line without its end.
+struct Line {
+    /// Counted from 1, over all files.
+    number: u64,
+    bytes: Vec<u8>,
+}
+
+/// Reads lines on a thread of their own: who types them takes his time.
+fn read_lines(files: Vec<PathBuf>) -> mpsc::Receiver<Result<Line, Failure>> {
+    let (out, lines) = mpsc::channel(LINES_AHEAD_MAX);
+    let files = if files.is_empty() { vec![PathBuf::from("-")] } else { files };
+    std::thread::spawn(move || {
+        let mut number = 0;
+        for file in &files {
+            let read = open(file).and_then(|reader| send_lines(reader, &mut number, &out));
+            if let Err(error) = read {
+                let why = format!("cannot read {}: {error}", file.display());
+                // Whoever does not listen any more has failed for another reason.
+                let _ = out.blocking_send(Err(Failure::of("io", why)));
+                return;
+            }
+        }
+    });
+    lines
+}
+
+fn open(file: &Path) -> io::Result<Box<dyn BufRead>> {
+    if file == Path::new("-") {
+        return Ok(Box::new(BufReader::new(io::stdin())));
+    }
+    Ok(Box::new(BufReader::new(File::open(file)?)))
+}
+
+fn send_lines(
+    mut reader: Box<dyn BufRead>,
+    number: &mut u64,
+    out: &mpsc::Sender<Result<Line, Failure>>,
+) -> io::Result<()> {
+    loop {
+        let mut bytes = Vec::new();
+        let mut limited = io::Read::take(&mut reader, LINE_BYTES_MAX as u64);
+        if limited.read_until(b'\n', &mut bytes)? == 0 {
+            return Ok(());
+        }
+        let has_end = bytes.last() == Some(&b'\n');
+        if !has_end && bytes.len() == LINE_BYTES_MAX {
+            let why = format!("a line of more than {LINE_BYTES_MAX} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        if has_end {
+            bytes.pop();
+        }
+        *number += 1;
+        if out.blocking_send(Ok(Line { number: *number, bytes })).is_err() {
+            return Ok(());
+        }
+    }
+}

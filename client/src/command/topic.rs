@@ -1,0 +1,271 @@
+//! `weir topic` and `weir stream`: one thing, two names. They differ in what `create` makes.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::admin::{NewStream, Partition, Routing, Stream};
+use crate::command::Common;
+use crate::command::format::rfc3339;
+use crate::command::output::{Failure, Printer, table};
+
+/// Under which name it was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Topic,
+    Stream,
+}
+
+/// What to do with topics or streams.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TopicCommand {
+    /// Make one
+    #[command(after_help = CREATE_EXAMPLES)]
+    Create(CreateOptions),
+    /// Show which there are
+    #[command(visible_alias = "ls")]
+    List(ListOptions),
+    /// Show one with its partitions, what they came from, and its settings
+    Describe(DescribeOptions),
+    /// Remove some, with their records
+    #[command(visible_alias = "rm")]
+    Delete(DeleteOptions),
+}
+
+const CREATE_EXAMPLES: &str = "Examples:
+  weir topic create orders --partitions 12
+  weir stream create clicks --partitions 4 --set retention.ms=86400000";
+
+/// Options of `create`.
+#[derive(Clone, Debug, Args)]
+pub struct CreateOptions {
+    #[command(flatten)]
+    common: Common,
+
+    /// Its name
+    name: String,
+
+    /// How many partitions (shards) it has [default: as the broker is set]
+    #[arg(long, short, visible_alias = "shards", value_name = "COUNT")]
+    partitions: Option<u32>,
+
+    /// Who chooses a record's partition [default: partition for topics, hash for streams]
+    #[arg(long, value_enum)]
+    by: Option<By>,
+
+    /// A setting such as retention.ms=3600000; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    settings: Vec<(String, String)>,
+
+    /// Only ask whether it could be made
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// How records find their partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// Writers choose it, as Kafka's clients do
+    Partition,
+    /// The hash of its key does; partitions can be split and merged
+    Hash,
+}
+
+/// Options of `list`.
+#[derive(Clone, Debug, Args)]
+pub struct ListOptions {
+    #[command(flatten)]
+    common: Common,
+
+    /// Only those whose names begin so
+    #[arg(default_value = "")]
+    prefix: String,
+}
+
+/// Options of `describe`.
+#[derive(Clone, Debug, Args)]
+pub struct DescribeOptions {
+    #[command(flatten)]
+    common: Common,
+
+    /// Which one
+    name: String,
+}
+
+/// Options of `delete`.
+#[derive(Clone, Debug, Args)]
+pub struct DeleteOptions {
+    #[command(flatten)]
+    common: Common,
+
+    /// Which ones
+    #[arg(required = true)]
+    names: Vec<String>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a setting is NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl TopicCommand {
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            TopicCommand::Create(options) => &options.common,
+            TopicCommand::List(options) => &options.common,
+            TopicCommand::Describe(options) => &options.common,
+            TopicCommand::Delete(options) => &options.common,
+        }
+    }
+
+    pub(crate) async fn run(self, kind: Kind, printer: &mut Printer) -> Result<(), Failure> {
+        let admin = self.common().client()?.admin();
+        match self {
+            TopicCommand::Create(options) => {
+                let (name, dry_run) = (options.name.clone(), options.dry_run);
+                let made = admin.create_stream(options.wanted(kind)).await?;
+                let done = if dry_run { "could be made" } else { "made" };
+                let text = || format!("{name} {done}, with {} partitions\n", made.open_partitions);
+                printer.result(&object(&made), text)
+            }
+            TopicCommand::List(options) => {
+                let streams = admin.list_streams(&options.prefix).await?;
+                list(&streams, printer)
+            }
+            TopicCommand::Describe(options) => {
+                let stream = admin.describe_stream(&options.name).await?;
+                printer.result(&object(&stream), || description(&stream))
+            }
+            TopicCommand::Delete(options) => {
+                for name in &options.names {
+                    admin.delete_stream(name).await?;
+                    let object = json!({"name": name, "deleted": true});
+                    printer.result(&object, || format!("{name} removed\n"))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl CreateOptions {
+    fn wanted(self, kind: Kind) -> NewStream {
+        let by = self.by.unwrap_or(match kind {
+            Kind::Topic => By::Partition,
+            Kind::Stream => By::Hash,
+        });
+        let mut stream = match by {
+            By::Partition => NewStream::by_partition(self.name),
+            By::Hash => NewStream::by_hash(self.name),
+        };
+        if let Some(count) = self.partitions {
+            stream = stream.partitions(count);
+        }
+        stream = stream.settings(self.settings.into_iter().collect());
+        if self.dry_run { stream.validate_only() } else { stream }
+    }
+}
+
+fn list(streams: &[Stream], printer: &mut Printer) -> Result<(), Failure> {
+    if printer.output != crate::command::output::Output::Text {
+        for stream in streams {
+            printer.result(&object(stream), String::new)?;
+        }
+        return Ok(());
+    }
+    let row = |stream: &Stream| {
+        vec![
+            stream.name.clone(),
+            stream.open_partitions.to_string(),
+            routing(stream).to_owned(),
+            rfc3339(stream.created_at_ms),
+        ]
+    };
+    let rows: Vec<_> = streams.iter().map(row).collect();
+    printer.raw(table(&["NAME", "PARTITIONS", "BY", "CREATED"], &rows).as_bytes())
+}
+
+fn routing(stream: &Stream) -> &'static str {
+    match stream.routing() {
+        Routing::ByHash => "hash",
+        Routing::ByPartition | Routing::Unspecified => "partition",
+    }
+}
+
+fn object(stream: &Stream) -> Value {
+    let mut object = json!({
+        "name": stream.name,
+        "id": stream.id,
+        "by": routing(stream),
+        "created_at_ms": stream.created_at_ms,
+        "open_partitions": stream.open_partitions,
+    });
+    if let Some(members) = object.as_object_mut() {
+        let settings: std::collections::BTreeMap<_, _> = stream.settings.iter().collect();
+        if !settings.is_empty() {
+            members.insert("settings".to_owned(), json!(settings));
+        }
+        if !stream.partitions.is_empty() {
+            let partitions = stream.partitions.iter().map(partition_object).collect();
+            members.insert("partitions".to_owned(), partitions);
+        }
+    }
+    object
+}
+
+fn partition_object(partition: &Partition) -> Value {
+    let range = partition.hash_keys.clone().unwrap_or_default();
+    json!({
+        "partition": partition.index,
+        "is_open": partition.is_open,
+        "parents": partition.parents,
+        "starting_hash_key": range.starting,
+        "ending_hash_key": range.ending,
+        "log_start": partition.log_start,
+        "high_watermark": partition.high_watermark,
+        "log_end": partition.log_end,
+        "bytes": partition.bytes,
+        "segments": partition.segments,
+    })
+}
+
+fn description(stream: &Stream) -> String {
+    let mut text = format!(
+        "{}  by {}, made {}, id {}\n",
+        stream.name,
+        routing(stream),
+        rfc3339(stream.created_at_ms),
+        stream.id
+    );
+    let mut settings: Vec<_> = stream.settings.iter().collect();
+    settings.sort();
+    for (name, value) in settings {
+        text += &format!("  {name}={value}\n");
+    }
+    text.push('\n');
+    let heading =
+        ["PARTITION", "STATE", "FROM", "START", "END", "BYTES", "SEGMENTS", "HASH KEYS FROM", "TO"];
+    let rows: Vec<_> = stream.partitions.iter().map(partition_row).collect();
+    text + &table(&heading, &rows)
+}
+
+fn partition_row(partition: &Partition) -> Vec<String> {
+    let parents: Vec<_> = partition.parents.iter().map(u32::to_string).collect();
+    let range = partition.hash_keys.clone().unwrap_or_default();
+    vec![
+        partition.index.to_string(),
+        if partition.is_open { "open" } else { "closed" }.to_owned(),
+        if parents.is_empty() { "-".to_owned() } else { parents.join("+") },
+        partition.log_start.to_string(),
+        partition.high_watermark.to_string(),
+        partition.bytes.to_string(),
+        partition.segments.to_string(),
+        short(&range.starting),
+        short(&range.ending),
+    ]
+}
+
+/// A hash key in the 32 digits that show where it lies; the table's reader compares, and does not
+/// reckon.
+fn short(hash_key: &str) -> String {
+    hash_key.parse::<u128>().map_or_else(|_| hash_key.to_owned(), |key| format!("{key:032x}"))
+}
