@@ -85,6 +85,12 @@ impl HashKeyRange {
         self.start <= key && key <= self.end
     }
 
+    /// Where the upper of its two halves begins; of one key, that key.
+    pub fn middle(self) -> HashKey {
+        let width = self.end.0 - self.start.0;
+        HashKey(self.start.0 + width / 2 + width % 2)
+    }
+
     /// Cuts the range in two, the second beginning at `key`; none unless both keep a key.
     /// (AWS asks for a little more than that of SplitShard; its action checks it.)
     pub fn split_at(self, key: HashKey) -> Option<(HashKeyRange, HashKeyRange)> {
@@ -218,6 +224,16 @@ mod tests {
                 (lower.start.0, lower.end.0, upper.start.0, upper.end.0)
             });
             assert_eq!(cut, expected, "split at {key}");
+        }
+    }
+
+    #[test]
+    fn the_middle_halves_a_range() {
+        for (start, end, middle) in
+            [(0, u128::MAX, 1 << 127), (10, 20, 15), (10, 19, 15), (4, 5, 5), (7, 7, 7)]
+        {
+            let range = HashKeyRange::new(HashKey(start), HashKey(end)).expect("not empty");
+            assert_eq!(range.middle(), HashKey(middle), "{start} to {end}");
         }
     }
 

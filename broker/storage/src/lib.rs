@@ -14,6 +14,7 @@ pub mod commit;
 pub mod config;
 pub mod disk;
 pub mod error;
+pub mod inspect;
 pub mod local;
 pub mod log;
 pub mod memory;

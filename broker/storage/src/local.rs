@@ -5,6 +5,7 @@
 //!   partition   one log: its state behind one lock
 //!     append      check, place, write, publish
 //!     read, lookup  plans of ranges; searches by time
+//!     inspect     what it is made of, for people who look
 //!     retention   what goes, and when
 //!     recovery    what a directory shows after a stop, clean or not; repair of a crash's remains
 //!   opening     the steps of a start; removal of what was deleted
@@ -22,6 +23,7 @@ pub(crate) mod data_dir;
 pub(crate) mod directories;
 pub(crate) mod disk_room;
 pub(crate) mod flusher;
+pub(crate) mod inspect;
 pub(crate) mod layout;
 pub(crate) mod local_log;
 pub(crate) mod lookup;

@@ -4,7 +4,9 @@
 //! socket to segment is worth more than a plug-in point.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::broadcast;
 use weir_model::ids::{LogEpoch, PartitionId};
 use weir_model::offset::Offset;
 use weir_model::time::Timestamp;
@@ -13,7 +15,11 @@ use crate::commit::{CommitSet, Ticket};
 use crate::config::LogConfig;
 use crate::disk::Space;
 use crate::error::{MetaError, ReadError, SubmitError};
+use crate::inspect::{
+    BatchBytes, BatchPage, BatchPlace, IndexKind, IndexPage, IndexState, SegmentView, WantedBatch,
+};
 use crate::local::LocalLog;
+use crate::local::partition::Partition;
 use crate::memory::MemoryLog;
 use crate::producer_state::ActiveProducer;
 use crate::read_plan::{ReadPlan, ReadRequest};
@@ -87,6 +93,32 @@ pub struct LogStats {
     pub flush_micros_max: u64,
     /// Waits open on watermarks.
     pub waiters: u64,
+}
+
+/// A flush that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// What was flushed.
+    pub partition: PartitionId,
+    /// When it ended.
+    pub time: Timestamp,
+    /// Bytes of batches that it made last.
+    pub bytes: u64,
+    /// The time that it took.
+    pub took: Duration,
+}
+
+/// What was found when the log was opened after an unclean stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// The epoch that this run has.
+    pub epoch: u32,
+    /// Partitions that there are.
+    pub partitions: u64,
+    /// Those whose logs are damaged.
+    pub damaged: u64,
+    /// Records in all of them.
+    pub records: u64,
 }
 
 impl Log {
@@ -271,10 +303,92 @@ impl Log {
         Ok(producers)
     }
 
+    /// The segments of a partition, from the first that begins at or behind `from`, as far as
+    /// readers see. At most so many.
+    pub async fn segments(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        count_max: usize,
+    ) -> Result<Vec<SegmentView>, ReadError> {
+        match self {
+            Log::Local(log) => log.look(partition, move |p| p.segments(from, count_max)).await,
+            Log::Memory(log) => log.segments(partition, from, count_max),
+        }
+    }
+
+    /// The batches of a segment from a position on, as far as readers see, and what is no batch
+    /// where one should be. At most so many, and no more than 16 MiB of them.
+    pub async fn batches(
+        &self,
+        partition: PartitionId,
+        place: BatchPlace,
+        count_max: usize,
+    ) -> Result<BatchPage, ReadError> {
+        match self {
+            Log::Local(log) => log.look(partition, move |p| p.batches(place, count_max)).await,
+            Log::Memory(log) => log.batches(partition, place, count_max),
+        }
+    }
+
+    /// One batch with its bytes, or what is no batch where one should be.
+    pub async fn batch(
+        &self,
+        partition: PartitionId,
+        wanted: WantedBatch,
+    ) -> Result<BatchBytes, ReadError> {
+        match self {
+            Log::Local(log) => log.look(partition, move |p| p.batch(wanted)).await,
+            Log::Memory(log) => log.batch(partition, wanted),
+        }
+    }
+
+    /// Entries of an index of a segment, so many of them left out at the beginning, at most so many
+    /// of the others.
+    pub async fn index_entries(
+        &self,
+        partition: PartitionId,
+        segment: Offset,
+        kind: IndexKind,
+        (skipped, count_max): (usize, usize),
+    ) -> Result<IndexPage, ReadError> {
+        match self {
+            Log::Local(log) => {
+                let entries = move |partition: &Partition| {
+                    partition.index_entries(segment, kind, skipped, count_max)
+                };
+                log.look(partition, entries).await
+            }
+            // Its batches are found without one.
+            Log::Memory(log) => log.progress(partition).map(|_| IndexPage {
+                entries: Vec::new(),
+                entry_count: 0,
+                state: IndexState::InMemory,
+            }),
+        }
+    }
+
     /// Room on the file system that holds the log; none where there is none. May block.
     pub fn space(&self) -> Option<Space> {
         match self {
             Log::Local(log) => log.shared.disk.space().ok(),
+            Log::Memory(_) => None,
+        }
+    }
+
+    /// The flushes that end from now on, at most one of each partition and second; none where there
+    /// are none. While nobody listens they are not told.
+    pub fn flushes(&self) -> Option<broadcast::Receiver<Flushed>> {
+        match self {
+            Log::Local(log) => Some(log.shared.flushes.told.subscribe()),
+            Log::Memory(_) => None,
+        }
+    }
+
+    /// What was found at the start; none after a clean stop.
+    pub fn recovered(&self) -> Option<Recovered> {
+        match self {
+            Log::Local(log) => log.recovered,
             Log::Memory(_) => None,
         }
     }

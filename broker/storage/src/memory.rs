@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
-use weir_model::batch::{Placement, RecordBatch};
+use weir_model::batch::{BatchHeader, Placement, RecordBatch};
 use weir_model::ids::{LogEpoch, PartitionId};
 use weir_model::limits::DecodeLimits;
 use weir_model::offset::{OFFSET_MAX, Offset};
@@ -21,6 +21,9 @@ use weir_model::time::{Clock, Timestamp};
 use crate::commit::{Append, CommitSet, Novelty, Outcome, Placed, Receipt, Stamp, Ticket};
 use crate::config::LogConfig;
 use crate::error::{ReadError, SubmitError};
+use crate::inspect::{
+    BatchBytes, BatchPage, BatchPlace, BatchView, SegmentState, SegmentView, WantedBatch,
+};
 use crate::log::{EpochEnd, FoundRecord, LogSize, Lookup};
 use crate::producer_state::{ActiveProducer, ProducerStates, Verdict};
 use crate::read_plan::{Extent, OversizedFirst, Ranges, ReadRequest};
@@ -158,6 +161,68 @@ impl MemoryLog {
             let bytes = partition.batches.iter().map(|batch| batch.bytes.len() as u64).sum();
             LogSize { bytes, segments: 1 }
         })
+    }
+
+    pub(crate) fn segments(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        count_max: usize,
+    ) -> Result<Vec<SegmentView>, ReadError> {
+        self.with(partition, |partition| {
+            let segment = partition.segment_view();
+            let is_wanted = count_max > 0 && segment.base_offset >= from;
+            if is_wanted { vec![segment] } else { Vec::new() }
+        })
+    }
+
+    pub(crate) fn batches(
+        &self,
+        partition: PartitionId,
+        place: BatchPlace,
+        count_max: usize,
+    ) -> Result<BatchPage, ReadError> {
+        self.with(partition, |partition| {
+            let mut page = BatchPage::default();
+            for (position, stored) in partition.placed(place.segment)? {
+                if position >= place.position && page.batches.len() >= count_max {
+                    page.next_position = Some(position);
+                    break;
+                }
+                if position >= place.position {
+                    page.batches.push(BatchView::of(position, &stored.batch()));
+                }
+            }
+            Ok(page)
+        })?
+    }
+
+    pub(crate) fn batch(
+        &self,
+        partition: PartitionId,
+        wanted: WantedBatch,
+    ) -> Result<BatchBytes, ReadError> {
+        self.with(partition, |partition| {
+            let segment = partition.segment_view().base_offset;
+            let log_start = partition.progress.watermarks().log_start;
+            let mut placed = match wanted {
+                WantedBatch::At(place) => partition.placed(place.segment)?,
+                WantedBatch::Holding(_) => partition.placed(segment)?,
+            };
+            let found = placed.find(|(position, stored)| match wanted {
+                WantedBatch::At(place) => *position == place.position,
+                WantedBatch::Holding(offset) => {
+                    let held = stored.base_offset.max(log_start)..=stored.last_offset;
+                    held.contains(&offset)
+                }
+            });
+            let (position, stored) = found.ok_or_else(|| partition.out_of_range())?;
+            Ok(BatchBytes {
+                place: BatchPlace { segment, position },
+                view: BatchView::of(position, &stored.batch()),
+                bytes: stored.bytes.clone(),
+            })
+        })?
     }
 
     fn with<T>(
@@ -310,7 +375,51 @@ impl Staged {
     }
 }
 
+impl Stored {
+    fn batch(&self) -> RecordBatch {
+        RecordBatch::parse(self.bytes.clone()).expect("it was parsed before")
+    }
+}
+
 impl Partition {
+    /// All of its batches, as one segment.
+    fn segment_view(&self) -> SegmentView {
+        let marks = self.progress.watermarks();
+        let bytes = self.batches.iter().map(|stored| stored.bytes.len() as u64).sum();
+        let headers = self.batches.iter().map(|stored| *stored.batch().header());
+        let known = |header: BatchHeader| {
+            Some(header.max_timestamp).filter(|time| *time != Timestamp::NONE)
+        };
+        SegmentView {
+            base_offset: self.batches.first().map_or(marks.log_start, |stored| stored.base_offset),
+            next_offset: marks.log_end,
+            bytes,
+            readable_bytes: bytes,
+            record_count: headers.clone().map(|h| u64::from(h.record_count.unsigned_abs())).sum(),
+            first_timestamp: headers.clone().next().and_then(known),
+            max_timestamp: headers.filter_map(known).max(),
+            state: SegmentState::Active,
+            files: Vec::new(),
+        }
+    }
+
+    /// The batches with their positions in the segment.
+    fn placed(&self, segment: Offset) -> Result<impl Iterator<Item = (u64, &Stored)>, ReadError> {
+        if segment != self.segment_view().base_offset {
+            return Err(self.out_of_range());
+        }
+        Ok(self.batches.iter().scan(0, |end, stored| {
+            let position = *end;
+            *end += stored.bytes.len() as u64;
+            Some((position, stored))
+        }))
+    }
+
+    fn out_of_range(&self) -> ReadError {
+        let Watermarks { log_start, high_watermark, .. } = self.progress.watermarks();
+        ReadError::OutOfRange { log_start, log_end: high_watermark }
+    }
+
     fn read(&self, request: &ReadRequest) -> Result<Ranges, ReadError> {
         let watermarks = self.progress.watermarks();
         let Watermarks { log_start, high_watermark, log_end } = watermarks;
@@ -336,7 +445,7 @@ impl Partition {
     fn lookup(&self, lookup: Lookup) -> Option<FoundRecord> {
         let mut found: Option<FoundRecord> = None;
         for stored in &self.batches {
-            let batch = RecordBatch::parse(stored.bytes.clone()).expect("it was parsed before");
+            let batch = stored.batch();
             // A client may have sent records that cannot be read; they are stored as they came, and
             // have no times to search for.
             let Ok(records) = batch.records(&DecodeLimits::default()) else { continue };

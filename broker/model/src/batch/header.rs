@@ -162,7 +162,12 @@ impl BatchHeader {
         }
     }
 
-    /// Bytes of the whole batch, header included.
+    /// What the bytes say, whether it makes sense or not: to be shown, not to be acted on.
+    pub fn unchecked(head: &[u8; HEADER_BYTES]) -> BatchHeader {
+        BatchHeader::decode(head)
+    }
+
+    /// Bytes of the whole batch, header included. Only of a header that was checked.
     pub fn batch_bytes(&self) -> usize {
         let length = usize::try_from(self.batch_length).expect("a checked length is not negative");
         LENGTH_PREFIX_BYTES + length

@@ -44,6 +44,11 @@ impl Records {
         self.bytes.len()
     }
 
+    /// Where the next record begins among the decompressed records.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
     #[inline]
     fn decode_next(&mut self) -> Result<Record, BatchError> {
         let malformed = |fault| BatchError::MalformedRecord { index: self.next_index, fault };

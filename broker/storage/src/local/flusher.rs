@@ -23,6 +23,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::broadcast;
 use tracing::{debug, warn};
 use weir_model::time::Moment;
 
@@ -34,10 +35,16 @@ use crate::local::segment::Segment;
 use crate::local::shared::Shared;
 use crate::local::snapshot;
 use crate::local::stored::write_whole;
+use crate::log::Flushed;
 use crate::producer_state::ProducerStates;
 
 /// Flushes begun after which a seal that waits has its turn.
 const FLUSHES_PER_SEAL: u32 = 16;
+
+/// How often a flush of one partition is told, at most.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+/// Flushes that a listener may lie behind before it misses some.
+const TOLD_RING: usize = 1_024;
 
 /// Work that waits for a thread.
 #[derive(Debug, Default)]
@@ -46,6 +53,27 @@ pub(crate) struct FlushQueue {
     /// Wakes one thread.
     pushed: Condvar,
     pub counters: FlushCounters,
+    pub told: ToldFlushes,
+}
+
+/// Tells of flushes while somebody listens, of each partition at most one in [`TOLD_EVERY`].
+#[derive(Debug)]
+pub(crate) struct ToldFlushes(broadcast::Sender<Flushed>);
+
+impl Default for ToldFlushes {
+    fn default() -> ToldFlushes {
+        ToldFlushes(broadcast::Sender::new(TOLD_RING))
+    }
+}
+
+impl ToldFlushes {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Flushed> {
+        self.0.subscribe()
+    }
+
+    fn has_listeners(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
 }
 
 #[derive(Debug, Default)]
@@ -312,8 +340,9 @@ impl Flush {
         match self.sync_next() {
             Ok(Step::More) => Step::More,
             Ok(Step::Done) => {
-                self.partition.shared.flushes.counters.note(now().since(self.began));
-                self.finish();
+                let ended = now();
+                self.partition.shared.flushes.counters.note(ended.since(self.began));
+                self.finish(ended);
                 Step::Done
             }
             Err(cause) => {
@@ -343,7 +372,7 @@ impl Flush {
     }
 
     /// Publishes what is durable now, and queues the flush that was asked for meanwhile.
-    fn finish(&self) {
+    fn finish(&self, ended: Moment) {
         let partition = &self.partition;
         let mut state = partition.lock();
         let is_wanted_again = state.flush == FlushPhase::RunningAgain;
@@ -356,6 +385,7 @@ impl Flush {
         state.unflushed_since = self.began;
         state.flushed_since_checkpoint += self.bytes;
         partition.shared.unflushed.subtract(self.bytes);
+        self.tell(&mut state, ended);
         if state.unflushed == 0
             && let Some(active) = state.segments.last()
         {
@@ -373,6 +403,26 @@ impl Flush {
             state.request_flush(partition);
         }
         partition.shared.flushes.push_seals(state.take_sealable(partition).into_iter());
+    }
+}
+
+impl Flush {
+    fn tell(&self, state: &mut State, ended: Moment) {
+        let partition = &self.partition;
+        let told = &partition.shared.flushes.told;
+        let is_due = |before: Moment| ended.since(before) >= TOLD_EVERY;
+        if self.bytes == 0 || !told.has_listeners() || !state.flush_told.is_none_or(is_due) {
+            return;
+        }
+        state.flush_told = Some(ended);
+        let flushed = Flushed {
+            partition: partition.id,
+            time: partition.shared.clock.now(),
+            bytes: self.bytes,
+            took: ended.since(self.began),
+        };
+        // Nobody hears it if the last listener has just left.
+        let _heard_by = told.0.send(flushed);
     }
 }
 

@@ -36,7 +36,7 @@ use crate::local::partition::{Health, Partition};
 use crate::local::removal::remove_partitions;
 use crate::local::row::{PartitionRow, partition_key};
 use crate::local::shared::{Excess, Flushing, LocalOptions, Shared, Unflushed};
-use crate::log::{EpochEnd, FoundRecord, LogSize, LogStats, Lookup};
+use crate::log::{EpochEnd, FoundRecord, LogSize, LogStats, Lookup, Recovered};
 use crate::meta::{Expect, MetaChange, MetaStore};
 use crate::producer_state::ActiveProducer;
 use crate::read_plan::{ReadPlan, ReadRequest};
@@ -47,6 +47,8 @@ use crate::watermarks::Progress;
 pub struct LocalLog {
     data: DataDir,
     cluster_id: u128,
+    /// What was found at the start, if the stop before it was not clean.
+    pub(crate) recovered: Option<Recovered>,
     pub(crate) meta: Arc<dyn MetaStore>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
@@ -93,11 +95,12 @@ impl LocalLog {
         } else {
             recover_all(rows, &shared).await?
         };
-        tell_opened(epoch, is_clean, &partitions);
+        let recovered = tell_opened(epoch, is_clean, &partitions);
         let threads = start_threads(&shared).map_err(cannot("start a flusher thread"))?;
         Ok(LocalLog {
             data,
             cluster_id,
+            recovered,
             meta,
             partitions: RwLock::new(partitions),
             rows: tokio::sync::Mutex::new(shared.clock.real_moment()),
@@ -201,9 +204,18 @@ impl LocalLog {
         id: PartitionId,
         lookup: Lookup,
     ) -> Result<Option<FoundRecord>, ReadError> {
+        self.look(id, move |partition| partition.lookup(lookup)).await
+    }
+
+    /// Looks at a partition on a thread that may block.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        id: PartitionId,
+        look: impl FnOnce(&Partition) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
         let partition = self.partition(id)?;
-        let search = tokio::task::spawn_blocking(move || partition.lookup(lookup));
-        search.await.map_err(|cause| ReadError::Io(cause.to_string()))?
+        let looking = tokio::task::spawn_blocking(move || look(&partition));
+        looking.await.map_err(|cause| ReadError::Io(cause.to_string()))?
     }
 
     pub(crate) fn epoch(&self) -> LogEpoch {
@@ -436,17 +448,26 @@ impl Drop for LocalLog {
 }
 
 /// A clean start is nothing to tell; after any other somebody may want to know what is there.
-fn tell_opened(epoch: LogEpoch, is_clean: bool, partitions: &HashMap<PartitionId, Arc<Partition>>) {
-    let epoch = epoch.number();
+fn tell_opened(
+    epoch: LogEpoch,
+    is_clean: bool,
+    partitions: &HashMap<PartitionId, Arc<Partition>>,
+) -> Option<Recovered> {
     if is_clean {
-        debug!(epoch, partitions = partitions.len(), "log opened");
-        return;
+        debug!(epoch = epoch.number(), partitions = partitions.len(), "log opened");
+        return None;
     }
     let damaged = partitions.values().filter(|p| p.lock().health != Health::Good).count();
     let marks = partitions.values().map(|partition| partition.progress.watermarks());
-    let records: u64 = marks.map(|marks| marks.log_end.since(marks.log_start)).sum();
-    let partitions = partitions.len();
+    let recovered = Recovered {
+        epoch: epoch.number(),
+        partitions: partitions.len() as u64,
+        damaged: damaged as u64,
+        records: marks.map(|marks| marks.log_end.since(marks.log_start)).sum(),
+    };
+    let Recovered { epoch, partitions, damaged, records } = recovered;
     info!(epoch, partitions, damaged, records, "log recovered after an unclean stop");
+    Some(recovered)
 }
 
 fn start_threads(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {

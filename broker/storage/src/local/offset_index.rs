@@ -57,6 +57,17 @@ impl OffsetIndex {
         self.position_before(after)
     }
 
+    /// The first known beginning of a batch behind `position`.
+    pub(crate) fn batch_start_behind(&self, position: u64) -> Option<u64> {
+        let behind = self.entries.partition_point(|e| u64::from(e.position) <= position);
+        self.entries.get(behind).map(|entry| u64::from(entry.position))
+    }
+
+    /// All entries, in order.
+    pub(crate) fn entries(&self) -> &[IndexEntry] {
+        &self.entries
+    }
+
     fn position_before(&self, after: usize) -> u64 {
         let floor = after.checked_sub(1).and_then(|index| self.entries.get(index));
         floor.map_or(0, |entry| u64::from(entry.position))
@@ -110,6 +121,9 @@ mod tests {
             [(0, 0), (8, 0), (9, 4_100), (18, 4_100), (29, 12_500), (99, 12_500)]
         {
             assert_eq!(index.position_for(offset), position, "offset {offset}");
+        }
+        for (position, next) in [(0, Some(4_100)), (4_100, Some(8_300)), (12_500, None)] {
+            assert_eq!(index.batch_start_behind(position), next, "behind {position}");
         }
         for (limit, position) in [(0, 0), (4_099, 0), (4_100, 4_100), (1 << 40, 12_500)] {
             assert_eq!(index.batch_start_before(limit), position, "position {limit}");

@@ -103,6 +103,8 @@ pub(crate) struct State {
     /// When the first of them was written.
     pub unflushed_since: Moment,
     pub flush: FlushPhase,
+    /// When the last flush was told to whoever listens.
+    pub flush_told: Option<Moment>,
     /// Names that must last before the next flush counts.
     pub directory_tickets: Vec<DirectoryTicket>,
     /// Finished segments that are not sealed yet, with the producers as they were at their ends.
@@ -255,6 +257,7 @@ impl State {
             unflushed: 0,
             unflushed_since: Moment::default(),
             flush: FlushPhase::Idle,
+            flush_told: None,
             directory_tickets: Vec::new(),
             unsealed: Vec::new(),
             flushed_since_checkpoint: 0,

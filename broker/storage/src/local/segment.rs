@@ -244,6 +244,15 @@ impl Segment {
     ) -> Result<u64, WalkError> {
         self.search_index(access, |index| index.batch_start_before(position))
     }
+
+    /// The next beginning of a batch behind `position` that the index knows. May wait for the disk.
+    pub(crate) fn batch_start_behind(self: &Arc<Segment>, position: u64) -> Option<u64> {
+        let next = self.search_index(Access::Blocking, |index| {
+            index.batch_start_behind(position).unwrap_or(u64::MAX)
+        });
+        // Without an index nothing is known, and what lies there is damaged anyway.
+        next.ok().filter(|next| *next < u64::MAX)
+    }
 }
 
 impl Content {

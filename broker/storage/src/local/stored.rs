@@ -14,12 +14,13 @@ use weir_model::offset::Offset;
 use weir_model::time::Timestamp;
 
 use crate::disk::{Disk, OpenMode, read_file};
+use crate::inspect::{IndexEntryView, IndexKind, IndexState};
 use crate::local::layout::FileKind;
 use crate::local::offset_index::{IndexEntry, OffsetIndex};
 use crate::local::scan::{Access, HeaderWalk, WalkError};
 use crate::local::seal::{IndexChecksums, Seal};
 use crate::local::segment::{Indexes, LiveIndexes, Segment};
-use crate::local::time_index::TimeIndex;
+use crate::local::time_index::{TimeEntry, TimeIndex};
 
 /// An index of a segment of 2 GiB, with an entry for every batch, is below this many bytes.
 const INDEX_BYTES_MAX: usize = 512 << 20;
@@ -59,6 +60,55 @@ impl Segment {
             None => self.rebuild_offset_index()?,
         };
         Ok(search(open.stored_index.get_or_init(|| index)))
+    }
+
+    /// Whether its indexes are in files.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(self.content.lock().indexes, Indexes::Stored(_))
+    }
+
+    /// An index as it is, to be shown. May wait for the disk.
+    pub(crate) fn index_views(
+        &self,
+        kind: IndexKind,
+    ) -> io::Result<(Vec<IndexEntryView>, IndexState)> {
+        let checksums = match &self.content.lock().indexes {
+            Indexes::Live(live) => {
+                let views = match kind {
+                    IndexKind::Offset => self.offset_views(&live.offsets),
+                    IndexKind::Time => self.time_views(&live.times),
+                };
+                return Ok((views, IndexState::InMemory));
+            }
+            Indexes::Stored(checksums) => *checksums,
+        };
+        let views = match kind {
+            IndexKind::Offset => {
+                let index = self.read_offset_index(checksums)?;
+                index.map(|index| self.offset_views(&index))
+            }
+            IndexKind::Time => {
+                let index = self.read_time_index(checksums)?;
+                index.map(|index| self.time_views(&index))
+            }
+        };
+        Ok(views.map_or((Vec::new(), IndexState::Damaged), |views| (views, IndexState::Stored)))
+    }
+
+    fn offset_views(&self, index: &OffsetIndex) -> Vec<IndexEntryView> {
+        let view = |entry: &IndexEntry| IndexEntryView::Offset {
+            offset: self.base_offset.plus(u64::from(entry.relative_offset)),
+            position: u64::from(entry.position),
+        };
+        index.entries().iter().map(view).collect()
+    }
+
+    fn time_views(&self, index: &TimeIndex) -> Vec<IndexEntryView> {
+        let view = |entry: &TimeEntry| IndexEntryView::Time {
+            timestamp: entry.timestamp,
+            offset: self.base_offset.plus(u64::from(entry.relative_offset)),
+        };
+        index.entries().iter().map(view).collect()
     }
 
     /// Where records at or after `timestamp` can begin: an offset at or before the first of them.

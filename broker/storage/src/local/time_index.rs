@@ -49,6 +49,11 @@ impl TimeIndex {
         self.entries.last().map(|entry| entry.relative_offset)
     }
 
+    /// All entries, in order.
+    pub(crate) fn entries(&self) -> &[TimeEntry] {
+        &self.entries
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.entries.len() * ENTRY_BYTES);
         for entry in &self.entries {
