@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::warn;
 use weir_model::ids::{ProducerId, StreamId};
 use weir_model::random::Random;
@@ -26,13 +27,15 @@ use crate::carried_out::carried_out;
 use crate::error::{
     CreateStreamError, DeleteStreamError, GrowStreamError, ReadError, ReshardError,
 };
+use crate::events::EventHub;
 use crate::faults::Faults;
 use crate::group::coordinator::{GroupCoordinator, GroupOptions};
 use crate::housekeeping;
 use crate::metrics::Metrics;
+use crate::partition::look::LOOKS_MAX;
 use crate::partition::partition::Partition;
 use crate::quota::client_quotas::{ClientQuotas, MutationQuota};
-use crate::quota::limits::{QuotaPolicy, ShardQuota};
+use crate::quota::limits::{BucketView, QuotaPolicy, ShardQuota};
 use crate::read::decoded::DecodedBatches;
 use crate::request_budget::RequestBudget;
 use crate::routing::reshard::Reshard;
@@ -40,6 +43,7 @@ use crate::settings::broker_settings::BrokerSettings;
 use crate::settings::configurations::{self, Configurations};
 use crate::stream::change_over::{Resharded, ScalingLimits};
 use crate::stream::grow::Growth;
+use crate::stream::mode::StreamMode;
 use crate::stream::registry::{AccountLimits, Deletion, Registry, RegistryOptions};
 use crate::stream::state::State;
 use crate::stream::stream::{Intent, NewStream, Stream};
@@ -98,6 +102,8 @@ pub struct Broker {
     metrics: Metrics,
     request_budget: RequestBudget,
     faults: Faults,
+    /// Who looks into partitions now.
+    looks: Semaphore,
     sealing_key: [u8; 32],
     pub(crate) decoded: DecodedBatches,
     /// Whose turn it is among the partitions for records without a key.
@@ -129,6 +135,9 @@ impl Broker {
         )
         .await?;
         let registry = Arc::new(registry);
+        if let Some(recovered) = foundations.log.recovered() {
+            registry.events().tell_recovered(recovered);
+        }
         let client_quotas =
             ClientQuotas::open(Arc::clone(&meta), Arc::clone(&clock), &options.settings);
         let client_quotas = Arc::new(client_quotas.await?);
@@ -163,6 +172,7 @@ impl Broker {
             metrics: Metrics::default(),
             request_budget: RequestBudget::default(),
             faults: Faults::default(),
+            looks: Semaphore::new(LOOKS_MAX),
             sealing_key,
             decoded: DecodedBatches::default(),
             turns: AtomicUsize::new(0),
@@ -208,19 +218,34 @@ impl Broker {
         self.registry.grow_within(Arc::clone(quota), growths, intent).await
     }
 
-    /// Splits, merges or scales the partitions of a stream that is routed by hash. AWS's limits of
-    /// a scaling hold where its quotas do.
+    /// Gives a stream more partitions as [`Broker::grow_streams_within`] does, whatever its client's
+    /// quota.
+    pub async fn grow_stream(&self, growth: Growth, intent: Intent) -> Result<(), GrowStreamError> {
+        let grown = self.registry.grow(vec![growth], intent).await;
+        grown.into_iter().next().expect("a result for each stream")
+    }
+
+    /// Splits, merges or scales the partitions of a stream that is routed by hash, and that its
+    /// owner scales. AWS's limits of a scaling hold where its quotas do.
     pub async fn reshard(
         &self,
         stream: &Stream,
         reshard: Reshard,
     ) -> Result<Resharded, ReshardError> {
+        if stream.config().mode == StreamMode::OnDemand {
+            return Err(ReshardError::OnDemand);
+        }
         let limits = match self.options.quotas.factor_for(stream) {
             Some(_) => ScalingLimits::AsAws,
             None => ScalingLimits::Off,
         };
         let updating = self.passing(State::Updating);
         self.registry.reshard(stream.id, reshard, limits, updating).await
+    }
+
+    /// The turn to look into a partition.
+    pub(crate) async fn look(&self) -> SemaphorePermit<'_> {
+        self.looks.acquire().await.expect("it is never closed")
     }
 
     /// What tests want to go wrong.
@@ -262,6 +287,11 @@ impl Broker {
     /// The table of all streams, for the families of verbs that stand in files of their own.
     pub(crate) fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// Tells of what happens.
+    pub(crate) fn events(&self) -> &EventHub {
+        self.registry.events()
     }
 
     /// The stream with this name, internal ones included.
@@ -412,6 +442,17 @@ impl Broker {
     /// The multiple of AWS's quotas that holds for the shards of a stream now; none: no quotas.
     pub fn quota_factor(&self, stream: &Stream) -> Option<f64> {
         self.options.quotas.factor_for(stream)
+    }
+
+    /// What the buckets of a partition hold now, and the multiple of AWS's quotas that they are made
+    /// for; none: no quotas.
+    pub fn buckets(
+        &self,
+        stream: &Stream,
+        partition: &Partition,
+    ) -> Option<([BucketView; 4], f64)> {
+        let now = self.clock().moment();
+        self.with_quota(stream, partition, |quota| (quota.views(now), quota.factor()))
     }
 
     /// Whether the shards of a stream have quotas now.

@@ -258,6 +258,8 @@ pub enum ReshardError {
     Internal,
     /// Kafka's clients choose the stream's partitions, so none of them may close.
     RoutedByPartition,
+    /// The broker scales the stream by what is written to it.
+    OnDemand,
     /// The stream never had this partition.
     UnknownPartition {
         /// The one that was named.

@@ -8,7 +8,6 @@
 use weir_core::error::ReshardError;
 use weir_core::routing::reshard::Reshard;
 use weir_core::stream::change_over::Resharded;
-use weir_core::stream::mode::StreamMode;
 use weir_core::stream::stream::Stream;
 
 use crate::action::Call;
@@ -38,12 +37,6 @@ pub(crate) async fn reshard(
     wanted: Reshard,
     asked: Asked<'_>,
 ) -> Result<Resharded, KinesisError> {
-    if stream.config().mode == StreamMode::OnDemand {
-        let (name, account) = (&stream.name, call.account());
-        return Err(KinesisError::validation(format!(
-            "Request is invalid. Stream {name} under account {account} is in On-Demand mode."
-        )));
-    }
     let resharded = call.broker().reshard(stream, wanted).await;
     resharded.map_err(|error| refusal(&error, call, stream, asked))
 }
@@ -60,6 +53,9 @@ fn refusal(
             KinesisError::stream_not_found(name, account)
         }
         ReshardError::NotActive(state) => KinesisError::not_active(name, account, *state),
+        ReshardError::OnDemand => KinesisError::validation(format!(
+            "Request is invalid. Stream {name} under account {account} is in On-Demand mode."
+        )),
         // AWS has no such streams, so the sentence is ours.
         ReshardError::RoutedByPartition => KinesisError::invalid_argument(format!(
             "Stream {name} was made through the Kafka API: its clients choose partitions, \

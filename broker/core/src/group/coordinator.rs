@@ -472,7 +472,12 @@ impl Shared {
             state.group.see_topics(&self.topics());
             state.group.see_limits(self.limits_of(&slot.id));
         }
+        let before = state.group.membership().division();
         let Effects { replies, writes, wake_by } = state.group.step(event, now);
+        let (generation, members) = state.group.membership().division();
+        if generation != before.0 {
+            self.registry.events().tell_rebalanced(slot.id.as_str(), generation, members);
+        }
         for write in writes {
             let encode = |record: &GroupRecord| records::encode(&slot.id, record);
             let encoded: Vec<_> = write.records.iter().map(encode).collect();

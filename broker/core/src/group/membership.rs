@@ -26,6 +26,15 @@ pub enum Membership {
 }
 
 impl Membership {
+    /// Which division of the partitions it is, a generation or an epoch, and among how many
+    /// members.
+    pub(in crate::group) fn division(&self) -> (i32, usize) {
+        match self {
+            Membership::Classic(classic) => (classic.generation(), classic.members().count()),
+            Membership::Modern(modern) => (modern.epoch(), modern.members().len()),
+        }
+    }
+
     pub(in crate::group) fn is_vacant(&self) -> bool {
         match self {
             Membership::Classic(classic) => classic.is_vacant(),

@@ -27,6 +27,7 @@ use weir_storage::commit::{Append, CommitSet, Outcome, Placed, Stamp, Ticket};
 use crate::alarm::Alarm;
 use crate::broker::Broker;
 use crate::error::AppendError;
+use crate::events::Direction;
 use crate::partition::inspect::{compressed, inspected};
 use crate::partition::partition::Partition;
 use crate::request_budget::HeldBytes;
@@ -275,8 +276,10 @@ impl Broker {
     ) -> Result<(), AppendError> {
         let now = self.clock().moment();
         self.with_quota(stream, partition, |quota| {
-            if !quota.write_wait(now).is_zero() {
+            let wait = quota.write_wait(now);
+            if !wait.is_zero() {
                 self.metrics().count_throttle();
+                self.events().tell_throttled(stream, partition, Direction::Write, wait);
                 return Err(AppendError::OverQuota { partition: partition.id.index });
             }
             quota.charge_write(size_bytes, 1);
@@ -329,6 +332,7 @@ impl Broker {
                 return Ok(());
             }
             self.metrics().count_throttle();
+            self.events().tell_throttled(stream, partition, Direction::Write, wait);
             idle = idle.or_else(|| self.request_budget().try_idle(quota_wait.held));
             if idle.is_none() || sleep(wait).deadline() > deadline {
                 return Err(over_quota);

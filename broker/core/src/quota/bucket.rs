@@ -69,6 +69,16 @@ impl TokenBucket {
         self.tokens
     }
 
+    /// Most tokens that it holds.
+    pub fn capacity(&self) -> f64 {
+        self.capacity
+    }
+
+    /// Tokens that flow in per second.
+    pub fn per_second(&self) -> f64 {
+        self.per_second
+    }
+
     fn fill(&mut self, now: Moment) {
         let elapsed = now.since(self.filled_at).as_secs_f64();
         self.tokens = (self.tokens + elapsed * self.per_second).min(self.capacity);

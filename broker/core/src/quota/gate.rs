@@ -9,8 +9,11 @@
 //!
 //! Where a stream has no quotas nobody waits, and the turns are not taken.
 
+use std::time::Duration;
+
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
+use weir_model::time::Moment;
 
 use crate::quota::limits::ShardQuota;
 
@@ -21,6 +24,8 @@ pub struct ShardGate {
     pub(crate) buckets: Mutex<Option<ShardQuota>>,
     write_turn: Semaphore,
     read_turn: Semaphore,
+    /// When its last throttle was told.
+    told_at: Mutex<Option<Moment>>,
 }
 
 /// The right to be the next; passes on when dropped.
@@ -32,11 +37,21 @@ pub(crate) struct Turn<'a> {
 impl Default for ShardGate {
     fn default() -> ShardGate {
         let [write_turn, read_turn] = [Semaphore::new(1), Semaphore::new(1)];
-        ShardGate { buckets: Mutex::new(None), write_turn, read_turn }
+        ShardGate { buckets: Mutex::new(None), write_turn, read_turn, told_at: Mutex::new(None) }
     }
 }
 
 impl ShardGate {
+    /// Whether a throttle may be told now: none was within this time.
+    pub(crate) fn may_tell(&self, now: Moment, period: Duration) -> bool {
+        let mut told_at = self.told_at.lock();
+        let may_tell = told_at.is_none_or(|told_at| now.since(told_at) >= period);
+        if may_tell {
+            *told_at = Some(now);
+        }
+        may_tell
+    }
+
     /// The turn to write a batch, if nobody is before the caller.
     pub(crate) fn try_write_turn(&self) -> Option<Turn<'_>> {
         match self.write_turn.try_acquire() {

@@ -1,5 +1,7 @@
 //! What AWS grants one shard, and which streams it holds for.
 
+use std::time::Duration;
+
 use weir_model::time::Moment;
 
 use crate::quota::bucket::TokenBucket;
@@ -105,4 +107,49 @@ impl ShardQuota {
     pub fn charge_read(&mut self, bytes: usize) {
         self.read_bytes.charge(bytes as f64);
     }
+
+    /// What each of its buckets holds now, to be shown.
+    pub fn views(&mut self, now: Moment) -> [BucketView; 4] {
+        let view = |kind, bucket: &mut TokenBucket| BucketView {
+            kind,
+            level: bucket.tokens(now),
+            capacity: bucket.capacity(),
+            per_second: bucket.per_second(),
+            wait: bucket.wait(now),
+        };
+        [
+            view(BucketKind::WriteBytes, &mut self.write_bytes),
+            view(BucketKind::WriteRecords, &mut self.write_records),
+            view(BucketKind::ReadBytes, &mut self.read_bytes),
+            view(BucketKind::ReadCalls, &mut self.read_calls),
+        ]
+    }
+}
+
+/// What one of a shard's buckets holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BucketView {
+    /// What it measures out.
+    pub kind: BucketKind,
+    /// Its balance, in the kind's unit; negative while in debt.
+    pub level: f64,
+    /// Most that it holds.
+    pub capacity: f64,
+    /// What flows in, per second.
+    pub per_second: f64,
+    /// How long until a request is admitted; zero: now.
+    pub wait: Duration,
+}
+
+/// What a bucket measures out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketKind {
+    /// Bytes written.
+    WriteBytes,
+    /// Records written.
+    WriteRecords,
+    /// Bytes read by all that share the shard.
+    ReadBytes,
+    /// GetRecords calls.
+    ReadCalls,
 }

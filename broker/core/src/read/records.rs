@@ -20,6 +20,7 @@ use weir_storage::watermarks::Watermarks;
 
 use crate::broker::Broker;
 use crate::error::ReadError;
+use crate::events::Direction;
 use crate::partition::partition::Partition;
 use crate::read::decoded::DecodedBatches;
 use crate::stream::stream::Stream;
@@ -202,6 +203,7 @@ impl Broker {
         match wait {
             Some(retry_after) if !retry_after.is_zero() => {
                 self.metrics().count_throttle();
+                self.events().tell_throttled(stream, partition, Direction::Read, retry_after);
                 Err(ReadError::OverQuota { retry_after })
             }
             _ => Ok(()),

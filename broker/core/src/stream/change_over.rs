@@ -105,6 +105,7 @@ impl Registry {
         self.check_not_sealed(&parents)?;
         self.change_over(&stream, &before, reshard, &parents, scalings, updating).await?;
         info!(stream = %stream.name, ?reshard, open_before, open_now, "stream resharded");
+        self.events().tell_partitions(&stream, reshard.into(), &before);
         Ok(Resharded { open_before, open_now })
     }
 

@@ -14,6 +14,7 @@ use weir_storage::error::MetaError;
 
 use crate::carried_out::{Turn, carried_out};
 use crate::error::GrowStreamError;
+use crate::events::PartitionsChange;
 use crate::partition::partition::{Origin, Partition};
 use crate::quota::client_quotas::MutationQuota;
 use crate::stream::layout::Layout;
@@ -41,14 +42,33 @@ impl Registry {
         growths: Vec<Growth>,
         intent: Intent,
     ) -> Vec<Result<(), GrowStreamError>> {
+        self.grow_charging(Some(quota), growths, intent).await
+    }
+
+    /// Gives streams more partitions as [`Registry::grow_within`] does, whoever asks.
+    pub async fn grow(
+        self: &Arc<Registry>,
+        growths: Vec<Growth>,
+        intent: Intent,
+    ) -> Vec<Result<(), GrowStreamError>> {
+        self.grow_charging(None, growths, intent).await
+    }
+
+    async fn grow_charging(
+        self: &Arc<Registry>,
+        quota: Option<Arc<MutationQuota>>,
+        growths: Vec<Growth>,
+        intent: Intent,
+    ) -> Vec<Result<(), GrowStreamError>> {
         let (registry, turn) = (Arc::clone(self), self.turn().await);
-        carried_out(async move { registry.grow_now(turn, &quota, &growths, intent).await }).await
+        let grow = async move { registry.grow_now(turn, quota.as_deref(), &growths, intent).await };
+        carried_out(grow).await
     }
 
     async fn grow_now(
         &self,
         _turn: Turn,
-        quota: &MutationQuota,
+        quota: Option<&MutationQuota>,
         growths: &[Growth],
         intent: Intent,
     ) -> Vec<Result<(), GrowStreamError>> {
@@ -71,7 +91,7 @@ impl Registry {
 
     fn decide_growth(
         &self,
-        quota: &MutationQuota,
+        quota: Option<&MutationQuota>,
         growth: &Growth,
         used: &mut u64,
     ) -> Result<Grown, GrowStreamError> {
@@ -95,7 +115,9 @@ impl Registry {
         if *used + u64::from(asked) > u64::from(max) {
             return Err(GrowStreamError::PartitionLimit { used: *used, asked, max });
         }
-        quota.charge(asked as usize).map_err(|_| GrowStreamError::OverQuota)?;
+        if let Some(quota) = quota {
+            quota.charge(asked as usize).map_err(|_| GrowStreamError::OverQuota)?;
+        }
         *used += u64::from(asked);
         let created = self.now();
         let cut = |(number, range): (usize, HashKeyRange)| match present.get(number) {
@@ -121,7 +143,9 @@ impl Registry {
             }
             let partitions = layout.partitions.len();
             info!(stream = %stream.name, partitions, "partitions added");
+            let before = stream.layout().current();
             self.replace_layout(&stream, layout);
+            self.events().tell_partitions(&stream, PartitionsChange::Added, &before);
         }
         Ok(())
     }

@@ -29,6 +29,7 @@ use weir_storage::meta::{Expect, MetaChange, MetaStore};
 
 use crate::carried_out::{Turn, Turns, carried_out};
 use crate::error::{CreateStreamError, DeleteStreamError};
+use crate::events::{EventHub, EventKind};
 use crate::partition::partition::{Origin, Partition};
 use crate::quota::client_quotas::MutationQuota;
 use crate::settings::broker_settings::TopicDefaults;
@@ -98,6 +99,7 @@ pub struct Registry {
     meta: Arc<dyn MetaStore>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    events: EventHub,
     partitions_max: u32,
     /// What streams run with where nobody set it on them; changes with the broker's settings.
     defaults: RwLock<Arc<TopicDefaults>>,
@@ -140,6 +142,7 @@ impl Registry {
         let registry = Registry {
             log,
             meta,
+            events: EventHub::new(Arc::clone(&clock)),
             clock,
             random,
             partitions_max: options.partitions_max,
@@ -188,6 +191,11 @@ impl Registry {
 
     pub(super) fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Tells of what happens to streams and groups.
+    pub(crate) fn events(&self) -> &EventHub {
+        &self.events
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -353,6 +361,7 @@ impl Registry {
         for stream in made.values() {
             info!(stream = %stream.name, id = %stream.id, routing = ?stream.routing,
                 partitions = stream.partitions().len(), "stream created");
+            self.events.tell(stream, EventKind::Created { partitions: stream.partitions().len() });
         }
         results
     }
@@ -392,6 +401,10 @@ impl Registry {
             self.open_partitions.fetch_sub(counted_partitions(stream), Ordering::Relaxed);
         }
         self.count_change();
+        drop(tables);
+        for stream in decided.iter().flatten() {
+            self.events.tell(stream, EventKind::Deleted);
+        }
         decided
     }
 
