@@ -1,6 +1,8 @@
 //! The core's errors as gRPC has them: a status code, a sentence, and an `ErrorDetail` that
 //! programs read, inside the `google.rpc.Status` that gRPC's own libraries look for.
 
+pub(crate) mod change;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -83,12 +85,15 @@ fn code_of(reason: Reason) -> Code {
         Reason::Invalid | Reason::RecordTooLarge => Code::InvalidArgument,
         Reason::UnknownStream | Reason::UnknownPartition => Code::NotFound,
         Reason::AlreadyExists => Code::AlreadyExists,
-        Reason::PartitionClosed | Reason::SequenceGap | Reason::StaleProducer => {
-            Code::FailedPrecondition
-        }
+        Reason::PartitionClosed
+        | Reason::SequenceGap
+        | Reason::StaleProducer
+        | Reason::NotAllowed => Code::FailedPrecondition,
         Reason::OutOfRange => Code::OutOfRange,
         Reason::OverQuota | Reason::Limit => Code::ResourceExhausted,
-        Reason::DiskFull | Reason::Storage | Reason::ShuttingDown => Code::Unavailable,
+        Reason::DiskFull | Reason::Storage | Reason::ShuttingDown | Reason::Busy => {
+            Code::Unavailable
+        }
         Reason::Unspecified => Code::Internal,
     }
 }
@@ -163,7 +168,7 @@ pub(crate) fn meta_refusal(error: &MetaError) -> Refusal {
 }
 
 /// Why a setting is refused.
-fn config_refusal(error: &ConfigError) -> Refusal {
+pub(crate) fn config_refusal(error: &ConfigError) -> Refusal {
     Refusal::invalid(match error {
         ConfigError::Unknown { name } => format!("there is no setting {name}"),
         ConfigError::Invalid { name, value, why } => format!("{name}={value} is refused: {why}"),

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!   server    connections, HTTP/2, the services by their paths
-//!   streams   weir.v1.Streams: what exists
+//!   streams   weir.v1.Streams: what exists; `streams/change` alters it
 //!   records   weir.v1.Records: writes, and `tail`, which reads on
 //!   batches   batches that the client has built, pipelined
+//!   inspect   weir.v1.Inspect: segments, batches, records, bytes, indexes, buckets
+//!   events    weir.v1.Events: what happens, as it happens
 //!   answers   what follows one another in the answer to one call
 //!   errors    the core's errors as gRPC status with a weir.v1.ErrorDetail
 //! ```
@@ -17,6 +19,8 @@
 mod answers;
 mod batches;
 mod errors;
+mod events;
+mod inspect;
 mod records;
 mod server;
 mod streams;

@@ -29,9 +29,13 @@ use tower_service::Service;
 use tracing::{debug, warn};
 use weir_core::broker::Broker;
 use weir_core::metrics::Dialect;
+use weir_proto::v1::events_server::EventsServer;
+use weir_proto::v1::inspect_server::InspectServer;
 use weir_proto::v1::records_server::RecordsServer;
 use weir_proto::v1::streams_server::StreamsServer;
 
+use crate::events::EventsService;
+use crate::inspect::InspectService;
 use crate::records::RecordsService;
 use crate::streams::StreamsService;
 
@@ -66,6 +70,9 @@ impl GrpcService {
     /// The services of a broker. What goes on for ever ends when `stopped` turns true.
     pub fn new(broker: Arc<Broker>, stopped: watch::Receiver<bool>) -> GrpcService {
         let streams = StreamsServer::new(StreamsService { broker: Arc::clone(&broker) });
+        let inspect = InspectServer::new(InspectService { broker: Arc::clone(&broker) });
+        let events = EventsService { broker: Arc::clone(&broker), stopped: stopped.clone() };
+        let events = EventsServer::new(events);
         let records = RecordsServer::new(RecordsService::new(Arc::clone(&broker), stopped));
         let (_, health) = tonic_health::server::health_reporter();
         let reflection = || {
@@ -76,6 +83,8 @@ impl GrpcService {
         let services = [
             service(streams.max_decoding_message_size(MESSAGE_BYTES_MAX)),
             service(records.max_decoding_message_size(MESSAGE_BYTES_MAX)),
+            service(inspect.max_decoding_message_size(MESSAGE_BYTES_MAX)),
+            service(events.max_decoding_message_size(MESSAGE_BYTES_MAX)),
             service(health),
             service(reflection().build_v1().expect(known)),
             // Which is what most clients still ask for.

@@ -1,4 +1,7 @@
-//! `weir.v1.Streams`: makes, shows and removes streams.
+//! `weir.v1.Streams`: makes, shows and removes streams. What changes one that there is stands in
+//! [`change`].
+
+mod change;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,12 +11,15 @@ use weir_core::broker::Broker;
 use weir_core::partition::partition::Partition as CorePartition;
 use weir_core::stream::attributes::StreamAttributes;
 use weir_core::stream::stream::{Intent, NewStream, Routing, Stream as CoreStream};
-use weir_model::ids::StreamName;
+use weir_model::ids::{PartitionIndex, StreamName};
+use weir_proto::v1::error_detail::Reason;
 use weir_proto::v1::streams_server::Streams;
 use weir_proto::v1::{
-    CreateStreamRequest, CreateStreamResponse, DeleteStreamRequest, DeleteStreamResponse,
-    DescribeStreamRequest, DescribeStreamResponse, HashKeyRange, ListStreamsRequest,
-    ListStreamsResponse, Partition, Routing as WireRouting, Stream,
+    AlterStreamRequest, AlterStreamResponse, CreateStreamRequest, CreateStreamResponse,
+    DeleteStreamRequest, DeleteStreamResponse, DescribeStreamRequest, DescribeStreamResponse,
+    HashKeyRange, ListStreamsRequest, ListStreamsResponse, MergePartitionsRequest,
+    MergePartitionsResponse, Partition, Routing as WireRouting, SetPartitionCountRequest,
+    SetPartitionCountResponse, SplitPartitionRequest, SplitPartitionResponse, Stream,
 };
 
 use crate::errors::{Refusal, create_refusal, delete_refusal};
@@ -73,6 +79,34 @@ impl Streams for StreamsService {
         deleted.map_err(|error| delete_refusal(stream.name.as_str(), &error))?;
         Ok(Response::new(DeleteStreamResponse {}))
     }
+
+    async fn split_partition(
+        &self,
+        request: Request<SplitPartitionRequest>,
+    ) -> Result<Response<SplitPartitionResponse>, Status> {
+        Ok(Response::new(self.split(request.into_inner()).await?))
+    }
+
+    async fn merge_partitions(
+        &self,
+        request: Request<MergePartitionsRequest>,
+    ) -> Result<Response<MergePartitionsResponse>, Status> {
+        Ok(Response::new(self.merge(request.into_inner()).await?))
+    }
+
+    async fn set_partition_count(
+        &self,
+        request: Request<SetPartitionCountRequest>,
+    ) -> Result<Response<SetPartitionCountResponse>, Status> {
+        Ok(Response::new(self.set_count(request.into_inner()).await?))
+    }
+
+    async fn alter_stream(
+        &self,
+        request: Request<AlterStreamRequest>,
+    ) -> Result<Response<AlterStreamResponse>, Status> {
+        Ok(Response::new(self.alter(request.into_inner()).await?))
+    }
 }
 
 impl StreamsService {
@@ -127,21 +161,36 @@ pub(crate) fn find(broker: &Broker, name: &str) -> Result<Arc<CoreStream>, Refus
     found.ok_or_else(|| Refusal::unknown_stream(name))
 }
 
+/// The number of a partition that a request names; it need not exist.
+pub(crate) fn partition_index(named: u32) -> Result<PartitionIndex, Refusal> {
+    PartitionIndex::try_from(named as usize).map_err(|_| {
+        Refusal::new(Reason::UnknownPartition, format!("there is no partition {named}"))
+    })
+}
+
 /// A stream without its partitions.
 fn outline(stream: &CoreStream) -> Stream {
     let routing = match stream.routing {
         Routing::ByPartition => WireRouting::ByPartition,
         Routing::ByHash => WireRouting::ByHash,
     };
-    let open = stream.partitions().iter().filter(|partition| partition.is_open()).count();
-    let settings: HashMap<_, _> = stream.config().overrides.clone().into_iter().collect();
+    let settings = settings_of(stream);
     Stream {
         name: stream.name.to_string(),
         id: stream.id.to_string(),
         routing: routing.into(),
         created_at_ms: stream.created.as_millis(),
-        open_partitions: u32::try_from(open).unwrap_or(u32::MAX),
+        open_partitions: open_count(stream),
         partitions: Vec::new(),
         settings,
     }
+}
+
+fn settings_of(stream: &CoreStream) -> HashMap<String, String> {
+    stream.config().overrides.clone().into_iter().collect()
+}
+
+fn open_count(stream: &CoreStream) -> u32 {
+    let open = stream.partitions().iter().filter(|partition| partition.is_open()).count();
+    u32::try_from(open).unwrap_or(u32::MAX)
 }

@@ -31,7 +31,12 @@ const GENERATED: &str = "proto/native/src/generated";
 /// Where the definitions are kept as they were released.
 const RELEASED: &str = "proto/native/released/weir.v1.bin";
 /// The definitions, in the order of their first page.
-const FILES: [&str; 2] = ["weir/v1/streams.proto", "weir/v1/records.proto"];
+const FILES: [&str; 4] = [
+    "weir/v1/streams.proto",
+    "weir/v1/records.proto",
+    "weir/v1/inspect.proto",
+    "weir/v1/events.proto",
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();

@@ -54,6 +54,88 @@ pub struct DeleteStreamRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteStreamResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SplitPartitionRequest {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// Index of an open partition.
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// The first hash key of the upper one, a 128-bit number in decimal: above the partition's first
+    /// by at least two, and below its last. The middle of the partition where it is left out.
+    #[prost(string, optional, tag = "3")]
+    pub hash_key: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SplitPartitionResponse {
+    /// The two that were made.
+    #[prost(message, repeated, tag = "1")]
+    pub partitions: ::prost::alloc::vec::Vec<Partition>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MergePartitionsRequest {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// Index of an open partition.
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// Index of an open partition whose hash keys begin where the other's end, or end where they
+    /// begin.
+    #[prost(uint32, tag = "3")]
+    pub adjacent: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MergePartitionsResponse {
+    /// The one that was made.
+    #[prost(message, optional, tag = "1")]
+    pub partition: ::core::option::Option<Partition>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPartitionCountRequest {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// Partitions that take records, from 1 to 10,000.
+    #[prost(uint32, tag = "2")]
+    pub partitions: u32,
+    /// Judge the request and change nothing; of streams that route by partition only.
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPartitionCountResponse {
+    /// Partitions that took records before.
+    #[prost(uint32, tag = "1")]
+    pub before: u32,
+    /// Partitions that take records now.
+    #[prost(uint32, tag = "2")]
+    pub now: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlterStreamRequest {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// Settings by the names that Kafka has for a topic's, and weir's own, with their new values.
+    #[prost(map = "string, string", tag = "2")]
+    pub set: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Names of settings for which the broker's default is to hold again.
+    #[prost(string, repeated, tag = "3")]
+    pub removed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Judge the request and change nothing.
+    #[prost(bool, tag = "4")]
+    pub validate_only: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlterStreamResponse {
+    /// The settings that are set on the stream now; as they were, with validate_only.
+    #[prost(map = "string, string", tag = "1")]
+    pub settings: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
 /// One stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Stream {
@@ -173,7 +255,8 @@ pub mod streams_client {
     ///   ALREADY_EXISTS       the name is taken
     ///   FAILED_PRECONDITION  the stream does not allow it (a split of one that routes by partition)
     ///   RESOURCE_EXHAUSTED   a limit of the broker is reached
-    ///   UNAVAILABLE          the metadata could not be written; try again
+    ///   UNAVAILABLE          the metadata could not be written, or the stream is being changed; try
+    ///                        again
     #[derive(Debug, Clone)]
     pub struct StreamsClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -343,6 +426,111 @@ pub mod streams_client {
                 .insert(GrpcMethod::new("weir.v1.Streams", "DeleteStream"));
             self.inner.unary(req, path, codec).await
         }
+        /// Splits a partition of a stream that routes by hash. When the answer is there, the partition
+        /// takes no more records and is read to its end, and the two new ones take them.
+        pub async fn split_partition(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SplitPartitionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SplitPartitionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Streams/SplitPartition",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Streams", "SplitPartition"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Merges two partitions whose hash keys lie next to each other into a new one, of a stream that
+        /// routes by hash. The two take no more records and are read to their ends.
+        pub async fn merge_partitions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MergePartitionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MergePartitionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Streams/MergePartitions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Streams", "MergePartitions"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives a stream another number of partitions. One that routes by partition gets more, and keeps
+        /// those that it has; one that routes by hash is split and merged until it has so many of even
+        /// width, within a day ten times, to at most double and at least half the open ones, where the
+        /// broker's quotas hold for it.
+        pub async fn set_partition_count(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetPartitionCountRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetPartitionCountResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Streams/SetPartitionCount",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Streams", "SetPartitionCount"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sets settings of a stream and takes settings back, all or none.
+        pub async fn alter_stream(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AlterStreamRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AlterStreamResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Streams/AlterStream",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Streams", "AlterStream"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -390,6 +578,43 @@ pub mod streams_server {
             tonic::Response<super::DeleteStreamResponse>,
             tonic::Status,
         >;
+        /// Splits a partition of a stream that routes by hash. When the answer is there, the partition
+        /// takes no more records and is read to its end, and the two new ones take them.
+        async fn split_partition(
+            &self,
+            request: tonic::Request<super::SplitPartitionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SplitPartitionResponse>,
+            tonic::Status,
+        >;
+        /// Merges two partitions whose hash keys lie next to each other into a new one, of a stream that
+        /// routes by hash. The two take no more records and are read to their ends.
+        async fn merge_partitions(
+            &self,
+            request: tonic::Request<super::MergePartitionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MergePartitionsResponse>,
+            tonic::Status,
+        >;
+        /// Gives a stream another number of partitions. One that routes by partition gets more, and keeps
+        /// those that it has; one that routes by hash is split and merged until it has so many of even
+        /// width, within a day ten times, to at most double and at least half the open ones, where the
+        /// broker's quotas hold for it.
+        async fn set_partition_count(
+            &self,
+            request: tonic::Request<super::SetPartitionCountRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetPartitionCountResponse>,
+            tonic::Status,
+        >;
+        /// Sets settings of a stream and takes settings back, all or none.
+        async fn alter_stream(
+            &self,
+            request: tonic::Request<super::AlterStreamRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AlterStreamResponse>,
+            tonic::Status,
+        >;
     }
     /// Makes, shows, changes and removes streams.
     ///
@@ -399,7 +624,8 @@ pub mod streams_server {
     ///   ALREADY_EXISTS       the name is taken
     ///   FAILED_PRECONDITION  the stream does not allow it (a split of one that routes by partition)
     ///   RESOURCE_EXHAUSTED   a limit of the broker is reached
-    ///   UNAVAILABLE          the metadata could not be written; try again
+    ///   UNAVAILABLE          the metadata could not be written, or the stream is being changed; try
+    ///                        again
     #[derive(Debug)]
     pub struct StreamsServer<T> {
         inner: Arc<T>,
@@ -656,6 +882,186 @@ pub mod streams_server {
                     };
                     Box::pin(fut)
                 }
+                "/weir.v1.Streams/SplitPartition" => {
+                    #[allow(non_camel_case_types)]
+                    struct SplitPartitionSvc<T: Streams>(pub Arc<T>);
+                    impl<
+                        T: Streams,
+                    > tonic::server::UnaryService<super::SplitPartitionRequest>
+                    for SplitPartitionSvc<T> {
+                        type Response = super::SplitPartitionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SplitPartitionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Streams>::split_partition(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SplitPartitionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Streams/MergePartitions" => {
+                    #[allow(non_camel_case_types)]
+                    struct MergePartitionsSvc<T: Streams>(pub Arc<T>);
+                    impl<
+                        T: Streams,
+                    > tonic::server::UnaryService<super::MergePartitionsRequest>
+                    for MergePartitionsSvc<T> {
+                        type Response = super::MergePartitionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MergePartitionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Streams>::merge_partitions(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MergePartitionsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Streams/SetPartitionCount" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetPartitionCountSvc<T: Streams>(pub Arc<T>);
+                    impl<
+                        T: Streams,
+                    > tonic::server::UnaryService<super::SetPartitionCountRequest>
+                    for SetPartitionCountSvc<T> {
+                        type Response = super::SetPartitionCountResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetPartitionCountRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Streams>::set_partition_count(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetPartitionCountSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Streams/AlterStream" => {
+                    #[allow(non_camel_case_types)]
+                    struct AlterStreamSvc<T: Streams>(pub Arc<T>);
+                    impl<
+                        T: Streams,
+                    > tonic::server::UnaryService<super::AlterStreamRequest>
+                    for AlterStreamSvc<T> {
+                        type Response = super::AlterStreamResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AlterStreamRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Streams>::alter_stream(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AlterStreamSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -822,6 +1228,10 @@ pub mod error_detail {
         SequenceGap = 13,
         /// A newer epoch of the producer has written to the partition; it was not kept.
         StaleProducer = 14,
+        /// The stream is not of a kind or in a mode that allows it.
+        NotAllowed = 30,
+        /// The stream is being changed; try again.
+        Busy = 31,
     }
     impl Reason {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -845,6 +1255,8 @@ pub mod error_detail {
                 Self::ShuttingDown => "REASON_SHUTTING_DOWN",
                 Self::SequenceGap => "REASON_SEQUENCE_GAP",
                 Self::StaleProducer => "REASON_STALE_PRODUCER",
+                Self::NotAllowed => "REASON_NOT_ALLOWED",
+                Self::Busy => "REASON_BUSY",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -865,6 +1277,8 @@ pub mod error_detail {
                 "REASON_SHUTTING_DOWN" => Some(Self::ShuttingDown),
                 "REASON_SEQUENCE_GAP" => Some(Self::SequenceGap),
                 "REASON_STALE_PRODUCER" => Some(Self::StaleProducer),
+                "REASON_NOT_ALLOWED" => Some(Self::NotAllowed),
+                "REASON_BUSY" => Some(Self::Busy),
                 _ => None,
             }
         }
@@ -1644,6 +2058,1744 @@ pub mod records_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "weir.v1.Records";
     impl<T> tonic::server::NamedService for RecordsServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSegmentsRequest {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// Only segments that begin at this offset or behind it.
+    #[prost(uint64, tag = "3")]
+    pub from_offset: u64,
+    /// Most segments of the answer: 1 to 1,000; 100 where it is 0.
+    #[prost(uint32, tag = "4")]
+    pub count_max: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSegmentsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub segments: ::prost::alloc::vec::Vec<Segment>,
+    /// The from_offset with which the next ones are asked for; left out at the end.
+    #[prost(uint64, optional, tag = "2")]
+    pub next_offset: ::core::option::Option<u64>,
+    /// Offset of the oldest record that is kept; a segment may hold older ones until it goes whole.
+    #[prost(uint64, tag = "3")]
+    pub log_start: u64,
+    /// Readers see the records before this offset.
+    #[prost(uint64, tag = "4")]
+    pub high_watermark: u64,
+    /// The next record's offset.
+    #[prost(uint64, tag = "5")]
+    pub log_end: u64,
+}
+/// A run of a partition's batches in one file.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Segment {
+    /// Offset of its first record, and its name.
+    #[prost(uint64, tag = "1")]
+    pub base_offset: u64,
+    /// Offset behind its last record.
+    #[prost(uint64, tag = "2")]
+    pub next_offset: u64,
+    /// Bytes of its batches. The file of one that is written to may be longer.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// Where in it readers stop, in bytes from its beginning.
+    #[prost(uint64, tag = "4")]
+    pub readable_bytes: u64,
+    /// Records that were appended to it.
+    #[prost(uint64, tag = "5")]
+    pub record_count: u64,
+    /// Milliseconds since 1970, UTC: the first batch's latest, and the latest of all. Left out where
+    /// there is no record, or none with a time.
+    #[prost(int64, optional, tag = "6")]
+    pub first_timestamp_ms: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "7")]
+    pub max_timestamp_ms: ::core::option::Option<i64>,
+    #[prost(enumeration = "segment::State", tag = "8")]
+    pub state: i32,
+    /// What lies on the disk under its name, the batches' file first. Empty where the log is kept in
+    /// memory.
+    #[prost(message, repeated, tag = "9")]
+    pub files: ::prost::alloc::vec::Vec<SegmentFile>,
+}
+/// Nested message and enum types in `Segment`.
+pub mod segment {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum State {
+        Unspecified = 0,
+        /// Appends go to it, and its indexes are in memory.
+        Active = 1,
+        /// It is full, and what lies beside it is not written yet.
+        Full = 2,
+        /// It is full, flushed, and has its indexes and its seal beside it.
+        Sealed = 3,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Active => "STATE_ACTIVE",
+                Self::Full => "STATE_FULL",
+                Self::Sealed => "STATE_SEALED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "STATE_ACTIVE" => Some(Self::Active),
+                "STATE_FULL" => Some(Self::Full),
+                "STATE_SEALED" => Some(Self::Sealed),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SegmentFile {
+    /// Such as 00000000000000000000.log.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListBatchesRequest {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// The segment's base offset.
+    #[prost(uint64, tag = "3")]
+    pub segment: u64,
+    /// Where the first batch begins, in bytes from the segment's beginning: 0, or what an earlier
+    /// answer or an index entry says.
+    #[prost(uint64, tag = "4")]
+    pub position: u64,
+    /// Most batches of the answer: 1 to 1,000; 100 where it is 0. There may be fewer: at most 16 MiB
+    /// are read for one answer, or one batch.
+    #[prost(uint32, tag = "5")]
+    pub count_max: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListBatchesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub batches: ::prost::alloc::vec::Vec<Batch>,
+    /// The position with which the next ones are asked for; left out at the end.
+    #[prost(uint64, optional, tag = "2")]
+    pub next_position: ::core::option::Option<u64>,
+}
+/// A batch where it lies.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Batch {
+    /// Where it begins, in bytes from its segment's beginning.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+    /// Its bytes, header included. Of what is no batch: the bytes up to the next known beginning of
+    /// one.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    /// What the first 61 bytes say; left out where there are not so many. Of what is no batch it is
+    /// what a header would say.
+    #[prost(message, optional, tag = "3")]
+    pub header: ::core::option::Option<BatchHeader>,
+    /// The CRC-32C of its bytes is the one in its header.
+    #[prost(bool, tag = "4")]
+    pub crc_holds: bool,
+    /// What is wrong with it, for people; empty for a batch that is intact.
+    #[prost(string, tag = "5")]
+    pub fault: ::prost::alloc::string::String,
+    /// All of its records are before the oldest that is kept: nobody reads it any more.
+    #[prost(bool, tag = "6")]
+    pub is_trimmed: bool,
+}
+/// The fields of a batch's header, as they are stored: message format 2 of Kafka.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BatchHeader {
+    /// Offset of the first record that was in it when it was appended.
+    #[prost(int64, tag = "1")]
+    pub base_offset: i64,
+    /// Bytes behind this field.
+    #[prost(int32, tag = "2")]
+    pub batch_length: i32,
+    /// The broker's log epoch at append: raised by each start after an unclean stop.
+    #[prost(int32, tag = "3")]
+    pub leader_epoch: i32,
+    /// Message format; 2.
+    #[prost(int32, tag = "4")]
+    pub magic: i32,
+    /// CRC-32C of all that follows it.
+    #[prost(uint32, tag = "5")]
+    pub crc: u32,
+    /// The 16 bits behind codec and the flags below.
+    #[prost(int32, tag = "6")]
+    pub attributes: i32,
+    /// none, gzip, snappy, lz4, zstd; empty for a number that has no name.
+    #[prost(string, tag = "7")]
+    pub codec: ::prost::alloc::string::String,
+    /// The broker has dated the records, not their writer.
+    #[prost(bool, tag = "8")]
+    pub is_log_append_time: bool,
+    #[prost(bool, tag = "9")]
+    pub is_transactional: bool,
+    /// It holds the end of a transaction, and no records for readers.
+    #[prost(bool, tag = "10")]
+    pub is_control: bool,
+    /// base_timestamp_ms tells when its records without value may go.
+    #[prost(bool, tag = "11")]
+    pub has_delete_horizon: bool,
+    /// Offset of the last record, less base_offset.
+    #[prost(int32, tag = "12")]
+    pub last_offset_delta: i32,
+    /// Milliseconds since 1970, UTC; what the records' times count from.
+    #[prost(int64, tag = "13")]
+    pub base_timestamp_ms: i64,
+    /// The latest of the records' times; -1 for none.
+    #[prost(int64, tag = "14")]
+    pub max_timestamp_ms: i64,
+    /// -1 where the writer is not idempotent, like the next two.
+    #[prost(int64, tag = "15")]
+    pub producer_id: i64,
+    #[prost(int32, tag = "16")]
+    pub producer_epoch: i32,
+    /// Number of the first record among those of its producer in this partition.
+    #[prost(int32, tag = "17")]
+    pub base_sequence: i32,
+    /// Records that it holds.
+    #[prost(int32, tag = "18")]
+    pub record_count: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadBatchRequest {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// Leave out so many records at the beginning.
+    #[prost(uint32, tag = "5")]
+    pub records_skipped: u32,
+    /// Most records of the answer: at most 1,000; none where it is 0. There may be fewer: about 1 MiB
+    /// is sent.
+    #[prost(uint32, tag = "6")]
+    pub records_max: u32,
+    /// The bytes from this one on, counted from the batch's beginning.
+    #[prost(uint64, tag = "7")]
+    pub bytes_from: u64,
+    /// Most bytes of the batch as they are stored: at most 1 MiB; none where it is 0.
+    #[prost(uint32, tag = "8")]
+    pub bytes_max: u32,
+    /// Which.
+    #[prost(oneof = "read_batch_request::Batch", tags = "3, 4")]
+    pub batch: ::core::option::Option<read_batch_request::Batch>,
+}
+/// Nested message and enum types in `ReadBatchRequest`.
+pub mod read_batch_request {
+    /// Which.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Batch {
+        #[prost(message, tag = "3")]
+        At(super::BatchPlace),
+        /// The one that holds this offset.
+        #[prost(uint64, tag = "4")]
+        Offset(u64),
+    }
+}
+/// Where a batch lies.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BatchPlace {
+    /// The segment's base offset.
+    #[prost(uint64, tag = "1")]
+    pub segment: u64,
+    /// In bytes from the segment's beginning.
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReadBatchResponse {
+    #[prost(message, optional, tag = "1")]
+    pub at: ::core::option::Option<BatchPlace>,
+    #[prost(message, optional, tag = "2")]
+    pub batch: ::core::option::Option<Batch>,
+    #[prost(message, repeated, tag = "3")]
+    pub records: ::prost::alloc::vec::Vec<BatchRecord>,
+    /// What ends the records before their time, for people; empty where all of them can be decoded.
+    #[prost(string, tag = "4")]
+    pub records_fault: ::prost::alloc::string::String,
+    /// Bytes of all records, decompressed.
+    #[prost(uint64, tag = "5")]
+    pub records_bytes: u64,
+    /// As stored.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub raw: ::prost::bytes::Bytes,
+}
+/// A record inside a batch.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchRecord {
+    #[prost(uint64, tag = "1")]
+    pub offset: u64,
+    /// Milliseconds since 1970, UTC.
+    #[prost(int64, tag = "2")]
+    pub timestamp_ms: i64,
+    /// Where it begins, in bytes from the beginning of the decompressed records. Without a codec that
+    /// is byte 61 of the batch.
+    #[prost(uint64, tag = "3")]
+    pub position: u64,
+    /// Bytes that it takes there, its length included.
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+    /// Left out: null. At most the first 64 KiB.
+    #[prost(bytes = "bytes", optional, tag = "5")]
+    pub key: ::core::option::Option<::prost::bytes::Bytes>,
+    /// Left out: null. At most the first 64 KiB.
+    #[prost(bytes = "bytes", optional, tag = "6")]
+    pub value: ::core::option::Option<::prost::bytes::Bytes>,
+    /// All of the key's bytes, and of the value's.
+    #[prost(uint64, tag = "7")]
+    pub key_bytes: u64,
+    #[prost(uint64, tag = "8")]
+    pub value_bytes: u64,
+    /// At most the first 100, and of their values the first 64 KiB.
+    #[prost(message, repeated, tag = "9")]
+    pub headers: ::prost::alloc::vec::Vec<Header>,
+    #[prost(uint64, tag = "10")]
+    pub header_count: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListIndexEntriesRequest {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// The segment's base offset.
+    #[prost(uint64, tag = "3")]
+    pub segment: u64,
+    #[prost(enumeration = "list_index_entries_request::Index", tag = "4")]
+    pub index: i32,
+    /// Leave out so many entries at the beginning.
+    #[prost(uint64, tag = "5")]
+    pub skipped: u64,
+    /// Most entries of the answer: 1 to 10,000; 1,000 where it is 0.
+    #[prost(uint32, tag = "6")]
+    pub count_max: u32,
+}
+/// Nested message and enum types in `ListIndexEntriesRequest`.
+pub mod list_index_entries_request {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Index {
+        /// The offsets'.
+        Unspecified = 0,
+        /// From an offset to a position.
+        Offset = 1,
+        /// From a time to an offset.
+        Time = 2,
+    }
+    impl Index {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "INDEX_UNSPECIFIED",
+                Self::Offset => "INDEX_OFFSET",
+                Self::Time => "INDEX_TIME",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "INDEX_UNSPECIFIED" => Some(Self::Unspecified),
+                "INDEX_OFFSET" => Some(Self::Offset),
+                "INDEX_TIME" => Some(Self::Time),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListIndexEntriesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<IndexEntry>,
+    /// How many the index has.
+    #[prost(uint64, tag = "2")]
+    pub entry_count: u64,
+    #[prost(enumeration = "list_index_entries_response::State", tag = "3")]
+    pub state: i32,
+}
+/// Nested message and enum types in `ListIndexEntriesResponse`.
+pub mod list_index_entries_response {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum State {
+        Unspecified = 0,
+        /// It grows with its segment.
+        InMemory = 1,
+        /// It is a file.
+        Stored = 2,
+        /// Its file is gone or is not what was written; it is rebuilt from the log when it is needed.
+        Damaged = 3,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::InMemory => "STATE_IN_MEMORY",
+                Self::Stored => "STATE_STORED",
+                Self::Damaged => "STATE_DAMAGED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "STATE_IN_MEMORY" => Some(Self::InMemory),
+                "STATE_STORED" => Some(Self::Stored),
+                "STATE_DAMAGED" => Some(Self::Damaged),
+                _ => None,
+            }
+        }
+    }
+}
+/// One entry of an index; there is one for about every index.interval.bytes of the segment.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IndexEntry {
+    /// Of the offset index: the last offset of the batch at the position. Of the time index: the last
+    /// offset of the batch that brought the time.
+    #[prost(uint64, tag = "1")]
+    pub offset: u64,
+    /// Of the offset index: where the batch begins, in bytes from the segment's beginning.
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
+    /// Of the time index: no record up to the offset is later. Milliseconds since 1970, UTC.
+    #[prost(int64, tag = "3")]
+    pub timestamp_ms: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShowBucketsRequest {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShowBucketsResponse {
+    /// Empty where the stream has no quotas.
+    #[prost(message, repeated, tag = "1")]
+    pub buckets: ::prost::alloc::vec::Vec<Bucket>,
+    /// The multiple of AWS's quotas that the buckets are made for; 0 where the stream has none.
+    #[prost(double, tag = "2")]
+    pub factor: f64,
+}
+/// What one quota lets in or out of a partition now.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Bucket {
+    #[prost(enumeration = "bucket::Kind", tag = "1")]
+    pub kind: i32,
+    /// What there is of the kind's unit: bytes, records or calls; below zero in debt.
+    #[prost(double, tag = "2")]
+    pub level: f64,
+    /// Most that it holds.
+    #[prost(double, tag = "3")]
+    pub capacity: f64,
+    /// What flows in, per second.
+    #[prost(double, tag = "4")]
+    pub per_second: f64,
+    /// What is missing before a request is let in, in the kind's unit; 0 above that.
+    #[prost(double, tag = "5")]
+    pub debt: f64,
+    /// Milliseconds until a request is let in, rounded up; 0: now.
+    #[prost(uint64, tag = "6")]
+    pub wait_ms: u64,
+}
+/// Nested message and enum types in `Bucket`.
+pub mod bucket {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Kind {
+        Unspecified = 0,
+        /// Bytes of keys and values written.
+        WriteBytes = 1,
+        /// Records written.
+        WriteRecords = 2,
+        /// Bytes of keys and values read by all that have no bucket of their own.
+        ReadBytes = 3,
+        /// Calls of Kinesis's GetRecords.
+        ReadCalls = 4,
+    }
+    impl Kind {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "KIND_UNSPECIFIED",
+                Self::WriteBytes => "KIND_WRITE_BYTES",
+                Self::WriteRecords => "KIND_WRITE_RECORDS",
+                Self::ReadBytes => "KIND_READ_BYTES",
+                Self::ReadCalls => "KIND_READ_CALLS",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "KIND_UNSPECIFIED" => Some(Self::Unspecified),
+                "KIND_WRITE_BYTES" => Some(Self::WriteBytes),
+                "KIND_WRITE_RECORDS" => Some(Self::WriteRecords),
+                "KIND_READ_BYTES" => Some(Self::ReadBytes),
+                "KIND_READ_CALLS" => Some(Self::ReadCalls),
+                _ => None,
+            }
+        }
+    }
+}
+/// Generated client implementations.
+pub mod inspect_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Shows what partitions are made of.
+    ///
+    /// Errors of all methods, as gRPC status with a weir.v1.ErrorDetail:
+    ///   INVALID_ARGUMENT  a count or a place that cannot be
+    ///   NOT_FOUND         no such stream or partition
+    ///   OUT_OF_RANGE      no such segment; a place behind the end of what readers see, or before the
+    ///                     oldest record that is kept
+    ///   UNAVAILABLE       the disk refused the read; the broker is stopping
+    ///
+    /// Damage is no error: it is shown where it is.
+    #[derive(Debug, Clone)]
+    pub struct InspectClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> InspectClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InspectClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            InspectClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// The segments of a partition, oldest first.
+        pub async fn list_segments(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSegmentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSegmentsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Inspect/ListSegments",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Inspect", "ListSegments"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The batches of a segment, each with its header and whether its checksum holds.
+        pub async fn list_batches(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListBatchesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBatchesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Inspect/ListBatches",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Inspect", "ListBatches"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One batch: its header, its records and its bytes.
+        pub async fn read_batch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadBatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadBatchResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Inspect/ReadBatch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("weir.v1.Inspect", "ReadBatch"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The entries of a segment's indexes.
+        pub async fn list_index_entries(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListIndexEntriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListIndexEntriesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Inspect/ListIndexEntries",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Inspect", "ListIndexEntries"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The token buckets of a partition. A bucket holds one second's worth; a request is let in while
+        /// there are tokens, is then charged in full, and the debt is paid off before the next.
+        pub async fn show_buckets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ShowBucketsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ShowBucketsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Inspect/ShowBuckets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Inspect", "ShowBuckets"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod inspect_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with InspectServer.
+    #[async_trait]
+    pub trait Inspect: std::marker::Send + std::marker::Sync + 'static {
+        /// The segments of a partition, oldest first.
+        async fn list_segments(
+            &self,
+            request: tonic::Request<super::ListSegmentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSegmentsResponse>,
+            tonic::Status,
+        >;
+        /// The batches of a segment, each with its header and whether its checksum holds.
+        async fn list_batches(
+            &self,
+            request: tonic::Request<super::ListBatchesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBatchesResponse>,
+            tonic::Status,
+        >;
+        /// One batch: its header, its records and its bytes.
+        async fn read_batch(
+            &self,
+            request: tonic::Request<super::ReadBatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadBatchResponse>,
+            tonic::Status,
+        >;
+        /// The entries of a segment's indexes.
+        async fn list_index_entries(
+            &self,
+            request: tonic::Request<super::ListIndexEntriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListIndexEntriesResponse>,
+            tonic::Status,
+        >;
+        /// The token buckets of a partition. A bucket holds one second's worth; a request is let in while
+        /// there are tokens, is then charged in full, and the debt is paid off before the next.
+        async fn show_buckets(
+            &self,
+            request: tonic::Request<super::ShowBucketsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ShowBucketsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Shows what partitions are made of.
+    ///
+    /// Errors of all methods, as gRPC status with a weir.v1.ErrorDetail:
+    ///   INVALID_ARGUMENT  a count or a place that cannot be
+    ///   NOT_FOUND         no such stream or partition
+    ///   OUT_OF_RANGE      no such segment; a place behind the end of what readers see, or before the
+    ///                     oldest record that is kept
+    ///   UNAVAILABLE       the disk refused the read; the broker is stopping
+    ///
+    /// Damage is no error: it is shown where it is.
+    #[derive(Debug)]
+    pub struct InspectServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> InspectServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for InspectServer<T>
+    where
+        T: Inspect,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/weir.v1.Inspect/ListSegments" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSegmentsSvc<T: Inspect>(pub Arc<T>);
+                    impl<
+                        T: Inspect,
+                    > tonic::server::UnaryService<super::ListSegmentsRequest>
+                    for ListSegmentsSvc<T> {
+                        type Response = super::ListSegmentsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSegmentsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Inspect>::list_segments(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSegmentsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Inspect/ListBatches" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListBatchesSvc<T: Inspect>(pub Arc<T>);
+                    impl<
+                        T: Inspect,
+                    > tonic::server::UnaryService<super::ListBatchesRequest>
+                    for ListBatchesSvc<T> {
+                        type Response = super::ListBatchesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListBatchesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Inspect>::list_batches(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListBatchesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Inspect/ReadBatch" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadBatchSvc<T: Inspect>(pub Arc<T>);
+                    impl<T: Inspect> tonic::server::UnaryService<super::ReadBatchRequest>
+                    for ReadBatchSvc<T> {
+                        type Response = super::ReadBatchResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReadBatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Inspect>::read_batch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadBatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Inspect/ListIndexEntries" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListIndexEntriesSvc<T: Inspect>(pub Arc<T>);
+                    impl<
+                        T: Inspect,
+                    > tonic::server::UnaryService<super::ListIndexEntriesRequest>
+                    for ListIndexEntriesSvc<T> {
+                        type Response = super::ListIndexEntriesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListIndexEntriesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Inspect>::list_index_entries(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListIndexEntriesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Inspect/ShowBuckets" => {
+                    #[allow(non_camel_case_types)]
+                    struct ShowBucketsSvc<T: Inspect>(pub Arc<T>);
+                    impl<
+                        T: Inspect,
+                    > tonic::server::UnaryService<super::ShowBucketsRequest>
+                    for ShowBucketsSvc<T> {
+                        type Response = super::ShowBucketsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ShowBucketsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Inspect>::show_buckets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ShowBucketsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for InspectServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "weir.v1.Inspect";
+    impl<T> tonic::server::NamedService for InspectServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRequest {
+    /// Only events of this stream, and none of groups or of the whole broker; of everything where it
+    /// is empty. The stream need not exist.
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// Only events of these kinds, and missed; all where it is empty.
+    #[prost(enumeration = "EventKind", repeated, tag = "2")]
+    pub kinds: ::prost::alloc::vec::Vec<i32>,
+    /// Begin with what happened before: recovered, if this run began so, and up to 1,000 of the last
+    /// events but throttled and flushed, which are told only while somebody listens.
+    #[prost(bool, tag = "3")]
+    pub replay: bool,
+}
+/// Something that happened.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Event {
+    /// Milliseconds since 1970, UTC, on the broker's clock.
+    #[prost(int64, tag = "1")]
+    pub time_ms: i64,
+    /// The stream that it happened to; empty for events of groups and of the broker.
+    #[prost(string, tag = "2")]
+    pub stream: ::prost::alloc::string::String,
+    /// The partition that it happened to, of kinds that happen to one.
+    #[prost(uint32, optional, tag = "3")]
+    pub partition: ::core::option::Option<u32>,
+    #[prost(oneof = "event::Kind", tags = "4, 5, 6, 7, 8, 9, 10, 11")]
+    pub kind: ::core::option::Option<event::Kind>,
+}
+/// Nested message and enum types in `Event`.
+pub mod event {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "4")]
+        Created(super::StreamCreated),
+        #[prost(message, tag = "5")]
+        Deleted(super::StreamDeleted),
+        #[prost(message, tag = "6")]
+        PartitionsChanged(super::PartitionsChanged),
+        #[prost(message, tag = "7")]
+        Rebalanced(super::GroupRebalanced),
+        #[prost(message, tag = "8")]
+        Throttled(super::Throttled),
+        #[prost(message, tag = "9")]
+        Flushed(super::Flushed),
+        #[prost(message, tag = "10")]
+        Recovered(super::Recovered),
+        #[prost(message, tag = "11")]
+        Missed(super::Missed),
+    }
+}
+/// A stream was made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StreamCreated {
+    /// Partitions that it begins with.
+    #[prost(uint32, tag = "1")]
+    pub partitions: u32,
+}
+/// A stream was removed; its name is free.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StreamDeleted {}
+/// A stream has other partitions.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PartitionsChanged {
+    #[prost(enumeration = "partitions_changed::Change", tag = "1")]
+    pub change: i32,
+    /// Indexes of the partitions that take no more records; at most the first 1,000.
+    #[prost(uint32, repeated, tag = "2")]
+    pub closed: ::prost::alloc::vec::Vec<u32>,
+    /// Indexes of the partitions that were made and take records; at most the first 1,000.
+    #[prost(uint32, repeated, tag = "3")]
+    pub made: ::prost::alloc::vec::Vec<u32>,
+    /// Partitions that take records now.
+    #[prost(uint32, tag = "4")]
+    pub open_partitions: u32,
+}
+/// Nested message and enum types in `PartitionsChanged`.
+pub mod partitions_changed {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Change {
+        Unspecified = 0,
+        /// One became two.
+        Split = 1,
+        /// Two became one.
+        Merged = 2,
+        /// They were split and merged to a number of them.
+        Scaled = 3,
+        /// There are more, beside those that there were.
+        Added = 4,
+    }
+    impl Change {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "CHANGE_UNSPECIFIED",
+                Self::Split => "CHANGE_SPLIT",
+                Self::Merged => "CHANGE_MERGED",
+                Self::Scaled => "CHANGE_SCALED",
+                Self::Added => "CHANGE_ADDED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "CHANGE_UNSPECIFIED" => Some(Self::Unspecified),
+                "CHANGE_SPLIT" => Some(Self::Split),
+                "CHANGE_MERGED" => Some(Self::Merged),
+                "CHANGE_SCALED" => Some(Self::Scaled),
+                "CHANGE_ADDED" => Some(Self::Added),
+                _ => None,
+            }
+        }
+    }
+}
+/// The members of a group divide its partitions anew.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupRebalanced {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// The generation of a classic group, the epoch of one whose partitions the broker assigns.
+    #[prost(int32, tag = "2")]
+    pub generation: i32,
+    /// Its members now.
+    #[prost(uint32, tag = "3")]
+    pub members: u32,
+}
+/// A partition's quota held something back; told at most once for a partition and second.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Throttled {
+    #[prost(enumeration = "throttled::Direction", tag = "1")]
+    pub direction: i32,
+    /// Milliseconds until it lets something in or out again, rounded up.
+    #[prost(uint64, tag = "2")]
+    pub wait_ms: u64,
+}
+/// Nested message and enum types in `Throttled`.
+pub mod throttled {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Direction {
+        Unspecified = 0,
+        /// A write.
+        Write = 1,
+        /// A read.
+        Read = 2,
+    }
+    impl Direction {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "DIRECTION_UNSPECIFIED",
+                Self::Write => "DIRECTION_WRITE",
+                Self::Read => "DIRECTION_READ",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "DIRECTION_UNSPECIFIED" => Some(Self::Unspecified),
+                "DIRECTION_WRITE" => Some(Self::Write),
+                "DIRECTION_READ" => Some(Self::Read),
+                _ => None,
+            }
+        }
+    }
+}
+/// A flush of a partition ended; one for a partition and second is told.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Flushed {
+    /// Bytes of record batches that it made last.
+    #[prost(uint64, tag = "1")]
+    pub bytes: u64,
+    /// Microseconds that it took.
+    #[prost(uint64, tag = "2")]
+    pub took_us: u64,
+}
+/// The broker was started after an unclean stop, and has checked its logs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Recovered {
+    /// The log epoch, which each such start raises.
+    #[prost(uint32, tag = "1")]
+    pub epoch: u32,
+    /// Partitions that there are.
+    #[prost(uint64, tag = "2")]
+    pub partitions: u64,
+    /// Partitions whose logs are damaged: what lies before the damage is read, nothing is written.
+    #[prost(uint64, tag = "3")]
+    pub damaged: u64,
+    /// Records in all of them.
+    #[prost(uint64, tag = "4")]
+    pub records: u64,
+}
+/// The listener was too slow.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Missed {
+    /// So many events it does not get.
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EventKind {
+    Unspecified = 0,
+    Created = 1,
+    Deleted = 2,
+    PartitionsChanged = 3,
+    Rebalanced = 4,
+    Throttled = 5,
+    Flushed = 6,
+    Recovered = 7,
+}
+impl EventKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EVENT_KIND_UNSPECIFIED",
+            Self::Created => "EVENT_KIND_CREATED",
+            Self::Deleted => "EVENT_KIND_DELETED",
+            Self::PartitionsChanged => "EVENT_KIND_PARTITIONS_CHANGED",
+            Self::Rebalanced => "EVENT_KIND_REBALANCED",
+            Self::Throttled => "EVENT_KIND_THROTTLED",
+            Self::Flushed => "EVENT_KIND_FLUSHED",
+            Self::Recovered => "EVENT_KIND_RECOVERED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EVENT_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "EVENT_KIND_CREATED" => Some(Self::Created),
+            "EVENT_KIND_DELETED" => Some(Self::Deleted),
+            "EVENT_KIND_PARTITIONS_CHANGED" => Some(Self::PartitionsChanged),
+            "EVENT_KIND_REBALANCED" => Some(Self::Rebalanced),
+            "EVENT_KIND_THROTTLED" => Some(Self::Throttled),
+            "EVENT_KIND_FLUSHED" => Some(Self::Flushed),
+            "EVENT_KIND_RECOVERED" => Some(Self::Recovered),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod events_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Tells of what happens.
+    ///
+    /// Errors, as gRPC status with a weir.v1.ErrorDetail:
+    ///   INVALID_ARGUMENT  a kind that there is not
+    ///   UNAVAILABLE       the broker is stopping
+    #[derive(Debug, Clone)]
+    pub struct EventsClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> EventsClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> EventsClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            EventsClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Sends events until the caller ends the call. The headers of the answer are there when it
+        /// listens; what happens from then on is sent, in order. A listener that reads too slowly loses
+        /// the oldest and is told how many (missed).
+        pub async fn watch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Event>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/weir.v1.Events/Watch");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("weir.v1.Events", "Watch"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod events_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with EventsServer.
+    #[async_trait]
+    pub trait Events: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Watch method.
+        type WatchStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Event, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Sends events until the caller ends the call. The headers of the answer are there when it
+        /// listens; what happens from then on is sent, in order. A listener that reads too slowly loses
+        /// the oldest and is told how many (missed).
+        async fn watch(
+            &self,
+            request: tonic::Request<super::WatchRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
+    }
+    /// Tells of what happens.
+    ///
+    /// Errors, as gRPC status with a weir.v1.ErrorDetail:
+    ///   INVALID_ARGUMENT  a kind that there is not
+    ///   UNAVAILABLE       the broker is stopping
+    #[derive(Debug)]
+    pub struct EventsServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> EventsServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for EventsServer<T>
+    where
+        T: Events,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/weir.v1.Events/Watch" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchSvc<T: Events>(pub Arc<T>);
+                    impl<
+                        T: Events,
+                    > tonic::server::ServerStreamingService<super::WatchRequest>
+                    for WatchSvc<T> {
+                        type Response = super::Event;
+                        type ResponseStream = T::WatchStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Events>::watch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for EventsServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "weir.v1.Events";
+    impl<T> tonic::server::NamedService for EventsServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
