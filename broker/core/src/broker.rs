@@ -218,8 +218,8 @@ impl Broker {
         self.registry.grow_within(Arc::clone(quota), growths, intent).await
     }
 
-    /// Gives a stream more partitions as [`Broker::grow_streams_within`] does, whatever its client's
-    /// quota.
+    /// Gives a stream more partitions as [`Broker::grow_streams_within`] does, whatever the quota
+    /// of its client.
     pub async fn grow_stream(&self, growth: Growth, intent: Intent) -> Result<(), GrowStreamError> {
         let grown = self.registry.grow(vec![growth], intent).await;
         grown.into_iter().next().expect("a result for each stream")
@@ -444,8 +444,8 @@ impl Broker {
         self.options.quotas.factor_for(stream)
     }
 
-    /// What the buckets of a partition hold now, and the multiple of AWS's quotas that they are made
-    /// for; none: no quotas.
+    /// What the buckets of a partition hold now, and the multiple of AWS's quotas that they are
+    /// made for; none: no quotas.
     pub fn buckets(
         &self,
         stream: &Stream,

@@ -472,10 +472,12 @@ impl Shared {
             state.group.see_topics(&self.topics());
             state.group.see_limits(self.limits_of(&slot.id));
         }
-        let before = state.group.membership().division();
+        let before = state.group.membership().generation();
         let Effects { replies, writes, wake_by } = state.group.step(event, now);
-        let (generation, members) = state.group.membership().division();
-        if generation != before.0 {
+        let membership = state.group.membership();
+        // Of a group that was deleted they begin anew, which divides nothing.
+        if membership.generation() > before {
+            let (generation, members) = (membership.generation(), membership.member_count());
             self.registry.events().tell_rebalanced(slot.id.as_str(), generation, members);
         }
         for write in writes {

@@ -26,12 +26,19 @@ pub enum Membership {
 }
 
 impl Membership {
-    /// Which division of the partitions it is, a generation or an epoch, and among how many
-    /// members.
-    pub(in crate::group) fn division(&self) -> (i32, usize) {
+    /// Which division of the partitions it is: a generation, or an epoch.
+    pub(in crate::group) fn generation(&self) -> i32 {
         match self {
-            Membership::Classic(classic) => (classic.generation(), classic.members().count()),
-            Membership::Modern(modern) => (modern.epoch(), modern.members().len()),
+            Membership::Classic(classic) => classic.generation(),
+            Membership::Modern(modern) => modern.epoch(),
+        }
+    }
+
+    /// How many members there are. Goes through them.
+    pub(in crate::group) fn member_count(&self) -> usize {
+        match self {
+            Membership::Classic(classic) => classic.members().count(),
+            Membership::Modern(modern) => modern.members().len(),
         }
     }
 

@@ -118,7 +118,11 @@ mod tests {
           oneof place { uint32 index = 3; string key = 4; }
           enum Kind { KIND_ANY = 0; KIND_ONE = 1; }
         }
-        message Answer { repeated Asked asked = 1; map<string, int64> counts = 2; Colour colour = 3; }
+        message Answer {
+          repeated Asked asked = 1;
+          map<string, int64> counts = 2;
+          Colour colour = 3;
+        }
         enum Colour { COLOUR_NONE = 0; COLOUR_RED = 1; }
     "#;
 
