@@ -13,8 +13,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 class Native:
     """The services of `weir.v1` at an address: `native.Append(stream=…, records=[…])`."""
 
-    def __init__(self, address):
-        self.channel = grpc.insecure_channel(address)
+    def __init__(self, address, options=()):
+        self.channel = grpc.insecure_channel(address, options)
         self.database = ProtoReflectionDescriptorDatabase(self.channel)
         self.pool = DescriptorPool(self.database)
         self.methods = {
@@ -61,6 +61,9 @@ class Native:
         at = status.index(b"type.googleapis.com/weir.v1.ErrorDetail")
         # Behind the type's name comes the value: its tag, its length, itself.
         value = status[at + len(b"type.googleapis.com/weir.v1.ErrorDetail") :]
-        assert value[0] == 0x12 and len(value) == value[1] + 2, value
-        message = detail.FromString(value[2:])
+        length, begin = value[1] & 0x7F, 2
+        if value[1] & 0x80:
+            length, begin = length + (value[2] << 7), 3
+        assert value[0] == 0x12 and len(value) == begin + length, value
+        message = detail.FromString(value[begin:])
         return json_format.MessageToDict(message)

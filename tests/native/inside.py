@@ -10,6 +10,7 @@
 """
 
 import pathlib
+import random
 import struct
 import sys
 import tempfile
@@ -54,7 +55,7 @@ def directory_of(weir, native, stream, partition=0):
 def fill(weir, native, stream):
     """A stream of several segments of 1 MiB, with batches of every codec."""
     native.CreateStream(name=stream, partitions=1, settings={"segment.bytes": str(1 << 20)})
-    written = VALUES.setdefault(stream, [])
+    written, chance = VALUES.setdefault(stream, []), random.Random(1)
     for number in range(5):
         for codec in segments.CODECS:
             producer = confluent_kafka.Producer({
@@ -62,10 +63,8 @@ def fill(weir, native, stream):
                 "enable.idempotence": True, "linger.ms": 20, "batch.size": 20_000,
             })  # fmt: skip
             for index in range(200):
-                # What does not compress, so that the segments fill.
-                noise = struct.pack(">QQ", number, index) * 10 + bytes(
-                    (index * 7 + step * step * 31 + number) % 251 for step in range(500)
-                )
+                # It compresses a little: each codec is used, and the segments fill.
+                noise = chance.randbytes(700) + bytes(100)
                 key = f"{codec}-{index}".encode()
                 producer.produce(stream, noise, key, headers=[("n", b"%d" % index)])
                 written.append((key, noise))
@@ -114,11 +113,11 @@ def segments_shown(weir, native):
         time.sleep(0.1)
     assert found == all_segments(native, "inside"), "pages of one are not the whole"
     states = [state_name(segment) for segment in found]
-    assert len(found) > 2 and states == ["STATE_SEALED"] * (len(found) - 1) + ["STATE_ACTIVE"], states
+    wanted = ["STATE_SEALED"] * (len(found) - 1) + ["STATE_ACTIVE"]
+    assert len(found) > 2 and states == wanted, states
     for segment, following in zip(found, [*found[1:], None]):
-        on_disk = {
-            path.name: path.stat().st_size for path in directory.glob(f"{segment.base_offset:020}.*")
-        }
+        paths = directory.glob(f"{segment.base_offset:020}.*")
+        on_disk = {path.name: path.stat().st_size for path in paths}
         shown = {file.name: file.bytes for file in segment.files}
         assert shown == on_disk and segment.files[0].name.endswith(".log"), (shown, on_disk)
         assert segment.readable_bytes == segment.bytes
@@ -234,13 +233,15 @@ def damage(weir, native):
     weir.start()
     with Native(weir.grpc) as native:
         found = all_batches(native, "inside", first.base_offset)
-        wanted = [b for b in before if not destroyed.position <= b.position < after]
-        intact = [b for b in found if not b.fault]
-        assert intact == [b for b in wanted if b.position != flipped.position]
+        gone = {flipped.position, *range(destroyed.position, after)}
+        # As text, since another connection has other classes.
+        intact = [str(batch) for batch in found if not batch.fault]
+        assert intact == [str(batch) for batch in before if batch.position not in gone]
         faults = {b.position: b for b in found if b.fault}
         assert set(faults) == {flipped.position, destroyed.position}, faults
         bad, rubble = faults[flipped.position], faults[destroyed.position]
-        assert "crc" in bad.fault and not bad.crc_holds and bad.header == flipped.header, bad
+        assert "crc" in bad.fault and not bad.crc_holds, bad
+        assert str(bad.header) == str(flipped.header), bad
         assert rubble.bytes == after - destroyed.position and rubble.header.magic == -1, rubble
         seen = native.ReadBatch(
             stream="inside", partition=0, records_max=10, bytes_max=1000,
@@ -265,12 +266,16 @@ def buckets(weir, native):
     assert capacities == [1 << 20, 1000, 2 << 20, 5] == [b.level for b in full.values()], full
     assert capacities == [b.per_second for b in full.values()]
     kinesis = aws.kinesis(weir.endpoint)
+    records = [{"Data": b"d", "PartitionKey": "k"}] * 500
+    kinesis.put_records(StreamName="measured", Records=records)
+    written = show()["write records"]
+    assert 500 <= written.level < 1_000 and (written.debt, written.wait_ms) == (0, 0), written
     kinesis.put_record(StreamName="measured", Data=b"d" * 1_000_000, PartitionKey="k")
     kinesis.put_record(StreamName="measured", Data=b"d" * 1_000_000, PartitionKey="k")
     spent = show()
     written = spent["write bytes"]
     assert -1_000_000 < written.level < 0 and written.debt == -written.level, spent
-    assert 0 < written.wait_ms <= 1_000 and spent["write records"].level < 1_000, spent
+    assert 0 < written.wait_ms <= 1_000 and not spent["write records"].debt, spent
     assert spent["read calls"] == full["read calls"]
     assert not native.ShowBuckets(stream="free", partition=0).buckets
     return f"a debt of {written.debt:.0f} bytes, paid off in {written.wait_ms} ms"

@@ -182,9 +182,11 @@ def filters(_weir, native):
 
 def missed(weir, native):
     kafka = admin.AdminClient({"bootstrap.servers": weir.kafka})
-    names = [f"many-{number:04}-{'x' * 200}" for number in range(3_000)]
+    names = [f"many-{number:04}-{'x' * 230}" for number in range(4_000)]
     kinds = ["EVENT_KIND_CREATED", "EVENT_KIND_DELETED"]
-    with Watching(native, kinds=kinds) as watching:
+    # Else the library reads ahead, however little is asked of it.
+    narrow = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_536)]
+    with Native(weir.grpc, narrow) as reader, Watching(reader, kinds=kinds) as watching:
         for future in kafka.create_topics([admin.NewTopic(name, 1) for name in names]).values():
             future.result(60)
         for future in kafka.delete_topics(names, operation_timeout=60).values():
