@@ -16,7 +16,7 @@ use weir_model::time::Timestamp;
 
 use crate::metrics::latency::Latency;
 use crate::metrics::stream::StreamMetrics;
-use crate::stream::stream::{Routing, Stream};
+use crate::stream::stream::Stream;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,9 +158,6 @@ impl Metrics {
             return;
         }
         for stream in streams() {
-            if stream.routing == Routing::ByHash {
-                stream.metrics().gather_minutes();
-            }
             // What was gathered before the first look is of a minute that had begun already.
             if before.is_some() {
                 stream.metrics().end_minute();

@@ -11,6 +11,12 @@ use crate::action::Call;
 use crate::errors::{ErrorKind, KinesisError};
 use crate::subscriptions::Refusal;
 
+/// The moment in which a call begins its work on a stream, whose minutes are gathered from then on.
+pub(crate) fn begin(call: &Call<'_>, stream: &Stream) -> Moment {
+    stream.metrics().gather_minutes();
+    call.broker().clock().real_moment()
+}
+
 /// Counts a PutRecord that came to its append; `written` is the size of the record if it was.
 pub(crate) fn count_put_record(
     call: &Call<'_>,

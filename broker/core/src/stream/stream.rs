@@ -77,6 +77,10 @@ impl Stream {
         config: StreamConfig,
         layout: Layout,
     ) -> Stream {
+        let metrics = Arc::<StreamMetrics>::default();
+        if new.routing == Routing::ByHash {
+            metrics.gather_minutes();
+        }
         Stream {
             id,
             name: new.name.clone(),
@@ -87,7 +91,7 @@ impl Stream {
             layout: Arc::new(SharedLayout::new(layout)),
             deleted: AtomicBool::new(false),
             traffic: Traffic::default(),
-            metrics: Arc::default(),
+            metrics,
         }
     }
 

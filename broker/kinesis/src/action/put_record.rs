@@ -55,7 +55,7 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     if call.input.is_true("DryRun") {
         return Err(KinesisError::dry_run_succeeded());
     }
-    let begun = call.broker().clock().real_moment();
+    let begun = stream_numbers::begin(call, &stream);
     let bytes = record.size_bytes();
     let result = call.broker().append_routed(&stream, &[record]).await.pop();
     let written = matches!(result, Some(Ok(_))).then_some(bytes);

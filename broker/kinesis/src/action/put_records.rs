@@ -68,7 +68,7 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     if call.input.is_true("DryRun") {
         return Err(KinesisError::dry_run_succeeded());
     }
-    let begun = call.broker().clock().real_moment();
+    let begun = stream_numbers::begin(call, &stream);
     let sizes: Vec<usize> = records.iter().map(RoutedRecord::size_bytes).collect();
     let failing = faults::failing_records(call, &stream, &records);
     let results = append(call, &stream, records, failing).await;
