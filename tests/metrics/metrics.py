@@ -1,6 +1,6 @@
 """What Prometheus and the dashboards that people have see of a loaded weir.
 
-    exposition   both formats: promtool reads the older one and finds nothing wrong with weir's names
+    exposition   both formats; promtool reads the older one and likes weir's own names
     numbers      what was written, committed and left is what weir's own names say
     latency      the stages of a request add up to the whole
     dashboards   every query of dashboards.toml returns data, and the right number where it is known
@@ -195,7 +195,7 @@ def levels(weir):
         return [event["target"] for event in events if event.get("level") == "DEBUG"]
 
     def make_lines():
-        # A connection that ends is a line of the Kafka dialect, an error one of the Kinesis dialect.
+        # A connection that ends is a line of the Kafka dialect, an error one of Kinesis'.
         kinesis = aws.kinesis(weir.endpoint, retries={"max_attempts": 0})
         try:
             kinesis.describe_stream(StreamName="nowhere")
@@ -309,26 +309,27 @@ def log_form(root):
     off = [part for listener in listeners for part in (listener, "off")]
     command = [str(binary()), "serve", "--ephemeral", *off]
 
-    def run(name, output):
+    def run(name, output, first_output):
+        """The log of a run that ends when it has said that it is ready, and what it said."""
         log = root / name
         with log.open("wb") as stream:
             process = subprocess.Popen(command, stdout=output, stderr=stream, cwd=root)
-        time.sleep(1)
+        said = first_output(process)
         process.terminate()
         assert process.wait(10) == 0, log.read_text()
-        return log.read_text().splitlines()
+        return log.read_text().splitlines(), said
 
-    piped = run("piped", subprocess.PIPE)
+    piped, ready = run("piped", subprocess.PIPE, lambda process: process.stdout.readline())
+    assert json.loads(ready)["event"] == "ready", ready
     assert piped and all(json.loads(line)["level"] == "INFO" for line in piped), piped
     master, terminal = pty.openpty()
     try:
-        shown = run("shown", terminal)
-        banner = os.read(master, 4096).decode()
+        shown, banner = run("shown", terminal, lambda _: os.read(master, 4096))
     finally:
         os.close(terminal)
         os.close(master)
     assert shown and not any(line.startswith("{") for line in shown), shown
-    assert "weir" in banner and not banner.startswith("{"), banner
+    assert b"weir" in banner and not banner.startswith(b"{"), banner
     return f"{len(piped)} lines of JSON, {len(shown)} of text"
 
 
