@@ -25,6 +25,8 @@ use weir_core::group::progress::GroupProgress;
 use weir_core::metrics::{Dialect, RequestMetrics};
 use weir_core::partition::partition::Partition;
 use weir_core::stream::stream::Stream;
+use weir_model::ids::{PartitionIndex, StreamName};
+use weir_model::offset::Offset;
 
 use self::exposition::Exposition;
 pub(crate) use self::exposition::Format;
@@ -100,7 +102,7 @@ impl Scrape {
         }
     }
 
-    /// The counters of one API, all zero if it was never there.
+    /// The counters of one API; none where its dialect is not served.
     fn api(&self, dialect: Dialect, api: &str) -> Option<&RequestMetrics> {
         let mut requests = self.requests.iter();
         let found = requests.find(|((of, name), _)| (*of, *name) == (dialect, api));
@@ -119,13 +121,13 @@ impl Scrape {
 
 impl Group {
     fn of(broker: &Broker, GroupProgress { id, members, offsets }: GroupProgress) -> Group {
-        let offset = |(name, index, committed): (weir_model::ids::StreamName, _, _)| {
+        let offset = |(name, index, committed): (StreamName, PartitionIndex, Offset)| {
             let partition = broker.stream(name.as_str())?.partition(index)?;
             let end = partition.watermarks().high_watermark;
             Some(GroupOffset {
                 topic: name.to_string(),
                 partition: index.to_string(),
-                committed: weir_model::offset::Offset::number(committed),
+                committed: committed.number(),
                 // A commit may be ahead of what is published, after a loss or by mistake.
                 lag: end.number().saturating_sub(committed.number()),
             })

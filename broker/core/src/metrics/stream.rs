@@ -2,8 +2,8 @@
 //!
 //! Two kinds. Counters grow from the start on. What CloudWatch shows of a Kinesis stream is not
 //! counters but one value for each minute ([`StreamNumber`]): it is gathered in the current minute
-//! and shown when that is over, so the first appears after the first whole change of minute. Only
-//! streams that Kinesis made or is used for pay for these.
+//! and shown when that is over, so the first appears when the first minute ends. Only streams that
+//! Kinesis made or is used for pay for these.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

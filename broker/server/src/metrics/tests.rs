@@ -8,8 +8,6 @@ use weir_core::in_memory;
 use weir_core::metrics::stream::StreamNumber;
 use weir_core::routing::route::RoutedRecord;
 use weir_core::stream::stream::{Intent, NewStream, Routing};
-use weir_model::ids::{PartitionIndex, StreamName};
-use weir_model::offset::Offset;
 use weir_model::random::SeededRandom;
 use weir_model::time::{ManualClock, Timestamp};
 
