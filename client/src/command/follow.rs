@@ -1,16 +1,16 @@
 //! `weir produce --follow FILE`: the lines of a log that is being written, for ever.
 //!
 //! ```text
-//!   tailing thread                      command                     position file
-//!   lines of the file, and of the ──>   sent; when it and all  ──>  of each file that is read: what
-//!   files that it was rotated to        before are kept             it is, and up to where it is kept
+//!   tailing thread                      command                 position file
+//!   lines of the file, and of the ──>   sent; when all    ──>   of each file that is read:
+//!   files that it was rotated to        before are kept         up to where it is kept
 //! ```
 //!
 //! What holds:
 //!
-//! - Every line is kept at least once, through the end (kill -9 included) of this program and of the
-//!   broker: the position moves only over lines that are kept. After a crash the lines of the last
-//!   moments come again.
+//! - Every line is kept at least once, through the end (kill -9 included) of this program and of
+//!   the broker: the position moves only over lines that are kept. After a crash the lines of the
+//!   last moments come again.
 //! - A file that was renamed (logrotate's way, nginx's) is read to its end: its writer may go on
 //!   with it for a while, and does so until it was told. One that was rotated while nobody followed
 //!   is found by its inode, as are the ones after it; not if it was compressed or removed.

@@ -42,8 +42,8 @@ pub struct ProduceOptions {
     /// Files whose lines are written, - for standard input [default: -]
     files: Vec<PathBuf>,
 
-    /// Write the lines of a log as they come, for ever: through rotations, restarts and crashes, each
-    /// at least once
+    /// Write the lines of a log as they come, for ever: through rotations, restarts and crashes,
+    /// each at least once
     #[arg(long, value_name = "FILE", conflicts_with = "files")]
     follow: Option<PathBuf>,
 
