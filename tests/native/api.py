@@ -19,7 +19,7 @@ class Native:
         self.pool = DescriptorPool(self.database)
         self.methods = {
             method.name: (service.full_name, method)
-            for name in ("weir.v1.Streams", "weir.v1.Records")
+            for name in ("weir.v1.Streams", "weir.v1.Records", "weir.v1.Groups")
             for service in [self.pool.FindServiceByName(name)]
             for method in service.methods
         }

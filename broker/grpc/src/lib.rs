@@ -4,6 +4,7 @@
 //!   server    connections, HTTP/2, the services by their paths
 //!   streams   weir.v1.Streams: what exists
 //!   records   weir.v1.Records: writes, and `tail`, which reads on
+//!   groups    weir.v1.Groups: who reads what, and how far each group has read
 //!   batches   batches that the client has built, pipelined
 //!   answers   what follows one another in the answer to one call
 //!   errors    the core's errors as gRPC status with a weir.v1.ErrorDetail
@@ -17,6 +18,7 @@
 mod answers;
 mod batches;
 mod errors;
+mod groups;
 mod records;
 mod server;
 mod streams;

@@ -29,9 +29,11 @@ use tower_service::Service;
 use tracing::{debug, warn};
 use weir_core::broker::Broker;
 use weir_core::metrics::Dialect;
+use weir_proto::v1::groups_server::GroupsServer;
 use weir_proto::v1::records_server::RecordsServer;
 use weir_proto::v1::streams_server::StreamsServer;
 
+use crate::groups::GroupsService;
 use crate::records::RecordsService;
 use crate::streams::StreamsService;
 
@@ -52,6 +54,10 @@ const PING_WAIT_MAX: Duration = Duration::from_secs(20);
 /// How long to wait when the system has no descriptor left for a new connection.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
+/// Where the client of a call connects from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
 /// The services by their names, shared by all connections.
 #[derive(Clone)]
 pub struct GrpcService {
@@ -66,6 +72,8 @@ impl GrpcService {
     /// The services of a broker. What goes on for ever ends when `stopped` turns true.
     pub fn new(broker: Arc<Broker>, stopped: watch::Receiver<bool>) -> GrpcService {
         let streams = StreamsServer::new(StreamsService { broker: Arc::clone(&broker) });
+        let groups = GroupsService::new(Arc::clone(&broker), stopped.clone());
+        let groups = GroupsServer::new(groups);
         let records = RecordsServer::new(RecordsService::new(Arc::clone(&broker), stopped));
         let (_, health) = tonic_health::server::health_reporter();
         let reflection = || {
@@ -76,6 +84,7 @@ impl GrpcService {
         let services = [
             service(streams.max_decoding_message_size(MESSAGE_BYTES_MAX)),
             service(records.max_decoding_message_size(MESSAGE_BYTES_MAX)),
+            service(groups.max_decoding_message_size(MESSAGE_BYTES_MAX)),
             service(health),
             service(reflection().build_v1().expect(known)),
             // Which is what most clients still ask for.
@@ -177,8 +186,9 @@ async fn serve_connection(
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_WAIT_MAX);
-    let answer = service_fn(move |request| {
+    let answer = service_fn(move |mut request: Request<Incoming>| {
         let service = service.clone();
+        request.extensions_mut().insert(Peer(peer));
         async move { service.call(request).await }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), answer));
