@@ -52,7 +52,8 @@ class Ledger:
 
     def of(self, member):
         with self.lock:
-            return sorted(partition for (_, partition), owner in self.owners.items() if owner == member)
+            owned = [key for key, owner in self.owners.items() if owner == member]
+            return sorted(partition for _, partition in owned)
 
     def has_read(self, ends):
         """Whether every record below these ends was read."""
@@ -105,10 +106,13 @@ class Member:
         self.call.cancel()
 
     def fall_silent(self):
-        """Says nothing any more, and does not read either, but its connection lives."""
+        """Says nothing any more, and does not read either, but its connection lives. Its call may
+        hear of its end after others have what it had.
+        """
         with self.lock:
             self.places = {}
             self.answers = False
+            self.ledger.drop_all(self.name)
 
     def _listen(self):
         try:
@@ -224,8 +228,20 @@ class KafkaMember:
             assert message.error() is None, message.error()
             key = (message.topic(), message.partition())
             self.ledger.note(self.name, key, message.offset())
-            self.consumer.commit(message, asynchronous=False)
+            self._commit(message)
         self.consumer.close()
+
+    def _commit(self, message):
+        """Commits, again where the member's epoch has moved and its client did not know yet."""
+        for _ in range(100):
+            try:
+                self.consumer.commit(message, asynchronous=False)
+                return
+            except confluent_kafka.KafkaException as error:
+                if error.args[0].code() != confluent_kafka.KafkaError.STALE_MEMBER_EPOCH:
+                    raise
+                time.sleep(0.05)
+        raise AssertionError("the epoch stays stale")
 
 
 class Writer:

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   membership   one call of Join, which is a member while it is open
+//!   line         what that call tells its member, and what cuts it
 //!   joining      what that call begins with
 //!   held         what that member has and what it is to give up
 //!   places       which call is whose, when a member comes back before its last call has ended
@@ -15,6 +16,7 @@
 mod describe;
 mod held;
 mod joining;
+mod line;
 mod membership;
 mod places;
 mod positions;
@@ -35,7 +37,8 @@ use weir_proto::v1::{
 };
 
 use crate::errors::{Refusal, group_refusal};
-use crate::groups::membership::{Membership, Said};
+use crate::groups::line::Said;
+use crate::groups::membership::Membership;
 use crate::groups::places::Places;
 use crate::server::Peer;
 

@@ -12,18 +12,13 @@
 //! (`still_there`), and is out of the group when it does not answer for its session timeout.
 //!
 //! A task of its own drives the call, since a member that does not read would otherwise stop the
-//! heartbeats, and since whoever is cancelled has to leave. It ends with the call, with the place
-//! of the member (`places`) and with the server; it holds no more than [`UNREAD_MAX`] unread
-//! messages.
+//! heartbeats, and since whoever is cancelled has to leave. It ends with its line.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio_stream::Stream;
-use tonic::{Status, Streaming};
+use tokio::sync::watch;
+use tonic::Streaming;
 use weir_core::alarm::Alarm;
 use weir_core::broker::Broker;
 use weir_core::group::classic::Client;
@@ -40,63 +35,20 @@ use weir_proto::v1::error_detail::Reason;
 use weir_proto::v1::join_request::Message as Says;
 use weir_proto::v1::join_response::Message as Tells;
 use weir_proto::v1::{
-    AcknowledgeResponse, AssignedPartition, Assignment, JoinRequest, JoinResponse, NewPosition,
-    StillThere, StreamPartitions, Subscription,
+    AcknowledgeResponse, AssignedPartition, Assignment, JoinRequest, NewPosition, StillThere,
+    StreamPartitions, Subscription,
 };
 
 use crate::errors::{Refusal, group_refusal, membership_refusal};
 use crate::groups::GroupsService;
 use crate::groups::held::{Held, by_stream};
 use crate::groups::joining::{self, Joining};
-use crate::groups::places::Place;
+use crate::groups::line::{End, Line, Said};
 use crate::groups::positions::{self, with_positions};
-use crate::server::{Peer, turned_true};
+use crate::server::Peer;
 
-/// Most messages that wait for a member to read them.
-const UNREAD_MAX: usize = 8;
-/// How long a call may be open before its first message.
-const BEGIN_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often a member is heard of in a session, at least.
 const QUESTIONS_PER_SESSION: u32 = 3;
-
-/// What the broker says to one member, and how the call ends.
-#[derive(Debug)]
-pub(crate) struct Said {
-    messages: mpsc::Receiver<JoinResponse>,
-    /// Is there before the last message goes, if the call ends with an error.
-    error: Option<oneshot::Receiver<Status>>,
-}
-
-impl Stream for Said {
-    type Item = Result<JoinResponse, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(message) = ready!(self.messages.poll_recv(context)) {
-            return Poll::Ready(Some(Ok(message)));
-        }
-        let error = self.error.take().and_then(|mut error| error.try_recv().ok());
-        Poll::Ready(error.map(Err))
-    }
-}
-
-/// Why a call ends.
-#[derive(Debug)]
-enum End {
-    /// The client has ended the call, or is gone.
-    Gone,
-    /// The member said that it goes for good.
-    Left,
-    /// It did not answer in its session timeout.
-    Silent,
-    /// It did something that cannot be; it is out of the group.
-    Wrong(Refusal),
-    /// The group has it no more, or never had.
-    Over(Refusal),
-    /// Another call speaks for it now.
-    TakenOver,
-    /// The server stops. The member has its place until its session is over.
-    Stopped,
-}
 
 /// A member and its call.
 pub(crate) struct Membership {
@@ -115,19 +67,6 @@ pub(crate) struct Membership {
     is_asked: bool,
 }
 
-/// The way to the member, and what cuts it.
-struct Line {
-    broker: Arc<Broker>,
-    messages: mpsc::Sender<JoinResponse>,
-    stopped: watch::Receiver<bool>,
-    /// None before the member is known.
-    place: Option<Place>,
-    /// When the member was last heard.
-    heard_at: Moment,
-    /// How long it may be silent.
-    session: Duration,
-}
-
 impl Membership {
     /// Begins a call; what the member is told comes from what this returns.
     pub(crate) fn begin(
@@ -135,26 +74,16 @@ impl Membership {
         requests: Streaming<JoinRequest>,
         peer: Option<Peer>,
     ) -> Said {
-        let (messages, told) = mpsc::channel(UNREAD_MAX);
-        let (error, last) = oneshot::channel();
-        let line = Line {
-            broker: Arc::clone(&service.broker),
-            messages,
-            stopped: service.stopped.clone(),
-            place: None,
-            heard_at: service.broker.clock().moment(),
-            session: BEGIN_WAIT_MAX,
-        };
+        let (line, said, last) = Line::begin(service);
         let service = service.clone();
         // Ends with the call, as everything that it waits for does: see `Line::cut`.
         tokio::spawn(async move {
             if let Err(refusal) = serve(&service, line, requests, peer).await {
                 service.join.errors.add(1);
-                // Who is gone does not hear it.
-                let _ = error.send(Status::from(refusal));
+                last.say(refusal);
             }
         });
-        Said { messages: told, error: Some(last) }
+        said
     }
 
     /// Speaks for the member until the call ends.
@@ -325,44 +254,6 @@ impl Membership {
     }
 }
 
-impl Line {
-    /// Says something to the member, as soon as it has read enough of what was said before.
-    async fn tell(&mut self, message: Tells) -> Result<(), End> {
-        let messages = self.messages.clone();
-        let broker = Arc::clone(&self.broker);
-        let mut silence = Alarm::for_client(broker.clock());
-        let silent_at = self.silent_at();
-        let message = JoinResponse { message: Some(message) };
-        tokio::select! {
-            biased;
-            sent = messages.send(message) => sent.map_err(|_| End::Gone),
-            end = self.cut() => Err(end),
-            () = silence.at(silent_at) => Err(End::Silent),
-        }
-    }
-
-    /// When the member has said nothing for too long.
-    fn silent_at(&self) -> Moment {
-        self.heard_at.plus(self.session)
-    }
-
-    /// Returns when the call is to end, whatever is said on it.
-    async fn cut(&mut self) -> End {
-        let place = &mut self.place;
-        let taken = async {
-            match place {
-                Some(place) => place.taken().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = self.messages.closed() => End::Gone,
-            () = taken => End::TakenOver,
-            () = turned_true(&mut self.stopped) => End::Stopped,
-        }
-    }
-}
-
 /// One call from its first message to its end; the refusal that it ends with, if any.
 async fn serve(
     service: &GroupsService,
@@ -374,8 +265,8 @@ async fn serve(
     let silent_at = line.silent_at();
     let first = tokio::select! {
         message = requests.message() => message.ok().flatten(),
-        end = line.cut() => return ended(end),
-        () = silence.at(silent_at) => return ended(End::Silent),
+        end = line.cut() => return end.told(),
+        () = silence.at(silent_at) => return End::Silent.told(),
     };
     drop(silence);
     let Some(first) = first else { return Ok(()) };
@@ -393,7 +284,7 @@ async fn serve(
         Err(end) => end,
     };
     membership.leave(&end).await;
-    ended(end)
+    end.told()
 }
 
 /// Makes the member one.
@@ -469,20 +360,5 @@ fn end_of(refused: &HeartbeatRefused) -> End {
         (_, Reason::Fenced) => End::Over(refusal),
         (_, Reason::ShuttingDown) => End::Stopped,
         _ => End::Wrong(refusal),
-    }
-}
-
-/// How the call ends for the client.
-fn ended(end: End) -> Result<(), Refusal> {
-    match end {
-        End::Gone | End::Left => Ok(()),
-        End::Silent => {
-            Err(Refusal::new(Reason::Silent, "nothing was heard for the session timeout"))
-        }
-        End::Wrong(refusal) | End::Over(refusal) => Err(refusal),
-        End::TakenOver => {
-            Err(Refusal::new(Reason::TakenOver, "another call has joined as this member"))
-        }
-        End::Stopped => Err(Refusal::stopping()),
     }
 }
