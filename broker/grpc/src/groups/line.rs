@@ -114,7 +114,7 @@ impl End {
 }
 
 impl Line {
-    /// A line that nobody has spoken on, what the client hears of it, and the last that it may hear.
+    /// A line that nobody has spoken on, what the client hears of it, and the last it may hear.
     pub(crate) fn begin(service: &GroupsService) -> (Line, Said, Last) {
         let (messages, told) = mpsc::channel(UNREAD_MAX);
         let (error, last) = oneshot::channel();
