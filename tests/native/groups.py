@@ -20,6 +20,7 @@ import time
 
 import confluent_kafka
 import grpc
+import kafka
 from api import Native
 from member import KafkaMember, Ledger, Member, Writer, wait_for
 
@@ -133,8 +134,10 @@ def mixed(weir, native):
 
 def positions(weir, native):
     native.CreateStream(name="kept", partitions=3)
+    # Not so long ago that retention would take them.
+    began_ms = int(time.time() * 1000) - 60_000
     for number in range(30):
-        record = {"value": b"v", "partition": number % 3, "timestamp_ms": 1_000 + number}
+        record = {"value": b"v", "partition": number % 3, "timestamp_ms": began_ms + number}
         native.Append(stream="kept", records=[record])
     at = {"stream": "kept", "partition": 0, "next_offset": 4, "metadata": "mine"}
     results = native.Acknowledge(
@@ -151,16 +154,20 @@ def positions(weir, native):
 
     settings = {"bootstrap.servers": weir.kafka, "group.id": "keepers"}
     consumer = confluent_kafka.Consumer(settings)
-    # Not its metadata: confluent-kafka 2.16 reads on behind the end of a text that it fetched.
     seen = consumer.committed([confluent_kafka.TopicPartition("kept", 0)], timeout=10)[0]
     assert seen.offset == 4, seen
+    # By another client: confluent-kafka 2.16 reads on behind the end of a text that it fetched.
+    reader = kafka.KafkaConsumer(bootstrap_servers=weir.kafka, group_id="keepers")
+    seen = reader.committed(kafka.TopicPartition("kept", 0), metadata=True)
+    reader.close(autocommit=False)
+    assert (seen.offset, seen.metadata) == (4, "mine"), seen
     partition = confluent_kafka.TopicPartition("kept", 1, 7, metadata="theirs")
     consumer.commit(offsets=[partition], asynchronous=False)
     consumer.close()
     kept = native.GetPositions(group="keepers").positions
     # confluent-kafka sends the end of its text along.
-    told = [(one.partition, one.next_offset, one.metadata.rstrip("\0")) for one in kept]
-    assert told == [(0, 4, "mine"), (1, 7, "theirs")], told
+    told = [(one.partition, one.next_offset, one.metadata) for one in kept]
+    assert told == [(0, 4, "mine"), (1, 7, "theirs\0")], told
     some = native.GetPositions(group="keepers", streams=[{"stream": "kept", "partitions": [1, 2]}])
     assert [one.partition for one in some.positions] == [1], some
 
@@ -192,8 +199,8 @@ def positions(weir, native):
     reset([0, 0, 0], shift_by=-30)
     reset([6, 6, 6], offset=6)
     reset([10, 10, 10], offset=99)
-    reset([4, 4, 3], timestamp_ms=1_011)
-    reset([10, 10, 10], timestamp_ms=5_000)
+    reset([4, 4, 3], timestamp_ms=began_ms + 11)
+    reset([10, 10, 10], timestamp_ms=began_ms + 5_000)
     reset([0, 0, 0], earliest=True)
 
     member = Member(native, Ledger(), "keeper", "keepers", ["kept"])
@@ -391,6 +398,19 @@ def refusals(weir, native):
     assert member.ended.wait(10)
     assert member.refused == ("INVALID_ARGUMENT", "REASON_INVALID"), member.refused
     wait_for(lambda: native.DescribeGroup(group="refusing").group.state == 1)
+
+    # What is no message is refused, and not taken for the end of the call.
+    garbled = native.channel.stream_stream("/weir.v1.Groups/Join")(iter([b"\xff" * 8]))
+    try:
+        list(garbled)
+        raise AssertionError("a message that is none was not refused")
+    except grpc.RpcError as error:
+        assert error.code().name == "INVALID_ARGUMENT", error
+        assert native.detail(error)["reason"] == "REASON_INVALID", error
+    refused(
+        native, "ResetPositions", {"group": "refusing", "earliest": False},
+        "INVALID_ARGUMENT", "REASON_INVALID",
+    )  # fmt: skip
 
     silent = native.call("Join")(iter([native.request("Join", still_here={})]))
     try:

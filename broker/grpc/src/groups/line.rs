@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::Stream;
-use tonic::Status;
+use tonic::{Code, Status};
 use weir_core::alarm::Alarm;
 use weir_core::broker::Broker;
 use weir_model::time::Moment;
@@ -97,6 +97,17 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// Why a call ends whose next message could not be read: its client is gone, or what it sent is
+    /// no message, or too large a one.
+    pub(crate) fn of(status: &Status) -> End {
+        match status.code() {
+            Code::Internal | Code::InvalidArgument | Code::OutOfRange | Code::ResourceExhausted => {
+                End::Wrong(Refusal::invalid(status.message()))
+            }
+            _ => End::Gone,
+        }
+    }
+
     /// What the client is told in the end.
     pub(crate) fn told(self) -> Result<(), Refusal> {
         match self {

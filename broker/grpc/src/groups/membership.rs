@@ -106,7 +106,8 @@ impl Membership {
                 }
                 message = self.requests.message() => match message {
                     Ok(Some(JoinRequest { message })) => self.hear(message).await,
-                    Ok(None) | Err(_) => Err(End::Gone),
+                    Ok(None) => Err(End::Gone),
+                    Err(status) => Err(End::of(&status)),
                 },
                 () = silence.at(silent_at) => Err(End::Silent),
             };
@@ -264,12 +265,16 @@ async fn serve(
     let mut silence = Alarm::for_client(service.broker.clock());
     let silent_at = line.silent_at();
     let first = tokio::select! {
-        message = requests.message() => message.ok().flatten(),
+        message = requests.message() => message.map_err(|status| End::of(&status)),
         end = line.cut() => return end.told(),
         () = silence.at(silent_at) => return End::Silent.told(),
     };
     drop(silence);
-    let Some(first) = first else { return Ok(()) };
+    let first = match first {
+        Ok(Some(first)) => first,
+        Ok(None) => return Ok(()),
+        Err(end) => return end.told(),
+    };
     let Some(Says::Begin(begin)) = first.message else {
         return Err(Refusal::invalid("the first message begins the membership"));
     };

@@ -95,8 +95,11 @@ async fn place(
     let end = find(StartAt::Latest).await?.offset.unwrap_or(Offset::ZERO);
     let log_start = partition.watermarks().log_start;
     let place = match to {
-        To::Earliest(_) => log_start,
-        To::Latest(_) => end,
+        To::Earliest(true) => log_start,
+        To::Latest(true) => end,
+        To::Earliest(false) | To::Latest(false) => {
+            return Err(Refusal::invalid("earliest and latest are true or left out"));
+        }
         To::Offset(offset) => Offset::new(offset),
         To::TimestampMs(time) => {
             let at = StartAt::AtTime(Timestamp::from_millis(time));
