@@ -79,7 +79,7 @@ struct GroupOffset {
 
 impl Scrape {
     async fn of(broker: &Arc<Broker>) -> Scrape {
-        let groups = tokio::time::timeout(GROUPS_WAIT_MAX, broker.groups().progress()).await;
+        let groups = tokio::time::timeout(GROUPS_WAIT_MAX, broker.groups().progress_of_all()).await;
         let groups = match groups {
             Ok(Ok(groups)) => groups,
             Ok(Err(error)) => {

@@ -21,7 +21,7 @@ pub struct GroupProgress {
 
 impl Group {
     /// How far the group has read; `lives` says whether an offset is for a stream that there is.
-    pub(crate) fn progress(
+    pub(crate) fn how_far(
         &self,
         id: &GroupId,
         lives: impl Fn(&StreamName, &CommittedOffset) -> bool,

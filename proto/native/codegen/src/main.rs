@@ -21,8 +21,7 @@ const DEFINITIONS: &str = "proto/native/proto";
 /// Where what comes from them goes.
 const GENERATED: &str = "proto/native/src/generated";
 /// The definitions, in the order of their first page.
-const FILES: [&str; 3] =
-    ["weir/v1/streams.proto", "weir/v1/records.proto", "weir/v1/groups.proto"];
+const FILES: [&str; 3] = ["weir/v1/streams.proto", "weir/v1/records.proto", "weir/v1/groups.proto"];
 
 fn main() -> ExitCode {
     let Some(repository) = std::env::args_os().nth(1) else {

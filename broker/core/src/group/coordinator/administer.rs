@@ -38,7 +38,7 @@ impl GroupCoordinator {
 
     /// How far all groups have read, in no order. Where no group was ever here, the broker's log of
     /// groups is not made for this question.
-    pub async fn progress(&self) -> Result<Vec<GroupProgress>, GroupError> {
+    pub async fn progress_of_all(&self) -> Result<Vec<GroupProgress>, GroupError> {
         if self.shared.registry.by_name(CONSUMER_OFFSETS).is_none() {
             return Ok(Vec::new());
         }
@@ -53,7 +53,7 @@ impl GroupCoordinator {
             let state = slot.state.lock();
             if !state.is_removed {
                 kept_to = kept_to.max(state.kept_to);
-                progress.push(state.group.progress(&slot.id, lives));
+                progress.push(state.group.how_far(&slot.id, lives));
             }
         }
         ready.log.settled(kept_to).await.map_err(|_| GroupError::NotAvailable)?;
