@@ -13,6 +13,7 @@
 
 mod consume;
 mod env;
+mod follow;
 mod format;
 mod json_record;
 pub mod output;

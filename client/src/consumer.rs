@@ -1,9 +1,9 @@
 //! Reads the records of a stream, in the background, as they are written.
 //!
-//! A task keeps a `Tail` call open and makes it again where it was when the connection is lost; so a
-//! record is got once, in the order of its partition. A few answers are read ahead; then the broker
-//! waits for the program. Of a stream whose partitions are split or merged, the records of a key
-//! come in their order: what was split is read before what came out of it.
+//! A task keeps a `Tail` call open and makes it again where it was when the connection is lost; so
+//! a record is got once, in the order of its partition. A few answers are read ahead; then the
+//! broker waits for the program. Of a stream whose partitions are split or merged, the records of a
+//! key come in their order: what was split is read before what came out of it.
 
 use std::collections::HashMap;
 use std::pin::Pin;

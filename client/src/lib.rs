@@ -39,9 +39,9 @@
 //!
 //! # Beside it
 //!
-//! The client commands of `weir` ([`command`]), the load tool behind `weir bench` ([`bench`]), the question behind `weir health` ([`health`]),
-//! and what both need: one HTTP/1.1 connection ([`http`]) and a look at another process through
-//! `/proc` ([`process`]).
+//! The client commands of `weir` ([`command`]), the load tool behind `weir bench`
+//! ([`bench`](mod@bench)), the question behind `weir health` ([`health`]), and what both need: one
+//! HTTP/1.1 connection ([`http`]) and a look at another process through `/proc` ([`process`]).
 
 #![forbid(unsafe_code)]
 

@@ -52,8 +52,8 @@ pub struct ProducerOptions {
     pub codec: Codec,
     /// How long a record may wait for others to share its batch; 5 ms by default.
     pub linger: Duration,
-    /// A batch that has this many bytes is sent at once; 256 KiB by default. A record that is larger
-    /// has a batch of its own.
+    /// A batch that has this many bytes is sent at once; 256 KiB by default. A record that is
+    /// larger has a batch of its own.
     pub batch_bytes_max: usize,
     /// What may wait and be on its way, together; 32 MiB by default.
     pub memory_bytes_max: usize,

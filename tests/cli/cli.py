@@ -31,6 +31,7 @@ WORDS = [
     (re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
     (re.compile(r"\b1[789]\d{11}\b"), "<ms>"),
     (re.compile(r"127\.0\.0\.1:\d{2,}"), "<address>"),
+    (re.compile(r'"(pid|uptime_ms)":\d+'), r'"\1":<number>'),
 ]
 
 

@@ -9,6 +9,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+SERVICES = ("Streams", "Records", "Groups", "Inspect", "Events")
+
 
 class Native:
     """The services of `weir.v1` at an address: `native.Append(stream=…, records=[…])`."""
@@ -19,7 +21,7 @@ class Native:
         self.pool = DescriptorPool(self.database)
         self.methods = {
             method.name: (service.full_name, method)
-            for name in ("weir.v1.Streams", "weir.v1.Records", "weir.v1.Inspect", "weir.v1.Events")
+            for name in map("weir.v1.{}".format, SERVICES)
             for service in [self.pool.FindServiceByName(name)]
             for method in service.methods
         }

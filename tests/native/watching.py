@@ -141,6 +141,25 @@ def throttled(weir, native):
     return f"3 events for {refused} records that were refused"
 
 
+def throttled_consumer(weir, native):
+    native.CreateStream(name="read", partitions=1, routing="ROUTING_BY_HASH")
+    for _ in range(5):
+        native.Append(stream="read", records=[{"value": b"v" * 1_000_000}])
+        time.sleep(1)
+    config = {"bootstrap.servers": weir.kafka, "group.id": "read", "auto.offset.reset": "earliest"}
+    with Watching(native, stream="read", kinds=["EVENT_KIND_THROTTLED"]) as watching:
+        consumer = confluent_kafka.Consumer(config)
+        consumer.assign([confluent_kafka.TopicPartition("read", 0, 0)])
+        got, deadline = 0, time.monotonic() + 20
+        while got < 5 and time.monotonic() < deadline:
+            got += consumer.poll(1.0) is not None
+        consumer.close()
+        event = next(watching.call)
+    told = event.throttled
+    assert got == 5 and (event.stream, event.partition, told.direction) == ("read", 0, 2), event
+    return "a Kafka consumer that reads faster than its shard may is told of"
+
+
 def flushed(_weir, native):
     native.CreateStream(name="flushed", partitions=1)
     with Watching(native, stream="flushed", kinds=["EVENT_KIND_FLUSHED"]) as watching:
@@ -220,12 +239,17 @@ def recovered(weir, native):
     return f"{told.records} records of {told.partitions} partitions"
 
 
+CASES = (
+    streams, groups, throttled, throttled_consumer, flushed, filters, missed, recovered,
+)  # fmt: skip
+
+
 def main():
     cases = Cases()
     with tempfile.TemporaryDirectory(prefix="weir-native-") as root:
         with Weir(pathlib.Path(root) / "data") as weir:
             with Native(weir.grpc) as native:
-                for case in (streams, groups, throttled, flushed, filters, missed, recovered):
+                for case in CASES:
                     cases.run(case.__name__, case, weir, native)
     cases.finish()
 

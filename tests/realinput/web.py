@@ -51,6 +51,9 @@ function request()
     if asked > 0 and asked <= lines then path = path .. "?n=" .. asked end
     return wrk.format("GET", path, {{ ["User-Agent"] = "wrk, the load of weir's real input" }})
 end
+function delay()
+    return {delay_ms}
+end
 function response()
     answered = answered + 1
     -- A few more than asked for: answers come on several connections, so the last may overtake
@@ -99,10 +102,12 @@ class WebServer:
                 process.terminate()
                 process.wait(10)
 
-    def start_load(self, lines):
-        """Begins `lines` numbered requests; `follow` sees what becomes of them."""
+    def start_load(self, lines, delay_ms=0):
+        """Begins `lines` numbered requests, each connection with a delay before each of its own;
+        `follow` sees what becomes of them.
+        """
         script = self.root / "load.lua"
-        script.write_text(LOAD.format(lines=lines, paths=PATHS))
+        script.write_text(LOAD.format(lines=lines, paths=PATHS, delay_ms=delay_ms))
         command = ["wrk", "-t1", "-c8", "-d600s", "-s", script, f"http://127.0.0.1:{self.port}"]
         self.load = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 

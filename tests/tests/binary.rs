@@ -168,21 +168,27 @@ fn a_broker_says_where_it_listens_and_stops_when_asked() {
     assert_eq!(broker.end(), Some(0));
 }
 
-/// Every line is a comment or `name{labels} value`, and each name was announced with its type.
+/// Every line is a comment or `name{labels} value`, and each name was announced with its type and
+/// has one of the endings of that.
 fn check_metrics(text: &str) {
-    let mut announced: Vec<&str> = Vec::new();
+    let mut announced = Vec::new();
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
-            announced.push(rest.split(' ').next().expect("a name"));
+            let (family, kind) = rest.split_once(' ').expect("a name and a type");
+            let endings: &[&str] = match kind {
+                "counter" => &["_total"],
+                "gauge" => &[""],
+                "histogram" => &["_bucket", "_sum", "_count"],
+                "summary" => &["", "_sum", "_count"],
+                "info" => &["_info"],
+                other => panic!("there is no type {other}"),
+            };
+            announced.extend(endings.iter().map(|ending| format!("{family}{ending}")));
         } else if !line.starts_with('#') {
             let (series, value) = line.rsplit_once(' ').expect("a value");
             value.parse::<f64>().expect("a number");
             let name = series.split('{').next().expect("a name");
-            let family = |suffix| name.strip_suffix(suffix).unwrap_or(name);
-            let is_announced = [family(""), family("_total"), family("_info")]
-                .iter()
-                .any(|family| announced.contains(family));
-            assert!(is_announced, "{line} has no type");
+            assert!(announced.iter().any(|known| known == name), "{line} has no type");
         }
     }
     assert!(text.contains("kafka_topic_partitions{topic=\"orders\"} 3"), "{text}");

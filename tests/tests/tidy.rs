@@ -40,7 +40,8 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("weir-kafka-protocol", &[]),
     ("weir-kafka-records", &["weir-kafka-protocol"]),
     ("weir-codegen", &[]),
-    ("weir-client", &["weir-model", "weir-kafka-protocol", "weir-kafka-records"]),
+    // The proto crates are for whoever stands outside, too (design.md §2).
+    ("weir-client", &["weir-model", "weir-kafka-protocol", "weir-kafka-records", "weir-proto"]),
     (
         "weir",
         &[

@@ -99,7 +99,7 @@ pub struct Broker {
     client_quotas: Arc<ClientQuotas>,
     account: Arc<Account>,
     producer_ids: ProducerIds,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     request_budget: RequestBudget,
     faults: Faults,
     /// Who looks into partitions now.
@@ -160,6 +160,7 @@ impl Broker {
         let groups = Arc::new(groups);
         let (told, settings_of) = (Arc::clone(&groups), Arc::clone(&configurations));
         let (looked_after, kept_by) = (Arc::clone(&registry), Arc::clone(&foundations.clock));
+        let metrics = Arc::<Metrics>::default();
         let broker = Broker {
             foundations,
             configurations,
@@ -169,7 +170,7 @@ impl Broker {
             client_quotas,
             account: Arc::new(account),
             producer_ids: ProducerIds::new(meta),
-            metrics: Metrics::default(),
+            metrics: Arc::clone(&metrics),
             request_budget: RequestBudget::default(),
             faults: Faults::default(),
             looks: Semaphore::new(LOOKS_MAX),
@@ -181,6 +182,7 @@ impl Broker {
                 looked_after,
                 told,
                 settings_of,
+                metrics,
                 kept_by,
             )),
         };
@@ -264,7 +266,7 @@ impl Broker {
     }
 
     /// What the broker counts.
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 

@@ -1,5 +1,5 @@
 //! What has its own time: once a second, logs roll and trim what is due, closed partitions that
-//! hold nothing any more expire, and what is on its way out goes.
+//! hold nothing any more expire, what is on its way out goes, and a minute of the metrics may end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use crate::alarm::Alarm;
 use crate::broker::remove_deleted;
 use crate::carried_out::carried_out;
 use crate::group::coordinator::GroupCoordinator;
+use crate::metrics::Metrics;
 use crate::settings::configurations::Configurations;
 use crate::stream::on_demand::Scaler;
 use crate::stream::registry::{Deletion, Registry};
@@ -26,6 +27,7 @@ pub(crate) async fn run(
     registry: Arc<Registry>,
     groups: Arc<GroupCoordinator>,
     configurations: Arc<Configurations>,
+    metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 ) {
     let mut scaler = Scaler::default();
@@ -39,6 +41,7 @@ pub(crate) async fn run(
         }
         // Before the work, so that what a clock moved meanwhile makes due has its turn.
         due = clock.moment().plus(PERIOD);
+        metrics.look_at_minute(clock.now(), || registry.all());
         log.housekeep().await;
         registry.mark_expired().await;
         registry.end_deregistrations().await;

@@ -1,13 +1,22 @@
 //! What the broker counts. Plain atomics, counted where it happens and read by `/metrics`.
 //!
 //! A dialect looks its [`RequestMetrics`] up once per API at start and keeps the handle, so that
-//! counting a request is a few relaxed additions.
+//! counting a request is a few relaxed additions. Times are in [`latency`], what is counted of each
+//! stream in [`stream`].
+
+pub mod latency;
+pub mod stream;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use weir_model::time::Timestamp;
+
+use crate::metrics::latency::Latency;
+use crate::metrics::stream::StreamMetrics;
+use crate::stream::stream::Stream;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +78,8 @@ pub struct RequestMetrics {
     pub pauses: Counter,
     /// The time of these pauses.
     pub pause_micros: Counter,
+    /// How long requests take.
+    pub latency: Latency,
 }
 
 /// Everything that the broker counts.
@@ -77,6 +88,9 @@ pub struct Metrics {
     requests: Mutex<BTreeMap<(Dialect, &'static str), Arc<RequestMetrics>>>,
     connections: Mutex<BTreeMap<Dialect, Arc<AtomicU64>>>,
     throttles: Counter,
+    all_streams: StreamMetrics,
+    /// The minute that numbers are gathered for, counted from 1970.
+    minute: Mutex<Option<i64>>,
 }
 
 impl Metrics {
@@ -111,6 +125,47 @@ impl Metrics {
     /// Writes and reads that a quota refused or delayed.
     pub fn throttles(&self) -> u64 {
         self.throttles.get()
+    }
+
+    /// What was counted of all streams since the start, deleted ones included.
+    pub fn all_streams(&self) -> &StreamMetrics {
+        &self.all_streams
+    }
+
+    /// Counts what was written to a stream, by any dialect.
+    pub(crate) fn count_written(&self, stream: &StreamMetrics, records: u64, bytes: u64) {
+        self.all_streams.count_written(records, bytes);
+        stream.count_written(records, bytes);
+    }
+
+    /// Counts the bytes that were read of a stream, by any dialect; not of the broker's own.
+    pub fn count_read(&self, stream: &Stream, bytes: u64) {
+        if !stream.name.is_internal() {
+            self.all_streams.bytes_out.add(bytes);
+            stream.metrics().bytes_out.add(bytes);
+        }
+    }
+
+    /// Ends the minute under way if it is over. `streams` is only asked for then.
+    pub(crate) fn look_at_minute(
+        &self,
+        now: Timestamp,
+        streams: impl FnOnce() -> Vec<Arc<Stream>>,
+    ) {
+        let minute = now.as_seconds().div_euclid(60);
+        let before = self.minute.lock().replace(minute);
+        if before == Some(minute) {
+            return;
+        }
+        for stream in streams() {
+            // What was gathered before the first look is of a minute that had begun already.
+            if before.is_some() {
+                stream.metrics().end_minute();
+            }
+        }
+        for (_, metrics) in self.requests() {
+            metrics.latency.begin_minute();
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use prost::Message;
 use tonic::{Code, Status};
 use weir_core::MetaError;
 use weir_core::error::{AppendError, ConfigError, CreateStreamError, DeleteStreamError, ReadError};
+use weir_core::group::error::{CommitError, DeleteOffsetError, GroupError};
+use weir_core::group::modern::heartbeat::{HeartbeatRefused, InvalidRegex, NoUpgrade};
 use weir_model::batch::BatchError;
 use weir_proto::v1::ErrorDetail;
 use weir_proto::v1::error_detail::Reason;
@@ -57,6 +59,14 @@ impl Refusal {
         Refusal::new(Reason::UnknownStream, format!("there is no stream {name}"))
     }
 
+    pub(crate) fn stopping() -> Refusal {
+        Refusal::new(Reason::ShuttingDown, "the broker is stopping")
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
     /// As the answer for one record.
     pub(crate) fn detail(&self) -> ErrorDetail {
         ErrorDetail {
@@ -83,12 +93,20 @@ impl From<Refusal> for Status {
 fn code_of(reason: Reason) -> Code {
     match reason {
         Reason::Invalid | Reason::RecordTooLarge => Code::InvalidArgument,
-        Reason::UnknownStream | Reason::UnknownPartition => Code::NotFound,
-        Reason::AlreadyExists => Code::AlreadyExists,
+        Reason::UnknownStream
+        | Reason::UnknownPartition
+        | Reason::UnknownGroup
+        | Reason::UnknownMember => Code::NotFound,
+        Reason::AlreadyExists | Reason::InstanceTaken => Code::AlreadyExists,
         Reason::PartitionClosed
         | Reason::SequenceGap
         | Reason::StaleProducer
+        | Reason::GroupNotEmpty
+        | Reason::OtherProtocol
+        | Reason::Subscribed
+        | Reason::NotAssigned
         | Reason::NotAllowed => Code::FailedPrecondition,
+        Reason::Fenced | Reason::Silent | Reason::TakenOver => Code::Aborted,
         Reason::OutOfRange => Code::OutOfRange,
         Reason::OverQuota | Reason::Limit => Code::ResourceExhausted,
         Reason::DiskFull | Reason::Storage | Reason::ShuttingDown | Reason::Busy => {
@@ -224,6 +242,109 @@ pub(crate) fn delete_refusal(name: &str, error: &DeleteStreamError) -> Refusal {
             refused(Reason::Limit, "as many streams are removed as may be")
         }
         DeleteStreamError::Meta(error) => meta_refusal(error),
+    }
+}
+
+/// Why a request about a group was refused.
+pub(crate) fn group_refusal(error: GroupError) -> Refusal {
+    let refused = |reason, why: &str| Refusal::new(reason, why);
+    match error {
+        GroupError::InvalidGroupId => {
+            refused(Reason::Invalid, "a group's name has 1 to 1024 bytes")
+        }
+        GroupError::InvalidSessionTimeout => {
+            refused(Reason::Invalid, "the session timeout is outside the broker's bounds")
+        }
+        GroupError::InconsistentProtocol => {
+            refused(Reason::OtherProtocol, "the group's members have nothing in common with this")
+        }
+        GroupError::UnknownMember => refused(Reason::UnknownMember, "the group has no such member"),
+        GroupError::FencedInstance => {
+            refused(Reason::Fenced, "another member has taken the instance id")
+        }
+        GroupError::IllegalGeneration
+        | GroupError::StaleMemberEpoch
+        | GroupError::RebalanceInProgress
+        | GroupError::MemberIdRequired => {
+            refused(Reason::Fenced, "the member is in another epoch by now")
+        }
+        GroupError::GroupFull => refused(Reason::Limit, "the group has as many members as it may"),
+        GroupError::GroupNotFound => refused(Reason::UnknownGroup, "there is no such group"),
+        GroupError::NonEmptyGroup => refused(Reason::GroupNotEmpty, "the group has members"),
+        GroupError::TooManyGroups => {
+            refused(Reason::Limit, "the broker keeps as many groups as it may")
+        }
+        GroupError::TooLarge => {
+            refused(Reason::Invalid, "what is said is larger than the broker keeps")
+        }
+        GroupError::NotAvailable => {
+            refused(Reason::Storage, "the groups cannot be written or read now")
+        }
+        GroupError::ShuttingDown => Refusal::stopping(),
+    }
+}
+
+/// Why a member did not join or is one no more.
+pub(crate) fn membership_refusal(error: &HeartbeatRefused) -> Refusal {
+    let refused = |reason, why: &str| Refusal::new(reason, why);
+    match error {
+        HeartbeatRefused::Group(error) => group_refusal(*error),
+        HeartbeatRefused::OtherProtocol => {
+            refused(Reason::OtherProtocol, "the group speaks another protocol")
+        }
+        HeartbeatRefused::NoUpgrade(why) => {
+            let why = match why {
+                NoUpgrade::Disabled => "the broker's settings do not let it change",
+                NoUpgrade::OtherType => "its members are not consumers",
+                NoUpgrade::TooManyMembers => "it has more members than may be",
+                NoUpgrade::Malformed => "what a member said cannot be read",
+                NoUpgrade::CustomAssignor => "its assignor is its own",
+            };
+            let text = format!("the group speaks the classic protocol, and {why}");
+            Refusal::new(Reason::OtherProtocol, text)
+        }
+        HeartbeatRefused::UnknownMember | HeartbeatRefused::UnknownInstance => {
+            refused(Reason::Fenced, "the group has no such member any more")
+        }
+        HeartbeatRefused::FencedEpoch { received, known } => {
+            let why = format!("the member is in epoch {known}, not {received}");
+            Refusal::new(Reason::Fenced, why)
+        }
+        HeartbeatRefused::UnreleasedInstance(_) => {
+            let why = "the instance id is another member's, which has not gone";
+            refused(Reason::InstanceTaken, why)
+        }
+        HeartbeatRefused::FencedInstance(_) => {
+            refused(Reason::Fenced, "the instance id has become another member's")
+        }
+        HeartbeatRefused::GroupFull { members_max } => {
+            let why = format!("the group has {members_max} members, as many as it may");
+            Refusal::new(Reason::Limit, why)
+        }
+        HeartbeatRefused::InvalidRegex(InvalidRegex(why)) => {
+            Refusal::invalid(format!("the pattern is no regular expression: {why}"))
+        }
+    }
+}
+
+/// Why a position was not kept.
+pub(crate) fn commit_refusal(error: CommitError) -> Refusal {
+    match error {
+        CommitError::UnknownPartition => {
+            Refusal::new(Reason::UnknownPartition, "the stream has no such partition")
+        }
+        CommitError::MetadataTooLarge => {
+            Refusal::invalid("the text beside the position is longer than the broker keeps")
+        }
+    }
+}
+
+/// Why a position was not forgotten.
+pub(crate) fn delete_position_refusal(error: DeleteOffsetError) -> Refusal {
+    match error {
+        DeleteOffsetError::Subscribed => {
+            Refusal::new(Reason::Subscribed, "a member of the group reads the stream")
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //!   server    connections, HTTP/2, the services by their paths
 //!   streams   weir.v1.Streams: what exists; `streams/change` alters it
 //!   records   weir.v1.Records: writes, and `tail`, which reads on
+//!   groups    weir.v1.Groups: who reads what, and how far each group has read
 //!   batches   batches that the client has built, pipelined
 //!   inspect   weir.v1.Inspect: segments, batches, records, bytes, indexes, buckets
 //!   events    weir.v1.Events: what happens, as it happens
@@ -21,6 +22,7 @@ mod batches;
 mod errors;
 mod events;
 mod inspect;
+mod groups;
 mod records;
 mod server;
 mod streams;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 use weir_core::broker::Broker;
+use weir_core::metrics::latency::Stage;
 use weir_core::metrics::{Dialect, RequestMetrics};
 use weir_core::routing::route::{RoutedPlace, RoutedRecord, WantedPlace};
 use weir_model::ids::PartitionIndex;
@@ -64,7 +65,11 @@ impl RecordsService {
             return Err(Refusal::invalid(why));
         }
         self.append.bytes_in.add(bytes as u64);
+        let begun = self.broker.clock().real_moment();
         let results = self.broker.append_checked(&stream, records).await;
+        let took = self.broker.clock().real_moment().since(begun);
+        self.append.latency.observe(Stage::Answer, took);
+        self.append.latency.observe_total(took);
         let written = results.iter().filter(|result| result.is_ok()).count();
         self.append.records_in.add(written as u64);
         self.append.errors.add(u64::from(written < results.len()));

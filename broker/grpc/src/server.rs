@@ -30,11 +30,13 @@ use tracing::{debug, warn};
 use weir_core::broker::Broker;
 use weir_core::metrics::Dialect;
 use weir_proto::v1::events_server::EventsServer;
+use weir_proto::v1::groups_server::GroupsServer;
 use weir_proto::v1::inspect_server::InspectServer;
 use weir_proto::v1::records_server::RecordsServer;
 use weir_proto::v1::streams_server::StreamsServer;
 
 use crate::events::EventsService;
+use crate::groups::GroupsService;
 use crate::inspect::InspectService;
 use crate::records::RecordsService;
 use crate::streams::StreamsService;
@@ -56,6 +58,10 @@ const PING_WAIT_MAX: Duration = Duration::from_secs(20);
 /// How long to wait when the system has no descriptor left for a new connection.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
+/// Where the client of a call connects from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
 /// The services by their names, shared by all connections.
 #[derive(Clone)]
 pub struct GrpcService {
@@ -73,6 +79,8 @@ impl GrpcService {
         let inspect = InspectServer::new(InspectService { broker: Arc::clone(&broker) });
         let events = EventsService { broker: Arc::clone(&broker), stopped: stopped.clone() };
         let events = EventsServer::new(events);
+        let groups = GroupsService::new(Arc::clone(&broker), stopped.clone());
+        let groups = GroupsServer::new(groups);
         let records = RecordsServer::new(RecordsService::new(Arc::clone(&broker), stopped));
         let (_, health) = tonic_health::server::health_reporter();
         let reflection = || {
@@ -85,6 +93,7 @@ impl GrpcService {
             service(records.max_decoding_message_size(MESSAGE_BYTES_MAX)),
             service(inspect.max_decoding_message_size(MESSAGE_BYTES_MAX)),
             service(events.max_decoding_message_size(MESSAGE_BYTES_MAX)),
+            service(groups.max_decoding_message_size(MESSAGE_BYTES_MAX)),
             service(health),
             service(reflection().build_v1().expect(known)),
             // Which is what most clients still ask for.
@@ -186,8 +195,9 @@ async fn serve_connection(
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_WAIT_MAX);
-    let answer = service_fn(move |request| {
+    let answer = service_fn(move |mut request: Request<Incoming>| {
         let service = service.clone();
+        request.extensions_mut().insert(Peer(peer));
         async move { service.call(request).await }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), answer));

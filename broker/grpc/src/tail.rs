@@ -75,6 +75,9 @@ impl Tail {
         let partition_changes = stream.partition_changes();
         let from = request.from.and_then(|Position { place }| place);
         let from = from.ok_or_else(|| Refusal::invalid("the request does not say from where"))?;
+        if matches!(from, From::Earliest(false) | From::Latest(false)) {
+            return Err(Refusal::invalid("earliest and latest are true or left out"));
+        }
         let mut tail = Tail {
             broker,
             partition_changes,

@@ -28,6 +28,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 use weir_core::log_limit::LogLimit;
 use weir_core::metrics::Dialect;
+use weir_core::metrics::latency::Stage;
 use weir_core::quota::busy::measured;
 use weir_core::request_budget::{BudgetShare, HeldBytes};
 use weir_model::limits::{CONNECTION_UNANSWERED_REQUESTS_MAX, MIB};
@@ -35,10 +36,11 @@ use weir_model::time::Moment;
 
 use crate::answer_writer::AnswerWriter;
 use crate::close::{CloseReason, Closed, RequestName};
-use crate::dispatch;
+use crate::dispatch::{self, Begun};
 use crate::exchange::{Answer, PendingAnswer};
 use crate::frame_reader::FrameReader;
 use crate::pauses::{Pauses, reached};
+use crate::request_times::RequestTimes;
 use crate::service::KafkaService;
 use crate::unanswered::{Unanswered, UnansweredRequest};
 
@@ -89,6 +91,7 @@ impl ConnectionInfo {
 struct Queued {
     request: RequestName,
     answer: PendingAnswer,
+    times: RequestTimes,
     /// Given back as soon as the answer is made.
     budget: BudgetShare,
     /// Given back when the answer has been written.
@@ -148,6 +151,15 @@ pub async fn serve_connection<R, W>(
     }
 }
 
+/// A frame with all that it holds.
+struct NextFrame {
+    frame: Bytes,
+    place: UnansweredRequest,
+    budget: BudgetShare,
+    /// How long its body took to come.
+    took: Duration,
+}
+
 struct Requests<R> {
     frames: FrameReader<R>,
     unanswered: Arc<Unanswered>,
@@ -168,14 +180,18 @@ impl<R: AsyncRead + Unpin> Requests<R> {
                 _ = stop.wait_for(|stop| *stop) => None,
                 next = self.next_frame() => next?,
             };
-            let Some((frame, place, budget)) = next else {
+            let Some(NextFrame { frame, place, budget, took }) = next else {
                 return Ok(());
             };
+            let clock = self.service.broker().clock();
+            let received = clock.real_moment();
             requests_in_turn += 1;
             bytes_in_turn += frame.len();
             let begun = dispatch::begin(&self.service, &self.info, frame, budget.held());
-            let (request, answer) = begun.await?;
-            let queued = Queued { request, answer, budget, place };
+            let Begun { name: request, answer, metrics } = begun.await?;
+            metrics.latency.observe(Stage::Receive, took);
+            let times = RequestTimes::begun(metrics, received, clock.real_moment());
+            let queued = Queued { request, answer, times, budget, place };
             if self.queue.send(queued).await.is_err() {
                 // The writing loop ended first, and says why.
                 return Ok(());
@@ -188,9 +204,7 @@ impl<R: AsyncRead + Unpin> Requests<R> {
     }
 
     /// The next frame, once the connection and the broker have room for it and no pause is on.
-    async fn next_frame(
-        &mut self,
-    ) -> Result<Option<(Bytes, UnansweredRequest, BudgetShare)>, CloseReason> {
+    async fn next_frame(&mut self) -> Result<Option<NextFrame>, CloseReason> {
         let unanswered = &self.unanswered;
         let Some(length) = self.frames.next_length(|| !unanswered.is_empty()).await? else {
             return Ok(None);
@@ -199,10 +213,12 @@ impl<R: AsyncRead + Unpin> Requests<R> {
         pauses.over(broker.clock()).await;
         let place = unanswered.admit(length).await;
         let mut budget = broker.request_budget().begin(length);
+        let began = broker.clock().real_moment();
         let frame = self.frames.body(length, &mut budget).await?;
+        let took = broker.clock().real_moment().since(began);
         // One that began while the frame came.
         pauses.over_holding(broker, budget.held()).await;
-        Ok(Some((frame, place, budget)))
+        Ok(Some(NextFrame { frame, place, budget, took }))
     }
 }
 
@@ -218,16 +234,24 @@ struct Answers<W> {
 
 impl<W: AsyncWrite + Unpin> Answers<W> {
     async fn write_all(mut self, mut queued: mpsc::Receiver<Queued>) -> Result<(), Closed> {
-        while let Some(Queued { request, answer, budget, place }) = queued.recv().await {
+        while let Some(Queued { request, answer, mut times, budget, place }) = queued.recv().await {
             self.wait_out(budget.held()).await;
+            times.end(Stage::Turn, self.now());
             let answer = answer.await.map_err(|reason| reason.of(request))?;
+            times.end(Stage::Answer, self.now());
             drop(budget);
             if let Some(answer) = answer {
                 self.write(answer).await.map_err(|reason| reason.of(request))?;
+                times.end(Stage::Send, self.now());
             }
+            times.done();
             drop(place);
         }
         Ok(self.writer.shut_down().await?)
+    }
+
+    fn now(&self) -> Moment {
+        self.service.broker().clock().real_moment()
     }
 
     /// Writes an answer. The pause that it announces begins before: the client may be quick.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use weir_core::faults::BreakOff;
+use weir_core::metrics::RequestMetrics;
 use weir_core::request_budget::HeldBytes;
 use weir_kafka_protocol::{ApiKey, Reader, RequestHeader};
 
@@ -271,13 +272,21 @@ pub(crate) static SERVED: &[ServedApi] = {
     ]
 };
 
+/// A request that was begun.
+pub(crate) struct Begun {
+    pub(crate) name: RequestName,
+    pub(crate) answer: PendingAnswer,
+    /// The counters of its API.
+    pub(crate) metrics: Arc<RequestMetrics>,
+}
+
 /// Reads the header of a request, finds its handler and begins it.
 pub(crate) async fn begin(
     service: &Arc<KafkaService>,
     connection: &Arc<ConnectionInfo>,
     frame: bytes::Bytes,
     held: HeldBytes,
-) -> Result<(RequestName, PendingAnswer), Closed> {
+) -> Result<Begun, Closed> {
     let frame_bytes = frame.len();
     let mut body = Reader::new(frame);
     let header = RequestHeader::decode(&mut body)?;
@@ -319,10 +328,13 @@ pub(crate) async fn begin(
         Err(CloseReason::UnservedVersion { first: served.first, last: served.last })
     };
     match started {
-        Ok(pending) => match fault.and_then(|fault| fault.disconnect()) {
-            None => Ok((name, pending)),
-            Some(_) => Ok((name, Box::pin(lost(pending)))),
-        },
+        Ok(pending) => {
+            let answer: PendingAnswer = match fault.and_then(|fault| fault.disconnect()) {
+                None => pending,
+                Some(_) => Box::pin(lost(pending)),
+            };
+            Ok(Begun { name, answer, metrics })
+        }
         Err(reason) => {
             metrics.errors.add(1);
             Err(reason.of(name))

@@ -37,6 +37,7 @@ mod leader_epoch;
 mod listener;
 mod pauses;
 mod replicas;
+mod request_times;
 mod service;
 mod sessions;
 mod support;

@@ -27,6 +27,8 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 use tracing::{debug, error, warn};
 use weir_core::metrics::RequestMetrics;
+use weir_core::metrics::latency::Stage;
+use weir_model::time::Moment;
 
 use crate::action::{Action, Call, Run};
 use crate::auth::access;
@@ -63,13 +65,16 @@ pub(crate) enum Reply {
     BrokenOff,
 }
 
-/// Checks a request and runs its operation.
+/// Checks a request, whose body took `received_in` to come, and runs its operation.
 pub(crate) async fn dispatch(
     service: &Arc<KinesisService>,
     caller: &Arc<Caller>,
     head: &Parts,
     body: &Bytes,
+    received_in: Duration,
 ) -> Answer {
+    let clock = service.broker().clock();
+    let begun = clock.real_moment();
     let target = header_text(&head.headers, "x-amz-target");
     let action = find_action(service, target);
     let encoding = match check_transport(head, target, action.is_some(), body) {
@@ -83,8 +88,9 @@ pub(crate) async fn dispatch(
     if let Some((_, metrics)) = action {
         metrics.requests.add(1);
         metrics.bytes_in.add(body.len() as u64);
+        metrics.latency.observe(Stage::Receive, received_in);
     }
-    let request = Request { service, caller, head, body, encoding, action };
+    let request = Request { service, caller, head, body, encoding, action, begun };
     let (status, reply) = match request.run().await {
         Ok(reply) => (200, reply),
         Err(error) => {
@@ -95,8 +101,11 @@ pub(crate) async fn dispatch(
             (error.kind.status(), Reply::Whole(error.body(encoding)))
         }
     };
-    if let (Some((_, metrics)), Reply::Whole(body)) = (action, &reply) {
-        metrics.bytes_out.add(body.len() as u64);
+    if let Some((_, metrics)) = action {
+        metrics.latency.observe_total(clock.real_moment().since(begun));
+        if let Reply::Whole(body) = &reply {
+            metrics.bytes_out.add(body.len() as u64);
+        }
     }
     let media_type = match &reply {
         Reply::Whole(_) | Reply::BrokenOff => encoding.media_type(),
@@ -153,6 +162,7 @@ struct Request<'r> {
     body: &'r Bytes,
     encoding: Encoding,
     action: Option<(&'static Action, &'r RequestMetrics)>,
+    begun: Moment,
 }
 
 impl Request<'_> {
@@ -182,10 +192,14 @@ impl Request<'_> {
         };
         access::check(&call, action.name)?;
         call_rates::charge(&call, action)?;
+        let clock = self.service.broker().clock();
+        let checked = clock.real_moment();
+        metrics.latency.observe(Stage::Begin, checked.since(self.begun));
         let result = match self.service.broker().faults().is_any() {
             true => faults::around(&call, action).await,
             false => carry_out(&call, action).await,
         };
+        metrics.latency.observe(Stage::Answer, clock.real_moment().since(checked));
         if let Err(error) = &result
             && error.kind == ErrorKind::ProvisionedThroughputExceeded
         {

@@ -239,6 +239,8 @@ impl KinesisService {
         if is_preflight(&head) {
             return self.preflight_answer(&head.headers);
         }
+        let clock = self.broker().clock();
+        let begun = clock.real_moment();
         // Only a POST can mean anything; others are refused without a look at their body.
         let body = match head.method {
             Method::POST => self.read_body(body).await,
@@ -253,7 +255,8 @@ impl KinesisService {
             }
             Err(refusal) => return self.refuse(peer, refusal.status(), refusal.why()),
         };
-        let answer = dispatch(self, caller, &head, &body.bytes).await;
+        let received_in = clock.real_moment().since(begun);
+        let answer = dispatch(self, caller, &head, &body.bytes, received_in).await;
         let mut response = self.response(answer.status, answer.body);
         let headers = response.headers_mut();
         if let Some(media_type) = answer.media_type {

@@ -51,6 +51,7 @@ mod shard;
 mod shard_iterator;
 mod stalled;
 mod starting_position;
+mod stream_numbers;
 mod stream_reference;
 mod stream_settings;
 mod subscription;

@@ -42,6 +42,7 @@ use crate::outgoing_record::{reply_bytes, write_records};
 use crate::sequence_number::SequenceNumber;
 use crate::service::KinesisService;
 use crate::shard::{ShardId, write_child_shards};
+use crate::stream_numbers;
 use crate::subscriptions::{Held, Refusal};
 use crate::wire::{Encoding, ReplyWriter, event_stream};
 
@@ -258,6 +259,7 @@ impl Subscription {
         let payload = writer.into_bytes();
         let event = event_stream::event("SubscribeToShardEvent", self.encoding, &payload);
         self.held.charge(read.records.iter().map(|record| record.size_bytes()).sum());
+        stream_numbers::count_event(&self.stream, read);
         if let Some((_, metrics)) = self.service.action("SubscribeToShard") {
             metrics.records_out.add(read.records.len() as u64);
             metrics.bytes_out.add(event.len() as u64);

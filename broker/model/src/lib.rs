@@ -13,6 +13,7 @@ pub mod batch;
 pub mod batch_builder;
 pub mod compression;
 pub mod hash_key;
+pub mod histogram;
 pub mod ids;
 pub mod limits;
 pub mod offset;

@@ -93,26 +93,40 @@ impl Ready {
         let meaning = flush_meaning(self.flush);
         line(format_args!("  {:<9}{:<24}{faint}{meaning}{end}", "Flush", self.flush));
         line(format_args!(""));
-        for (label, command) in [("try", self.kafka_hint()), ("", self.kinesis_hint())] {
-            if let Some(command) = command {
-                line(format_args!("  {faint}{label:<9}{end}{command}"));
-            }
+        for (number, command) in self.hints().iter().enumerate() {
+            let label = if number == 0 { "try" } else { "" };
+            line(format_args!("  {faint}{label:<9}{end}{command}"));
         }
         line(format_args!("  {faint}{:<9}Ctrl-C{end}", "stop"));
         line(format_args!(""));
         out
     }
 
-    fn kafka_hint(&self) -> Option<String> {
-        let address = address_to_show(&self.kafka)?;
-        Some(format!("echo hello | kcat -P -b {address} -t greetings"))
-    }
-
-    fn kinesis_hint(&self) -> Option<String> {
-        let address = address_to_show(&self.kinesis)?;
-        Some(format!("aws kinesis list-streams --endpoint-url http://{address}"))
+    /// What to type next, in another terminal, for the dialects that are on: the first lines write
+    /// a record, the others find it.
+    fn hints(&self) -> Vec<String> {
+        let mut hints = Vec::new();
+        if let Some(address) = address_to_show(&self.grpc) {
+            let at = match address == LOCAL_GRPC {
+                true => String::new(),
+                false => format!(" --grpc http://{address}"),
+            };
+            hints.push(format!("weir topic create greetings{at}"));
+            hints.push(format!("echo hello | weir produce greetings{at}"));
+            hints.push(format!("weir consume greetings --exit{at}"));
+        }
+        if let Some(address) = address_to_show(&self.kafka) {
+            hints.push(format!("kcat -C -b {address} -t greetings -e"));
+        }
+        if let Some(address) = address_to_show(&self.kinesis) {
+            hints.push(format!("aws kinesis list-streams --endpoint-url http://{address}"));
+        }
+        hints
     }
 }
+
+/// Where client commands look unless they are told otherwise.
+const LOCAL_GRPC: &str = "localhost:50051";
 
 /// The line that tells what a flush costs here, printed once it was measured.
 pub fn flush_text(flush: Duration, colours: Colours) -> String {
@@ -219,10 +233,15 @@ mod tests {
             "TLS      https://localhost:4567  the same, for who trusts ./weir-data/tls/ca.pem",
             "gRPC     http://localhost:50051 ",
             "HTTP     http://192.0.2.1:8080 ",
-            "kcat -P -b localhost:9092 -t greetings",
+            "try      weir topic create greetings\n",
+            "echo hello | weir produce greetings\n",
+            "kcat -C -b localhost:9092 -t greetings -e",
         ] {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
+        let elsewhere = Ready { grpc: vec!["127.0.0.1:7".parse().expect("it is one")], ..ready() };
+        let text_elsewhere = elsewhere.to_text(Colours::Off);
+        assert!(text_elsewhere.contains("produce greetings --grpc http://localhost:7\n"));
         assert!(!text.contains("aws kinesis"), "no hint for a dialect that is off");
         assert!(!text.contains('\u{1b}'), "no colours asked for");
         assert!(text.lines().all(|line| line.len() <= 100), "{text}");

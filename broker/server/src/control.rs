@@ -1,4 +1,5 @@
-//! `/api/v1/…` of the `--http` listener: what a test asks of a broker beyond streams and records.
+//! `/api/v1/…` of the `--http` listener: what a test or an operator asks of a broker beyond streams
+//! and records.
 //!
 //! | request | answer |
 //! |---|---|
@@ -7,10 +8,16 @@
 //! | `GET /api/v1/faults` | `{"faults": […]}`: the rules, and what each has struck |
 //! | `PUT /api/v1/faults` `{"faults": […]}` | the same, with these rules in place of the others |
 //! | `DELETE /api/v1/faults` | the same, without rules |
+//! | `GET /api/v1/log-levels` | `{"levels": {"default": "info", …}}`: what is logged |
+//! | `PUT /api/v1/log-levels` `{"weir_kafka": "debug"}` | the same, these over those of the start |
+//! | `DELETE /api/v1/log-levels` | the same, with those of the start |
+//!
+//! Log levels are set by module ([`logging`](crate::logging)); `default` is the level of the rest.
 //!
 //! Bodies are JSON, and said to be: a web page of somebody else's cannot send such a request
 //! without asking first, which is not answered. Errors are `{"error": "…"}`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +33,8 @@ use tracing::warn;
 use weir_core::broker::Broker;
 use weir_core::faults::FaultRule;
 use weir_model::time::SettableClock;
+
+use crate::logging::LogLevels;
 
 /// The paths that are answered here.
 pub(crate) const PREFIX: &str = "/api/v1/";
@@ -81,6 +90,10 @@ impl Control {
                 Ok(self.shown_faults())
             }
             ("faults", _) => return not_allowed("GET, PUT, DELETE"),
+            ("log-levels", &Method::GET) => shown_levels(),
+            ("log-levels", &Method::PUT) => set_levels(request).await,
+            ("log-levels", &Method::DELETE) => replace_levels(&BTreeMap::new()),
+            ("log-levels", _) => return not_allowed("GET, PUT, DELETE"),
             _ => Err((StatusCode::NOT_FOUND, format!("there is no {PREFIX}{path}"))),
         };
         match answered {
@@ -129,6 +142,27 @@ impl Control {
         }
         Ok(self.shown_clock())
     }
+}
+
+fn shown_levels() -> Result<Json, Refused> {
+    Ok(json!({"levels": log_levels()?.shown()}))
+}
+
+async fn set_levels(request: Request<Incoming>) -> Result<Json, Refused> {
+    let wanted: BTreeMap<String, String> = body_of(request).await?;
+    replace_levels(&wanted)
+}
+
+fn replace_levels(wanted: &BTreeMap<String, String>) -> Result<Json, Refused> {
+    log_levels()?.replace(wanted).map_err(|why| (StatusCode::BAD_REQUEST, why))?;
+    shown_levels()
+}
+
+fn log_levels() -> Result<&'static LogLevels, Refused> {
+    LogLevels::of_process().ok_or_else(|| {
+        let why = "the program that weir is a part of has its own log";
+        (StatusCode::CONFLICT, why.to_owned())
+    })
 }
 
 async fn body_of<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refused> {

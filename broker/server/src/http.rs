@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `/livez` | 200 while the process can answer at all |
 //! | `/readyz` | 200 and JSON while all listeners take requests; 503 once the broker is stopping |
-//! | `/metrics` | OpenMetrics, see [`metrics`](crate::metrics) |
-//! | `/api/v1/…` | what tests ask for, see [`control`](crate::control) |
+//! | `/metrics` | OpenMetrics, or Prometheus' older text, see [`metrics`](crate::metrics) |
+//! | `/api/v1/…` | what tests and operators ask for, see [`control`](crate::control) |
 //!
 //! HTTP/1.1 on plain hyper; the console will take the listener over.
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -88,7 +88,7 @@ impl HttpService {
         Arc::new(HttpService { broker, addresses, started, stop, connections, control })
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let is_known = matches!(request.uri().path(), "/livez" | "/readyz" | "/metrics");
         if is_known && !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
@@ -98,13 +98,12 @@ impl HttpService {
         match request.uri().path() {
             "/livez" => plain(StatusCode::OK, TEXT, "alive\n"),
             "/readyz" => self.readiness(),
-            "/metrics" => match metrics::render(&self.broker) {
-                Ok(text) => plain(StatusCode::OK, metrics::CONTENT_TYPE, text),
-                Err(error) => {
-                    warn!(%error, "cannot render the metrics");
-                    plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot render the metrics\n")
-                }
-            },
+            "/metrics" => {
+                let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+                let format = metrics::Format::accepted_by(accept.unwrap_or_default());
+                let text = metrics::render(&self.broker, format).await;
+                plain(StatusCode::OK, format.content_type(), text)
+            }
             _ => plain(StatusCode::NOT_FOUND, TEXT, "see /livez, /readyz and /metrics\n"),
         }
     }
@@ -178,7 +177,7 @@ async fn serve_stream(stream: TcpStream, service: Arc<HttpService>) {
         let is_control = request.uri().path().starts_with(control::PREFIX);
         Ok::<_, Infallible>(match is_control {
             true => service.control.answer(request).await,
-            false => service.answer(&request),
+            false => service.answer(&request).await,
         })
     });
     let connection = http1::Builder::new()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
+use weir_model::histogram::Durations;
 use weir_model::ids::{LogEpoch, PartitionId};
 use weir_model::offset::Offset;
 use weir_model::time::Timestamp;
@@ -85,10 +86,8 @@ pub struct LogSize {
 pub struct LogStats {
     /// Bytes appended and not flushed yet.
     pub unflushed_bytes: u64,
-    /// Flushes made since start.
-    pub flushes: u64,
-    /// Time spent in them, in microseconds.
-    pub flush_micros: u64,
+    /// Flushes made since start, by how long they took.
+    pub flushes: Durations,
     /// Longest of them, in microseconds.
     pub flush_micros_max: u64,
     /// Waits open on watermarks.

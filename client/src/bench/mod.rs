@@ -206,7 +206,7 @@ pub enum BenchError {
     Protocol(String),
     /// The broker refused.
     Refused(String),
-    /// The broker did not answer for [`ANSWER_WAIT_MAX`], or had nothing more to read.
+    /// The broker did not answer for 30 seconds, or had nothing more to read.
     NoAnswer(String),
 }
 

@@ -41,7 +41,8 @@ const CONSUME_EXAMPLES: &str = "Examples:
   weir consume orders -o jsonl --exit | weir produce copy --json
 
 Formats: %v value, %k key, %t stream, %p partition, %o offset, %d timestamp, %h{%k=%v } headers,
-  %V %K %T lengths, %H headers, %i number; %v{hex}, %v{base64}, %o{hex}, %d{rfc3339}; \\n \\t \\xNN %%";
+  %V %K %T lengths, %H headers, %i number; %v{hex}, %v{base64}, %o{hex}, %d{rfc3339};
+  \\n \\t \\xNN %%";
 
 const TAIL_EXAMPLES: &str = "Examples:
   weir tail orders                                what is written from now on

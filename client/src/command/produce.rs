@@ -10,11 +10,15 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::command::Common;
+use crate::command::follow::{Follow, default_position};
 use crate::command::format::Format;
 use crate::command::json_record::{self, Placed};
 use crate::command::output::{Failure, Output, Printer};
+use crate::connection::Client;
+use crate::error::Error;
 use crate::producer::{Codec, Delivery, ProducerOptions};
 use crate::record::NewRecord;
+use crate::retry::Retry;
 
 /// Longest line; the broker's limit for a record is far below unless it was raised.
 const LINE_BYTES_MAX: usize = 64 << 20;
@@ -22,6 +26,8 @@ const LINE_BYTES_MAX: usize = 64 << 20;
 const LINES_AHEAD_MAX: usize = 1000;
 /// Records whose places are waited for together.
 const DELIVERIES_MAX: usize = 10_000;
+/// Longer than anybody waits for a broker.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// Options of `produce`.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +41,16 @@ pub struct ProduceOptions {
 
     /// Files whose lines are written, - for standard input [default: -]
     files: Vec<PathBuf>,
+
+    /// Write the lines of a log as they come, for ever: through rotations, restarts and crashes,
+    /// each at least once
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    follow: Option<PathBuf>,
+
+    /// With --follow: where is kept how far the log was written [default: a file under
+    /// ~/.local/state/weir]
+    #[arg(long, value_name = "FILE", requires = "follow")]
+    position: Option<PathBuf>,
 
     /// How a line is taken apart, such as '%k %v'; see `weir consume --help` for the fields
     #[arg(long, short, value_name = "FORMAT", default_value = "%v", conflicts_with = "json")]
@@ -74,6 +90,7 @@ const EXAMPLES: &str = "Examples:
   weir produce orders -f '%k %v' orders.txt
   weir produce clicks --json < clicks.jsonl
   weir produce audit --key host-1 -H source=syslog -z zstd /var/log/syslog
+  weir produce web --follow /var/log/nginx/access.log
 
 Prints where records are kept with -o jsonl, and how many otherwise.";
 
@@ -112,6 +129,9 @@ impl ProduceOptions {
             linger: Duration::from_millis(self.linger_ms),
             ..ProducerOptions::new(&self.stream)
         };
+        if let Some(file) = self.follow.take() {
+            return self.run_following(file, client, options, printer).await;
+        }
         let producer = client.producer(options).await?;
         let mut lines = read_lines(std::mem::take(&mut self.files));
         let mut written = Written { deliveries: Vec::new(), count: 0 };
@@ -138,6 +158,27 @@ impl ProduceOptions {
             eprintln!("{} {records} kept in {}", written.count, self.stream);
         }
         sent.and(flushed.map_err(Failure::from))
+    }
+
+    /// Follows a log. A broker that is away is waited for, as long as it takes.
+    async fn run_following(
+        mut self,
+        file: PathBuf,
+        client: Client,
+        options: ProducerOptions,
+        printer: &mut Printer,
+    ) -> Result<(), Failure> {
+        let position = match self.position.take() {
+            Some(position) => position,
+            None => default_position(&self.stream, &file, |name| std::env::var_os(name))?,
+        };
+        if let Err(error @ Error::Unreachable(_)) = client.admin().list_streams("").await {
+            eprintln!("weir: {error}; waiting for it");
+        }
+        let options = ProducerOptions { delivery_time_max: FOREVER, ..options };
+        let patient = Retry { time_max: FOREVER, ..*client.retry() };
+        let producer = client.with_retry(patient).producer(options).await?;
+        Follow { file, position }.run(producer, |line| self.record(line), printer).await
     }
 
     fn record(&self, line: &[u8]) -> Result<NewRecord, String> {

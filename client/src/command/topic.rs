@@ -124,7 +124,9 @@ impl TopicCommand {
                 let (name, dry_run) = (options.name.clone(), options.dry_run);
                 let made = admin.create_stream(options.wanted(kind)).await?;
                 let done = if dry_run { "could be made" } else { "made" };
-                let text = || format!("{name} {done}, with {} partitions\n", made.open_partitions);
+                let count = made.open_partitions;
+                let partitions = if count == 1 { "partition" } else { "partitions" };
+                let text = || format!("{name} {done}, with {count} {partitions}\n");
                 printer.result(&object(&made), text)
             }
             TopicCommand::List(options) => {

@@ -1,8 +1,8 @@
 //! The task that sends a producer's batches, and deals with what becomes of them.
 //!
 //! Each partition has a lane: the number under which its batches are sent, and those that were
-//! refused. Up to [`IN_FLIGHT_MAX_LANE`] batches of a lane are on their way, which is as many as the
-//! broker remembers. Three things can go wrong:
+//! refused. Up to [`IN_FLIGHT_MAX_LANE`] batches of a lane are on their way, which is as many as
+//! the broker remembers. Three things can go wrong:
 //!
 //! - The connection is lost: what was not answered is sent again as it was; the broker knows what
 //!   it has.
@@ -10,8 +10,8 @@
 //!   what the partition has. When all of the lane are back they are sent again in their order.
 //! - A batch fails for good: the lane goes on under another number, without it.
 //!
-//! The first batch under a number goes alone, for the broker believes whatever number it sees first:
-//! a second batch that passed a refused first would be taken for the beginning.
+//! The first batch under a number goes alone, for the broker believes whatever number it sees
+//! first: a second batch that passed a refused first would be taken for the beginning.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -66,7 +66,8 @@ struct Lane {
     in_flight: usize,
     /// Refused for now, oldest first.
     refused: VecDeque<Batch>,
-    /// Refused because the partition is closed, or is none, oldest first; with what the broker said.
+    /// Refused because the partition is closed, or is none, oldest first; with what the broker
+    /// said.
     closed: Vec<(Batch, Refusal)>,
     /// Refusals in a row.
     failures: u32,

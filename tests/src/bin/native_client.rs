@@ -1,9 +1,9 @@
 //! A program on `weir-client` for the tests in `tests/client`:
 //!
 //! ```text
-//!   native_client roundtrip URL STREAM RECORDS    writes numbered records of 100 keys and reads them
-//!                                                 at the same time; each must come once, and those
-//!                                                 of a key in their order
+//!   native_client roundtrip URL STREAM RECORDS    writes numbered records of 100 keys and reads
+//!                                                 them at the same time; each must come once,
+//!                                                 and those of a key in their order
 //!   native_client in URL STREAM                   each line of standard input is a record
 //!   native_client out URL STREAM                  what is there now, a line for each value
 //! ```

@@ -30,7 +30,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::info;
 use weir_model::offset::Offset;
@@ -44,6 +44,7 @@ use crate::group::classic::{Join, Joined, Leaving, Sync, Synced};
 use crate::group::error::{GroupError, JoinRefused};
 use crate::group::identity::{Claim, GroupId};
 use crate::group::internal_log::{InternalLog, Submitted};
+use crate::group::modern::Progress;
 use crate::group::modern::heartbeat::{ConsumerHeartbeat, HeartbeatRefused, Standing};
 use crate::group::modern::member::JOINING_EPOCH;
 use crate::group::records::{self, GroupRecord};
@@ -145,6 +146,8 @@ struct Slot {
     id: GroupId,
     /// A sync lock: held for one step, never across an await.
     state: Mutex<SlotState>,
+    /// Tells members that wait, rather than ask from time to time, that the group has moved.
+    progress: watch::Sender<Progress>,
 }
 
 #[derive(Debug)]
@@ -294,6 +297,21 @@ impl GroupCoordinator {
             None => Err(GroupError::GroupNotFound.into()),
             Some(other) => unreachable!("a heartbeat was answered by {other:?}"),
         }
+    }
+
+    /// Wakes when the group has moved, so that a member's heartbeat may have something new for it;
+    /// ends with the group. None if there is no such group.
+    pub async fn progress(
+        &self,
+        group: &GroupId,
+    ) -> Result<Option<watch::Receiver<Progress>>, GroupError> {
+        self.ready().await?;
+        self.shared.with_group(group, IfAbsent::Leave, |slot, _| slot.progress.subscribe())
+    }
+
+    /// What bounds a group now, its own settings among them.
+    pub fn limits(&self, group: &GroupId) -> GroupLimits {
+        self.shared.limits_of(group)
     }
 
     async fn ask_member(
@@ -480,6 +498,8 @@ impl Shared {
             let (generation, members) = (membership.generation(), membership.member_count());
             self.registry.events().tell_rebalanced(slot.id.as_str(), generation, members);
         }
+        let progress = state.group.progress();
+        slot.progress.send_if_modified(|seen| std::mem::replace(seen, progress) != progress);
         for write in writes {
             let encode = |record: &GroupRecord| records::encode(&slot.id, record);
             let encoded: Vec<_> = write.records.iter().map(encode).collect();
@@ -517,7 +537,8 @@ impl Slot {
             wakes_at: None,
             is_removed: false,
         };
-        Arc::new(Slot { id, state: Mutex::new(state) })
+        let progress = watch::Sender::new(state.group.progress());
+        Arc::new(Slot { id, state: Mutex::new(state), progress })
     }
 }
 

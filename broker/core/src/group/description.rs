@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use weir_kafka_records::decode_versioned_prefix;
+use weir_kafka_records::messages::consumer_protocol_assignment::ConsumerProtocolAssignment;
 
 use crate::group::assignor::{Assignor, Partitions};
 use crate::group::classic::Client;
@@ -83,6 +85,19 @@ pub struct DescribedMember {
     pub metadata: Bytes,
     /// Its part; that of the last generation while a rebalance goes on.
     pub assignment: Bytes,
+}
+
+impl DescribedMember {
+    /// Its part as stream names with the indexes of partitions; nothing if it is not a consumer's.
+    pub fn assigned(&self) -> Vec<(String, Vec<i32>)> {
+        // What another protocol type says may be anything, and is only shown where it can be read.
+        decode_versioned_prefix::<ConsumerProtocolAssignment>(self.assignment.clone())
+            .map(|assignment| assignment.assigned_partitions)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|topic| (topic.topic, topic.partitions))
+            .collect()
+    }
 }
 
 /// A group of the consumer protocol in full.

@@ -34,6 +34,7 @@ pub mod internal_log;
 pub mod membership;
 pub mod modern;
 pub mod offsets;
+pub mod progress;
 mod protocols;
 pub mod records;
 pub mod state;

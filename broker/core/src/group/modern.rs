@@ -67,6 +67,15 @@ pub enum ModernState {
     Stable,
 }
 
+/// How far a group is. What changes it may give a member something to ask for: a new epoch wants a
+/// target, a new target wants members to move, and a partition that was given up is free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    epoch: i32,
+    target_epoch: i32,
+    releases: u64,
+}
+
 /// The members of a group, where each is to go and where it stands.
 #[derive(Clone, Debug)]
 pub struct Modern {
@@ -84,6 +93,8 @@ pub struct Modern {
     /// Who has each partition, or has not given it up yet.
     owners: BTreeMap<PartitionId, MemberId>,
     clocks: BTreeMap<MemberId, Clocks>,
+    /// How often a member has given something up since the group is in memory.
+    releases: u64,
     /// The log knows of this group, so a restart will find it.
     is_logged: bool,
 }
@@ -143,6 +154,7 @@ impl Modern {
             statics: BTreeMap::new(),
             owners: BTreeMap::new(),
             clocks: BTreeMap::new(),
+            releases: 0,
             is_logged: false,
         }
     }
@@ -168,6 +180,12 @@ impl Modern {
     /// The epoch that the targets are for.
     pub fn target_epoch(&self) -> i32 {
         self.target_epoch
+    }
+
+    /// How far the group is, for whoever waits for it to move.
+    pub(in crate::group) fn progress(&self) -> Progress {
+        let (epoch, target_epoch) = (self.epoch, self.target_epoch);
+        Progress { epoch, target_epoch, releases: self.releases }
     }
 
     /// The members, by id.
@@ -256,6 +274,10 @@ impl Modern {
                 self.owners.remove(partition);
             }
         }
+        let has = &member.current;
+        let is_kept =
+            |partition| has.assigned.contains(partition) || has.revoking.contains(partition);
+        self.releases += u64::from(!had.assigned.iter().chain(&had.revoking).all(is_kept));
         for partition in member.current.assigned.iter().chain(&member.current.revoking) {
             self.owners.insert(*partition, id.clone());
         }

@@ -35,8 +35,8 @@ use crate::group::classic::{
 use crate::group::error::{CommitError, DeleteOffsetError, GroupError, JoinRefused};
 use crate::group::identity::{Claim, MemberId};
 use crate::group::membership::Membership;
-use crate::group::modern::Change;
 use crate::group::modern::heartbeat::{ConsumerHeartbeat, HeartbeatRefused, Standing};
+use crate::group::modern::{Change, Progress};
 use crate::group::offsets::{CommittedOffset, Offsets, PartitionName};
 use crate::group::records::GroupRecord;
 use crate::group::topics::Topics;
@@ -412,6 +412,14 @@ impl Group {
     /// Who the members are.
     pub fn membership(&self) -> &Membership {
         &self.membership
+    }
+
+    /// How far a group of the consumer protocol is; of others nothing is told.
+    pub(crate) fn progress(&self) -> Progress {
+        match &self.membership {
+            Membership::Modern(modern) => modern.progress(),
+            Membership::Classic(_) => Progress::default(),
+        }
     }
 
     /// Forgets offsets that `lives` does not accept. Only while the group is rebuilt.

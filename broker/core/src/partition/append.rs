@@ -22,12 +22,14 @@ use weir_model::ids::{PartitionIndex, ProducerId};
 use weir_model::limits::BUILT_BATCH_BYTES_MAX;
 use weir_model::record::{Header, HeaderToWrite, RecordToWrite};
 use weir_model::time::Timestamp;
-use weir_storage::commit::{Append, CommitSet, Outcome, Placed, Stamp, Ticket};
+use weir_storage::commit::{Append, CommitSet, Novelty, Outcome, Placed, Stamp, Ticket};
 
 use crate::alarm::Alarm;
 use crate::broker::Broker;
 use crate::error::AppendError;
 use crate::events::Direction;
+use crate::metrics::Metrics;
+use crate::metrics::stream::{StreamMetrics, StreamNumber};
 use crate::partition::inspect::{compressed, inspected};
 use crate::partition::partition::Partition;
 use crate::request_budget::HeldBytes;
@@ -63,19 +65,40 @@ pub struct PendingAppend {
     ticket: Ticket,
     partition: PartitionIndex,
     layout: Arc<SharedLayout>,
+    counts: Counts,
+}
+
+/// What is counted when the batch has its place, and where.
+#[derive(Debug)]
+struct Counts {
+    all: Arc<Metrics>,
+    stream: Arc<StreamMetrics>,
+    records: u64,
+    bytes: u64,
 }
 
 impl PendingAppend {
     /// Where the batch stands. It is written, and survives a kill, but not yet a power cut.
     pub async fn placed(mut self) -> Result<Placed, AppendError> {
         let outcome = only(self.ticket.placed().await);
+        self.counts.take(&outcome);
         told_apart(outcome, &self.layout, self.partition).await
     }
 
     /// Where the batch stands, once it is kept as the stream's flush policy promises.
-    pub async fn settled(self) -> Result<Placed, AppendError> {
+    pub async fn settled(mut self) -> Result<Placed, AppendError> {
+        // By now, since whoever waits may give up.
+        self.counts.take(&only(self.ticket.placed().await));
         let outcome = only(self.ticket.settled().await);
         told_apart(outcome, &self.layout, self.partition).await
+    }
+}
+
+impl Counts {
+    fn take(&self, outcome: &Result<Placed, AppendError>) {
+        if outcome.as_ref().is_ok_and(|placed| placed.novelty == Novelty::New) {
+            self.all.count_written(&self.stream, self.records, self.bytes);
+        }
     }
 }
 
@@ -115,10 +138,17 @@ impl Broker {
     ) -> Result<PendingAppend, AppendError> {
         let partition = writable(stream, partition)?;
         let config = stream.config();
+        let counts = Counts {
+            all: Arc::clone(self.metrics()),
+            stream: Arc::clone(stream.metrics()),
+            records: u64::try_from(batch.header().record_count).unwrap_or(0),
+            bytes: batch.bytes().len() as u64,
+        };
         let pending = |ticket| PendingAppend {
             ticket,
             partition: partition.id.index,
             layout: Arc::clone(stream.layout()),
+            counts,
         };
         if !partition.is_open() {
             // All that a closed partition can still say is that it took the batch before.
@@ -194,6 +224,12 @@ impl Broker {
             let outcome = only(ticket.settled().await);
             if outcome == Err(AppendError::Resharding) {
                 sealed.extend(&members);
+            }
+            if outcome.is_ok() {
+                let sizes = members.iter().filter_map(|member| records.get(*member));
+                let bytes: usize = sizes.map(RoutedRecord::size_bytes).sum();
+                let count = members.len() as u64;
+                self.metrics().count_written(stream.metrics(), count, bytes as u64);
             }
             for (position, member) in (0u64..).zip(members) {
                 let place = outcome.clone().map(|placed| RoutedPlace {
@@ -280,6 +316,7 @@ impl Broker {
             if !wait.is_zero() {
                 self.metrics().count_throttle();
                 self.events().tell_throttled(stream, partition, Direction::Write, wait);
+                stream.metrics().add(StreamNumber::WriteExceeded, 1);
                 return Err(AppendError::OverQuota { partition: partition.id.index });
             }
             quota.charge_write(size_bytes, 1);

@@ -16,6 +16,7 @@ use weir_storage::watermarks::{Waiter, Watermarks};
 use crate::alarm::Alarm;
 use crate::broker::Broker;
 use crate::error::ReadError;
+use crate::events::Direction;
 use crate::partition::partition::Partition;
 use crate::quota::limits::ShardQuota;
 use crate::stream::stream::Stream;
@@ -175,6 +176,8 @@ impl<'a> Answer<'a> {
         let _turn = partition.gate.read_turn().await;
         if let Some(wait) = self.broker.read_wait(stream, partition) {
             self.throttle = Some(self.throttle.map_or(wait, |best| best.min(wait)));
+            self.broker.metrics().count_throttle();
+            self.broker.events().tell_throttled(stream, partition, Direction::Read, wait);
             return None;
         }
         let result = self.read_now(wanted, before).await;

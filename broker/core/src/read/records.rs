@@ -21,6 +21,7 @@ use weir_storage::watermarks::Watermarks;
 use crate::broker::Broker;
 use crate::error::ReadError;
 use crate::events::Direction;
+use crate::metrics::stream::StreamNumber;
 use crate::partition::partition::Partition;
 use crate::read::decoded::DecodedBatches;
 use crate::stream::stream::Stream;
@@ -167,6 +168,8 @@ impl Broker {
             self.with_quota(stream, &partition, |quota| quota.charge_read(reading.bytes));
         }
 
+        self.metrics().count_read(stream, reading.bytes as u64);
+
         let watermarks = partition.watermarks();
         let behind_ms = match reading.first_unread {
             None => 0,
@@ -204,6 +207,7 @@ impl Broker {
             Some(retry_after) if !retry_after.is_zero() => {
                 self.metrics().count_throttle();
                 self.events().tell_throttled(stream, partition, Direction::Read, retry_after);
+                stream.metrics().add(StreamNumber::ReadExceeded, 1);
                 Err(ReadError::OverQuota { retry_after })
             }
             _ => Ok(()),

@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use weir_model::ids::{PartitionIndex, StreamId, StreamName};
 use weir_model::time::Timestamp;
 
+use crate::metrics::stream::StreamMetrics;
 use crate::partition::partition::Partition;
 use crate::stream::attributes::StreamAttributes;
 use crate::stream::config::{Overrides, StreamConfig};
@@ -65,6 +66,7 @@ pub struct Stream {
     layout: Arc<SharedLayout>,
     deleted: AtomicBool,
     pub(crate) traffic: Traffic,
+    metrics: Arc<StreamMetrics>,
 }
 
 impl Stream {
@@ -75,6 +77,10 @@ impl Stream {
         config: StreamConfig,
         layout: Layout,
     ) -> Stream {
+        let metrics = Arc::<StreamMetrics>::default();
+        if new.routing == Routing::ByHash {
+            metrics.gather_minutes();
+        }
         Stream {
             id,
             name: new.name.clone(),
@@ -85,6 +91,7 @@ impl Stream {
             layout: Arc::new(SharedLayout::new(layout)),
             deleted: AtomicBool::new(false),
             traffic: Traffic::default(),
+            metrics,
         }
     }
 
@@ -133,6 +140,11 @@ impl Stream {
     /// One of its partitions, open or closed.
     pub fn partition(&self, index: PartitionIndex) -> Option<Arc<Partition>> {
         self.layout.partition(index)
+    }
+
+    /// What is counted of it since the start.
+    pub fn metrics(&self) -> &Arc<StreamMetrics> {
+        &self.metrics
     }
 
     /// Counts what is written to it, if it is scaled by that.

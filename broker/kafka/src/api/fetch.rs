@@ -103,7 +103,7 @@ async fn answer(
             let response = nothing_yet(&subject, pause);
             return exchange.answer_paused(&response, Vec::new(), pause).map(Some);
         }
-        context.metrics.records_out.add(offsets_given(&plan.order, &fetched));
+        count_given(context, &plan.order, &fetched);
         filling.take(plan.slots, fetched);
     }
     let (response, extents) = match subject {
@@ -184,14 +184,19 @@ fn record_bytes(fetched: &[FetchedPartition]) -> usize {
     fetched.iter().flatten().map(|fetched| fetched.ranges.bytes).sum()
 }
 
-/// The offsets that the answer gets past: its records, and what compaction or control batches leave
-/// between them. To count the records alone would mean to look into the batches.
-fn offsets_given(order: &FetchOrder, fetched: &[FetchedPartition]) -> u64 {
-    let given = order.partitions.iter().zip(fetched).map(|(wanted, result)| match result {
-        Ok(fetched) => fetched.ranges.next_offset.since(wanted.from),
-        Err(_) => 0,
-    });
-    given.sum()
+/// Counts the bytes of each stream, and the offsets that the answer gets past: its records, and
+/// what compaction or control batches leave between them. To count the records alone would mean to
+/// look into the batches.
+fn count_given(context: &RequestContext, order: &FetchOrder, fetched: &[FetchedPartition]) {
+    let mut offsets = 0;
+    for (wanted, result) in order.partitions.iter().zip(fetched) {
+        let Ok(Fetched { ranges, .. }) = result else { continue };
+        offsets += ranges.next_offset.since(wanted.from);
+        if ranges.bytes > 0 {
+            context.broker().metrics().count_read(&wanted.stream, ranges.bytes as u64);
+        }
+    }
+    context.metrics.records_out.add(offsets);
 }
 
 fn plan<'a>(

@@ -26,6 +26,7 @@ use crate::reply_memory::FULL;
 use crate::shape::{self, Kind, Member, Rule, Shape};
 use crate::shard::{ShardId, write_child_shards};
 use crate::shard_iterator::ShardIterator;
+use crate::stream_numbers;
 use crate::stream_reference::stream_name;
 use crate::wire::ReplyWriter;
 
@@ -46,6 +47,7 @@ pub(super) static ACTION: Action = Action {
 };
 
 async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
+    let begun = call.broker().clock().real_moment();
     let text = call.input.text("ShardIterator").unwrap_or_default();
     let iterator = ShardIterator::open(text, call.token_key(), call.now())?;
     let (stream, partition) = find_shard(call, &iterator)?;
@@ -72,6 +74,7 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     };
     let read = call.broker().read(&request).await.map_err(failed)?;
     call.metrics.records_out.add(read.records.len() as u64);
+    stream_numbers::count_get_records(call, &stream, begun, &read);
     Ok(share.keep_for(reply(call, &stream, &partition, &read)))
 }
 

@@ -23,6 +23,7 @@ use crate::incoming_record::{RecordSizeLimit, needs_partition_keys, routed_recor
 use crate::sequence_number::{ParsedNumber, SequenceNumber};
 use crate::shape::{self, Member};
 use crate::shard::ShardId;
+use crate::stream_numbers;
 use crate::stream_reference::find_stream_in_use;
 use crate::stream_settings::write_encryption_type;
 use crate::validate;
@@ -54,7 +55,11 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     if call.input.is_true("DryRun") {
         return Err(KinesisError::dry_run_succeeded());
     }
+    let begun = stream_numbers::begin(call, &stream);
+    let bytes = record.size_bytes();
     let result = call.broker().append_routed(&stream, &[record]).await.pop();
+    let written = matches!(result, Some(Ok(_))).then_some(bytes);
+    stream_numbers::count_put_record(call, &stream, begun, written);
     let place = match result {
         Some(Ok(place)) => place,
         Some(Err(error)) => return Err(errors::append_error(&error, &stream, call.account())),

@@ -26,6 +26,7 @@ use crate::incoming_record::{RecordSizeLimit, needs_partition_keys, routed_recor
 use crate::sequence_number::SequenceNumber;
 use crate::shape::{self, Kind, Member, Rule, Shape};
 use crate::shard::ShardId;
+use crate::stream_numbers;
 use crate::stream_reference::find_stream_in_use;
 use crate::stream_settings::write_encryption_type;
 use crate::validate;
@@ -67,8 +68,11 @@ async fn run(call: &Call<'_>) -> Result<Bytes, KinesisError> {
     if call.input.is_true("DryRun") {
         return Err(KinesisError::dry_run_succeeded());
     }
+    let begun = stream_numbers::begin(call, &stream);
+    let sizes: Vec<usize> = records.iter().map(RoutedRecord::size_bytes).collect();
     let failing = faults::failing_records(call, &stream, &records);
     let results = append(call, &stream, records, failing).await;
+    stream_numbers::count_put_records(call, &stream, begun, sizes.into_iter().zip(&results));
     let written = results.iter().filter(|result| result.is_ok()).count();
     call.metrics.records_in.add(written as u64);
     if stream.is_deleted() {

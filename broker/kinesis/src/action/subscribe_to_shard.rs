@@ -22,6 +22,7 @@ use crate::errors::KinesisError;
 use crate::shape::{self, Kind, Member, Shape};
 use crate::shard::ShardId;
 use crate::starting_position::{self, StartingPosition};
+use crate::stream_numbers;
 use crate::subscription::Subscription;
 use crate::subscriptions::SubscriptionKey;
 
@@ -66,6 +67,7 @@ async fn run(call: &Call<'_>) -> Result<Subscription, KinesisError> {
         SubscriptionKey { stream: stream.id, consumer: consumer.id(), shard: partition.id.index };
     let factor = call.broker().quota_factor(&stream);
     let held = call.service.subscriptions.begin(key, factor, call.broker().clock().moment());
+    stream_numbers::count_subscription(&stream, held.as_ref().map(drop));
     let held = held.map_err(|refusal| {
         refusal.error(ShardId(partition.id.index), &consumer.name, &stream.name, call.account())
     })?;

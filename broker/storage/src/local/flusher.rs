@@ -25,6 +25,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::broadcast;
 use tracing::{debug, warn};
+use weir_model::histogram::Histogram;
 use weir_model::time::Moment;
 
 use crate::local::directories::DirectoryTicket;
@@ -97,8 +98,7 @@ struct Waiting {
 /// Flushes made and the time they took.
 #[derive(Debug, Default)]
 pub(crate) struct FlushCounters {
-    pub flushes: AtomicU64,
-    pub micros: AtomicU64,
+    pub flushes: Histogram,
     pub micros_max: AtomicU64,
 }
 
@@ -486,8 +486,7 @@ impl SealTask {
 impl FlushCounters {
     fn note(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.flushes.fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(micros, Ordering::Relaxed);
+        self.flushes.observe(took);
         self.micros_max.fetch_max(micros, Ordering::Relaxed);
     }
 }

@@ -252,8 +252,7 @@ impl LocalLog {
         let partitions = self.partitions.read();
         LogStats {
             unflushed_bytes: self.shared.unflushed.bytes(),
-            flushes: counters.flushes.load(Ordering::Relaxed),
-            flush_micros: counters.micros.load(Ordering::Relaxed),
+            flushes: counters.flushes.durations(),
             flush_micros_max: counters.micros_max.load(Ordering::Relaxed),
             waiters: partitions.values().map(|p| p.progress.waiter_count() as u64).sum(),
         }

@@ -31,9 +31,10 @@ const GENERATED: &str = "proto/native/src/generated";
 /// Where the definitions are kept as they were released.
 const RELEASED: &str = "proto/native/released/weir.v1.bin";
 /// The definitions, in the order of their first page.
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "weir/v1/streams.proto",
     "weir/v1/records.proto",
+    "weir/v1/groups.proto",
     "weir/v1/inspect.proto",
     "weir/v1/events.proto",
 ];

@@ -1224,6 +1224,22 @@ pub mod error_detail {
         AlreadyExists = 10,
         Limit = 11,
         ShuttingDown = 12,
+        UnknownGroup = 20,
+        UnknownMember = 21,
+        /// The member has another epoch, or was taken out of the group.
+        Fenced = 22,
+        GroupNotEmpty = 23,
+        /// Kafka's classic protocol, and no way from there to the group's.
+        OtherProtocol = 24,
+        /// A member reads the stream.
+        Subscribed = 25,
+        InstanceTaken = 26,
+        /// The member did not answer for its session timeout.
+        Silent = 27,
+        /// Another call has joined as this member.
+        TakenOver = 28,
+        /// The member does not have the partition.
+        NotAssigned = 29,
         /// An earlier batch of the producer has not arrived; it was not kept.
         SequenceGap = 13,
         /// A newer epoch of the producer has written to the partition; it was not kept.
@@ -1253,6 +1269,16 @@ pub mod error_detail {
                 Self::AlreadyExists => "REASON_ALREADY_EXISTS",
                 Self::Limit => "REASON_LIMIT",
                 Self::ShuttingDown => "REASON_SHUTTING_DOWN",
+                Self::UnknownGroup => "REASON_UNKNOWN_GROUP",
+                Self::UnknownMember => "REASON_UNKNOWN_MEMBER",
+                Self::Fenced => "REASON_FENCED",
+                Self::GroupNotEmpty => "REASON_GROUP_NOT_EMPTY",
+                Self::OtherProtocol => "REASON_OTHER_PROTOCOL",
+                Self::Subscribed => "REASON_SUBSCRIBED",
+                Self::InstanceTaken => "REASON_INSTANCE_TAKEN",
+                Self::Silent => "REASON_SILENT",
+                Self::TakenOver => "REASON_TAKEN_OVER",
+                Self::NotAssigned => "REASON_NOT_ASSIGNED",
                 Self::SequenceGap => "REASON_SEQUENCE_GAP",
                 Self::StaleProducer => "REASON_STALE_PRODUCER",
                 Self::NotAllowed => "REASON_NOT_ALLOWED",
@@ -1275,6 +1301,16 @@ pub mod error_detail {
                 "REASON_ALREADY_EXISTS" => Some(Self::AlreadyExists),
                 "REASON_LIMIT" => Some(Self::Limit),
                 "REASON_SHUTTING_DOWN" => Some(Self::ShuttingDown),
+                "REASON_UNKNOWN_GROUP" => Some(Self::UnknownGroup),
+                "REASON_UNKNOWN_MEMBER" => Some(Self::UnknownMember),
+                "REASON_FENCED" => Some(Self::Fenced),
+                "REASON_GROUP_NOT_EMPTY" => Some(Self::GroupNotEmpty),
+                "REASON_OTHER_PROTOCOL" => Some(Self::OtherProtocol),
+                "REASON_SUBSCRIBED" => Some(Self::Subscribed),
+                "REASON_INSTANCE_TAKEN" => Some(Self::InstanceTaken),
+                "REASON_SILENT" => Some(Self::Silent),
+                "REASON_TAKEN_OVER" => Some(Self::TakenOver),
+                "REASON_NOT_ASSIGNED" => Some(Self::NotAssigned),
                 "REASON_SEQUENCE_GAP" => Some(Self::SequenceGap),
                 "REASON_STALE_PRODUCER" => Some(Self::StaleProducer),
                 "REASON_NOT_ALLOWED" => Some(Self::NotAllowed),
@@ -2058,6 +2094,1360 @@ pub mod records_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "weir.v1.Records";
     impl<T> tonic::server::NamedService for RecordsServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// What a member says.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JoinRequest {
+    #[prost(oneof = "join_request::Message", tags = "1, 2, 3, 4, 5, 6")]
+    pub message: ::core::option::Option<join_request::Message>,
+}
+/// Nested message and enum types in `JoinRequest`.
+pub mod join_request {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Message {
+        /// First, and once.
+        #[prost(message, tag = "1")]
+        Begin(super::BeginMembership),
+        /// The answer to `still_there`. Anything else that a member says is one too.
+        #[prost(message, tag = "2")]
+        StillHere(super::StillHere),
+        /// Partitions that were revoked and are not read any more.
+        #[prost(message, tag = "3")]
+        Released(super::Released),
+        /// How far the member has read in partitions that it has, revoked ones included until they are
+        /// released. Answered by `acknowledged`, in the order of the requests.
+        #[prost(message, tag = "4")]
+        Acknowledge(super::MemberPositions),
+        /// The member reads other streams from now on.
+        #[prost(message, tag = "5")]
+        Subscribe(super::Subscription),
+        /// The member goes for good. The broker ends the call.
+        #[prost(message, tag = "6")]
+        Leave(super::LeaveGroup),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BeginMembership {
+    /// 1 to 1,024 bytes.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub subscription: ::core::option::Option<Subscription>,
+    /// Names the program in descriptions.
+    #[prost(string, tag = "3")]
+    pub client_id: ::prost::alloc::string::String,
+    /// Who the member is: an id of its own making, 1 to 1,024 bytes, that no other has, or the one that
+    /// it was told by an earlier call; left out, it gets one. A member that joins with the id that it
+    /// had takes its own place again, also after the broker was killed; an open call of that id ends.
+    #[prost(string, tag = "4")]
+    pub member_id: ::prost::alloc::string::String,
+    /// Makes the member a static one: whoever joins with this name takes the place of the one that had
+    /// it and went.
+    #[prost(string, tag = "5")]
+    pub instance_id: ::prost::alloc::string::String,
+    /// Where it runs; for descriptions.
+    #[prost(string, tag = "6")]
+    pub rack: ::prost::alloc::string::String,
+    /// uniform or range, from what the broker allows (group.consumer.assignors). The group uses what
+    /// most of its members ask for.
+    #[prost(string, tag = "7")]
+    pub assignor: ::prost::alloc::string::String,
+    /// How long it may take to release partitions; 300,000 where it is left out.
+    #[prost(uint32, optional, tag = "8")]
+    pub rebalance_timeout_ms: ::core::option::Option<u32>,
+    /// How long it may leave the broker's questions unanswered: 1,000 to 3,600,000. Where it is left
+    /// out, the group's (consumer.session.timeout.ms) holds.
+    #[prost(uint32, optional, tag = "9")]
+    pub session_timeout_ms: ::core::option::Option<u32>,
+}
+/// What a member reads: streams by name, which need not exist yet, by a pattern, or both.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Subscription {
+    #[prost(string, repeated, tag = "1")]
+    pub streams: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// A regular expression in RE2's syntax that matches whole names.
+    #[prost(string, tag = "2")]
+    pub pattern: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StillHere {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Released {
+    #[prost(message, repeated, tag = "1")]
+    pub partitions: ::prost::alloc::vec::Vec<StreamPartitions>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MemberPositions {
+    /// 1 to 10,000.
+    #[prost(message, repeated, tag = "1")]
+    pub positions: ::prost::alloc::vec::Vec<NewPosition>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeaveGroup {}
+/// What the broker says to a member.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JoinResponse {
+    #[prost(oneof = "join_response::Message", tags = "1, 2, 3")]
+    pub message: ::core::option::Option<join_response::Message>,
+}
+/// Nested message and enum types in `JoinResponse`.
+pub mod join_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Message {
+        /// What the member has from now on. Comes once it has joined, and with each change.
+        #[prost(message, tag = "1")]
+        Assignment(super::Assignment),
+        /// To be answered within the session timeout.
+        #[prost(message, tag = "2")]
+        StillThere(super::StillThere),
+        /// The answer to `acknowledge`.
+        #[prost(message, tag = "3")]
+        Acknowledged(super::AcknowledgeResponse),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Assignment {
+    /// The same throughout a call.
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    /// Which Acknowledge wants beside the member's id.
+    #[prost(int32, tag = "2")]
+    pub epoch: i32,
+    /// Partitions that the member reads from now on. Nobody else does.
+    #[prost(message, repeated, tag = "3")]
+    pub added: ::prost::alloc::vec::Vec<AssignedPartition>,
+    /// Partitions that it is to give up: read no further, acknowledge what was done, and then say
+    /// `released`. Who has not done so in its rebalance timeout is no member any more.
+    #[prost(message, repeated, tag = "4")]
+    pub revoked: ::prost::alloc::vec::Vec<StreamPartitions>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AssignedPartition {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// Where the group goes on; left out if it has no position there, and the member chooses.
+    #[prost(uint64, optional, tag = "3")]
+    pub next_offset: ::core::option::Option<u64>,
+    /// What was kept beside the position.
+    #[prost(string, tag = "4")]
+    pub metadata: ::prost::alloc::string::String,
+    /// Partitions that were split or merged into this one and that the group has not read to their
+    /// ends: their records come before this one's in the order of each key.
+    #[prost(uint32, repeated, tag = "5")]
+    pub unread_parents: ::prost::alloc::vec::Vec<u32>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StillThere {}
+/// Partitions of a stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StreamPartitions {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(uint32, repeated, tag = "2")]
+    pub partitions: ::prost::alloc::vec::Vec<u32>,
+}
+/// How far a partition was read.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NewPosition {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// The next record to read.
+    #[prost(uint64, tag = "3")]
+    pub next_offset: u64,
+    /// Text to keep beside it, by default at most 4,096 bytes (offset.metadata.max.bytes).
+    #[prost(string, tag = "4")]
+    pub metadata: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AcknowledgeRequest {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// Who acknowledges; left out by somebody who is no member, while the group has none.
+    #[prost(message, optional, tag = "2")]
+    pub member: ::core::option::Option<GroupMember>,
+    /// 1 to 10,000.
+    #[prost(message, repeated, tag = "3")]
+    pub positions: ::prost::alloc::vec::Vec<NewPosition>,
+}
+/// A member in its present epoch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupMember {
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    #[prost(int32, tag = "2")]
+    pub epoch: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AcknowledgeResponse {
+    /// One for each position, in the request's order.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<AcknowledgeResult>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AcknowledgeResult {
+    /// Left out: it is kept.
+    #[prost(message, optional, tag = "1")]
+    pub error: ::core::option::Option<ErrorDetail>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetPositionsRequest {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// Which; all that there are where it is empty. Without partitions a stream is meant in full.
+    #[prost(message, repeated, tag = "2")]
+    pub streams: ::prost::alloc::vec::Vec<StreamPartitions>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetPositionsResponse {
+    /// By stream and partition. Partitions without a position are left out.
+    #[prost(message, repeated, tag = "1")]
+    pub positions: ::prost::alloc::vec::Vec<KeptPosition>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeptPosition {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    #[prost(uint64, tag = "3")]
+    pub next_offset: u64,
+    #[prost(string, tag = "4")]
+    pub metadata: ::prost::alloc::string::String,
+    /// Milliseconds since 1970, UTC.
+    #[prost(int64, tag = "5")]
+    pub kept_at_ms: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListGroupsRequest {
+    /// Only names that begin so.
+    #[prost(string, tag = "1")]
+    pub prefix: ::prost::alloc::string::String,
+    /// Only groups in one of these states; in any where it is empty.
+    #[prost(enumeration = "GroupState", repeated, tag = "2")]
+    pub states: ::prost::alloc::vec::Vec<i32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListGroupsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub groups: ::prost::alloc::vec::Vec<GroupSummary>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupSummary {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(enumeration = "GroupType", tag = "2")]
+    pub r#type: i32,
+    #[prost(enumeration = "GroupState", tag = "3")]
+    pub state: i32,
+    /// What kind of members it has or had: consumer, connect, …; empty if it never had any.
+    #[prost(string, tag = "4")]
+    pub protocol_type: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescribeGroupRequest {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DescribeGroupResponse {
+    #[prost(message, optional, tag = "1")]
+    pub group: ::core::option::Option<GroupSummary>,
+    /// The epoch of the group and that of its assignment; 0 of a classic group.
+    #[prost(int32, tag = "2")]
+    pub epoch: i32,
+    #[prost(int32, tag = "3")]
+    pub assignment_epoch: i32,
+    /// How partitions are assigned: by which assignor, or by which protocol of a classic group.
+    #[prost(string, tag = "4")]
+    pub assignor: ::prost::alloc::string::String,
+    /// In the order of their ids.
+    #[prost(message, repeated, tag = "5")]
+    pub members: ::prost::alloc::vec::Vec<MemberDescription>,
+    /// Every partition that the group has a position in, or a member reads.
+    #[prost(message, repeated, tag = "6")]
+    pub progress: ::prost::alloc::vec::Vec<GroupProgress>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MemberDescription {
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub instance_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub client_id: ::prost::alloc::string::String,
+    /// As Kafka shows it: /address.
+    #[prost(string, tag = "4")]
+    pub client_host: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub rack: ::prost::alloc::string::String,
+    #[prost(int32, tag = "6")]
+    pub epoch: i32,
+    /// Whether it speaks Kafka's classic protocol.
+    #[prost(bool, tag = "7")]
+    pub is_classic: bool,
+    #[prost(message, optional, tag = "8")]
+    pub subscription: ::core::option::Option<Subscription>,
+    #[prost(message, repeated, tag = "9")]
+    pub assigned: ::prost::alloc::vec::Vec<StreamPartitions>,
+    /// What it is to have.
+    #[prost(message, repeated, tag = "10")]
+    pub target: ::prost::alloc::vec::Vec<StreamPartitions>,
+}
+/// How far a group is in a partition.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupProgress {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    #[prost(uint64, optional, tag = "3")]
+    pub next_offset: ::core::option::Option<u64>,
+    #[prost(string, tag = "4")]
+    pub metadata: ::prost::alloc::string::String,
+    /// Offset of the oldest record that is kept.
+    #[prost(uint64, tag = "5")]
+    pub log_start: u64,
+    /// Readers see the records before this offset.
+    #[prost(uint64, tag = "6")]
+    pub high_watermark: u64,
+    /// Offsets from the position to the high watermark; left out without a position.
+    #[prost(uint64, optional, tag = "7")]
+    pub lag: ::core::option::Option<u64>,
+    /// The member that reads it; empty if none does.
+    #[prost(string, tag = "8")]
+    pub member_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteGroupRequest {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteGroupResponse {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeletePositionsRequest {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// At most 10,000 partitions. Without partitions a stream is meant in full.
+    #[prost(message, repeated, tag = "2")]
+    pub streams: ::prost::alloc::vec::Vec<StreamPartitions>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeletePositionsResponse {
+    /// One for each partition, in the request's order. Where there was no position, nothing had to be
+    /// done.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<DeletePositionResult>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeletePositionResult {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// Left out: it is gone.
+    #[prost(message, optional, tag = "3")]
+    pub error: ::core::option::Option<ErrorDetail>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResetPositionsRequest {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// At most 10,000 partitions. Without partitions a stream is meant in full; where the list is
+    /// empty, all partitions that the group has positions in.
+    #[prost(message, repeated, tag = "2")]
+    pub streams: ::prost::alloc::vec::Vec<StreamPartitions>,
+    /// Say what would be done, and do nothing.
+    #[prost(bool, tag = "8")]
+    pub preview: bool,
+    /// Where to.
+    #[prost(oneof = "reset_positions_request::To", tags = "3, 4, 5, 6, 7")]
+    pub to: ::core::option::Option<reset_positions_request::To>,
+}
+/// Nested message and enum types in `ResetPositionsRequest`.
+pub mod reset_positions_request {
+    /// Where to.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum To {
+        /// The oldest record that is kept.
+        #[prost(bool, tag = "3")]
+        Earliest(bool),
+        /// Behind the newest record.
+        #[prost(bool, tag = "4")]
+        Latest(bool),
+        /// This offset.
+        #[prost(uint64, tag = "5")]
+        Offset(u64),
+        /// The first record with this timestamp or a later one, milliseconds since 1970, UTC; behind the
+        /// newest where there is none.
+        #[prost(int64, tag = "6")]
+        TimestampMs(i64),
+        /// So many offsets on, or back, from where the group is.
+        #[prost(int64, tag = "7")]
+        ShiftBy(i64),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResetPositionsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub positions: ::prost::alloc::vec::Vec<ResetPosition>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResetPosition {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    /// Where the group was; left out if it had no position.
+    #[prost(uint64, optional, tag = "3")]
+    pub before: ::core::option::Option<u64>,
+    /// Where it is now: within the records that there are.
+    #[prost(uint64, tag = "4")]
+    pub after: u64,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GroupType {
+    Unspecified = 0,
+    /// Clients assign, by Kafka's older protocol. A group of positions without members is one too.
+    Classic = 1,
+    /// The broker assigns: KIP-848, and this API.
+    Consumer = 2,
+}
+impl GroupType {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GROUP_TYPE_UNSPECIFIED",
+            Self::Classic => "GROUP_TYPE_CLASSIC",
+            Self::Consumer => "GROUP_TYPE_CONSUMER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GROUP_TYPE_UNSPECIFIED" => Some(Self::Unspecified),
+            "GROUP_TYPE_CLASSIC" => Some(Self::Classic),
+            "GROUP_TYPE_CONSUMER" => Some(Self::Consumer),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GroupState {
+    Unspecified = 0,
+    Empty = 1,
+    /// A classic group waits for its members.
+    PreparingRebalance = 2,
+    /// A classic group waits for its leader.
+    CompletingRebalance = 3,
+    /// It is not worked out yet who is to read what.
+    Assigning = 4,
+    /// Members are on the way to what they are to have.
+    Reconciling = 5,
+    Stable = 6,
+}
+impl GroupState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GROUP_STATE_UNSPECIFIED",
+            Self::Empty => "GROUP_STATE_EMPTY",
+            Self::PreparingRebalance => "GROUP_STATE_PREPARING_REBALANCE",
+            Self::CompletingRebalance => "GROUP_STATE_COMPLETING_REBALANCE",
+            Self::Assigning => "GROUP_STATE_ASSIGNING",
+            Self::Reconciling => "GROUP_STATE_RECONCILING",
+            Self::Stable => "GROUP_STATE_STABLE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GROUP_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "GROUP_STATE_EMPTY" => Some(Self::Empty),
+            "GROUP_STATE_PREPARING_REBALANCE" => Some(Self::PreparingRebalance),
+            "GROUP_STATE_COMPLETING_REBALANCE" => Some(Self::CompletingRebalance),
+            "GROUP_STATE_ASSIGNING" => Some(Self::Assigning),
+            "GROUP_STATE_RECONCILING" => Some(Self::Reconciling),
+            "GROUP_STATE_STABLE" => Some(Self::Stable),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod groups_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Joins groups, keeps their positions, shows and changes them.
+    ///
+    /// Errors of all methods, as gRPC status with a weir.v1.ErrorDetail:
+    ///   INVALID_ARGUMENT     a name, a position or a count that cannot be
+    ///   NOT_FOUND            no such group, member, stream or partition
+    ///   ALREADY_EXISTS       the instance id is another member's, which has not gone
+    ///   FAILED_PRECONDITION  the group does not allow it: it has members, reads the stream, or speaks
+    ///                        Kafka's classic protocol and cannot be taken along
+    ///   ABORTED              the membership is over: give everything up, and join again
+    ///   RESOURCE_EXHAUSTED   a limit of the group or of the broker is reached
+    ///   UNAVAILABLE          the positions cannot be written or read now; try again
+    #[derive(Debug, Clone)]
+    pub struct GroupsClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> GroupsClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> GroupsClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            GroupsClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Makes the caller a member of a group for as long as the call is open. The first message is
+        /// `begin`; from then on the broker says which partitions to read and which to give up, and the
+        /// member answers what it is asked. Members need no timer: the broker asks them in time.
+        ///
+        /// Whoever ends the call, in whatever way, leaves at once, and its partitions go to others. A
+        /// member with an instance id keeps them for the session timeout, unless it says `leave`.
+        pub async fn join(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::JoinRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::JoinResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/weir.v1.Groups/Join");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("weir.v1.Groups", "Join"));
+            self.inner.streaming(req, path, codec).await
+        }
+        /// Keeps how far a group has read. The answer comes when it is kept as the groups' log promises.
+        pub async fn acknowledge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AcknowledgeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AcknowledgeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Groups/Acknowledge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Groups", "Acknowledge"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How far a group has read.
+        pub async fn get_positions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPositionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPositionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Groups/GetPositions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Groups", "GetPositions"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// All groups, ordered by name.
+        pub async fn list_groups(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGroupsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Groups/ListGroups",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("weir.v1.Groups", "ListGroups"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One group with its members, and how far it is behind.
+        pub async fn describe_group(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DescribeGroupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DescribeGroupResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Groups/DescribeGroup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Groups", "DescribeGroup"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Removes a group that has no members, and its positions.
+        pub async fn delete_group(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteGroupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteGroupResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Groups/DeleteGroup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Groups", "DeleteGroup"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Forgets how far a group has read in partitions that no member reads.
+        pub async fn delete_positions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeletePositionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeletePositionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Groups/DeletePositions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Groups", "DeletePositions"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sets a group's positions to another place, all or none. Refused while the group has members.
+        pub async fn reset_positions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResetPositionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResetPositionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Groups/ResetPositions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Groups", "ResetPositions"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod groups_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with GroupsServer.
+    #[async_trait]
+    pub trait Groups: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Join method.
+        type JoinStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::JoinResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Makes the caller a member of a group for as long as the call is open. The first message is
+        /// `begin`; from then on the broker says which partitions to read and which to give up, and the
+        /// member answers what it is asked. Members need no timer: the broker asks them in time.
+        ///
+        /// Whoever ends the call, in whatever way, leaves at once, and its partitions go to others. A
+        /// member with an instance id keeps them for the session timeout, unless it says `leave`.
+        async fn join(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::JoinRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::JoinStream>, tonic::Status>;
+        /// Keeps how far a group has read. The answer comes when it is kept as the groups' log promises.
+        async fn acknowledge(
+            &self,
+            request: tonic::Request<super::AcknowledgeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AcknowledgeResponse>,
+            tonic::Status,
+        >;
+        /// How far a group has read.
+        async fn get_positions(
+            &self,
+            request: tonic::Request<super::GetPositionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPositionsResponse>,
+            tonic::Status,
+        >;
+        /// All groups, ordered by name.
+        async fn list_groups(
+            &self,
+            request: tonic::Request<super::ListGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGroupsResponse>,
+            tonic::Status,
+        >;
+        /// One group with its members, and how far it is behind.
+        async fn describe_group(
+            &self,
+            request: tonic::Request<super::DescribeGroupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DescribeGroupResponse>,
+            tonic::Status,
+        >;
+        /// Removes a group that has no members, and its positions.
+        async fn delete_group(
+            &self,
+            request: tonic::Request<super::DeleteGroupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteGroupResponse>,
+            tonic::Status,
+        >;
+        /// Forgets how far a group has read in partitions that no member reads.
+        async fn delete_positions(
+            &self,
+            request: tonic::Request<super::DeletePositionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeletePositionsResponse>,
+            tonic::Status,
+        >;
+        /// Sets a group's positions to another place, all or none. Refused while the group has members.
+        async fn reset_positions(
+            &self,
+            request: tonic::Request<super::ResetPositionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResetPositionsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Joins groups, keeps their positions, shows and changes them.
+    ///
+    /// Errors of all methods, as gRPC status with a weir.v1.ErrorDetail:
+    ///   INVALID_ARGUMENT     a name, a position or a count that cannot be
+    ///   NOT_FOUND            no such group, member, stream or partition
+    ///   ALREADY_EXISTS       the instance id is another member's, which has not gone
+    ///   FAILED_PRECONDITION  the group does not allow it: it has members, reads the stream, or speaks
+    ///                        Kafka's classic protocol and cannot be taken along
+    ///   ABORTED              the membership is over: give everything up, and join again
+    ///   RESOURCE_EXHAUSTED   a limit of the group or of the broker is reached
+    ///   UNAVAILABLE          the positions cannot be written or read now; try again
+    #[derive(Debug)]
+    pub struct GroupsServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> GroupsServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for GroupsServer<T>
+    where
+        T: Groups,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/weir.v1.Groups/Join" => {
+                    #[allow(non_camel_case_types)]
+                    struct JoinSvc<T: Groups>(pub Arc<T>);
+                    impl<T: Groups> tonic::server::StreamingService<super::JoinRequest>
+                    for JoinSvc<T> {
+                        type Response = super::JoinResponse;
+                        type ResponseStream = T::JoinStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::JoinRequest>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Groups>::join(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = JoinSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Groups/Acknowledge" => {
+                    #[allow(non_camel_case_types)]
+                    struct AcknowledgeSvc<T: Groups>(pub Arc<T>);
+                    impl<
+                        T: Groups,
+                    > tonic::server::UnaryService<super::AcknowledgeRequest>
+                    for AcknowledgeSvc<T> {
+                        type Response = super::AcknowledgeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AcknowledgeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Groups>::acknowledge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AcknowledgeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Groups/GetPositions" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetPositionsSvc<T: Groups>(pub Arc<T>);
+                    impl<
+                        T: Groups,
+                    > tonic::server::UnaryService<super::GetPositionsRequest>
+                    for GetPositionsSvc<T> {
+                        type Response = super::GetPositionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetPositionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Groups>::get_positions(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetPositionsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Groups/ListGroups" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListGroupsSvc<T: Groups>(pub Arc<T>);
+                    impl<T: Groups> tonic::server::UnaryService<super::ListGroupsRequest>
+                    for ListGroupsSvc<T> {
+                        type Response = super::ListGroupsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListGroupsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Groups>::list_groups(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListGroupsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Groups/DescribeGroup" => {
+                    #[allow(non_camel_case_types)]
+                    struct DescribeGroupSvc<T: Groups>(pub Arc<T>);
+                    impl<
+                        T: Groups,
+                    > tonic::server::UnaryService<super::DescribeGroupRequest>
+                    for DescribeGroupSvc<T> {
+                        type Response = super::DescribeGroupResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DescribeGroupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Groups>::describe_group(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DescribeGroupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Groups/DeleteGroup" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteGroupSvc<T: Groups>(pub Arc<T>);
+                    impl<
+                        T: Groups,
+                    > tonic::server::UnaryService<super::DeleteGroupRequest>
+                    for DeleteGroupSvc<T> {
+                        type Response = super::DeleteGroupResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteGroupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Groups>::delete_group(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteGroupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Groups/DeletePositions" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeletePositionsSvc<T: Groups>(pub Arc<T>);
+                    impl<
+                        T: Groups,
+                    > tonic::server::UnaryService<super::DeletePositionsRequest>
+                    for DeletePositionsSvc<T> {
+                        type Response = super::DeletePositionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeletePositionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Groups>::delete_positions(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeletePositionsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Groups/ResetPositions" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResetPositionsSvc<T: Groups>(pub Arc<T>);
+                    impl<
+                        T: Groups,
+                    > tonic::server::UnaryService<super::ResetPositionsRequest>
+                    for ResetPositionsSvc<T> {
+                        type Response = super::ResetPositionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResetPositionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Groups>::reset_positions(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResetPositionsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for GroupsServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "weir.v1.Groups";
+    impl<T> tonic::server::NamedService for GroupsServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

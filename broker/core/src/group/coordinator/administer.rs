@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use weir_model::ids::PartitionIndex;
+use weir_model::ids::{PartitionIndex, StreamName};
 use weir_model::offset::Offset;
 
 use crate::alarm::Alarm;
-use crate::group::coordinator::{GroupCoordinator, IfAbsent, Ready, Shared, Slot};
+use crate::group::coordinator::offsets::belongs_to;
+use crate::group::coordinator::{
+    CONSUMER_OFFSETS, GroupCoordinator, IfAbsent, Ready, Shared, Slot,
+};
 use crate::group::description::{Description, ListedGroup};
 use crate::group::error::{DeleteOffsetError, GroupError};
 use crate::group::identity::GroupId;
+use crate::group::offsets::CommittedOffset;
+use crate::group::progress::GroupProgress;
 use crate::group::state::{Event, Reply};
 use crate::stream::stream::Stream;
 
@@ -29,6 +34,30 @@ impl GroupCoordinator {
         }
         ready.log.settled(kept_to).await.map_err(|_| GroupError::NotAvailable)?;
         Ok(listed)
+    }
+
+    /// How far all groups have read, in no order. Where no group was ever here, the broker's log of
+    /// groups is not made for this question.
+    pub async fn progress_of_all(&self) -> Result<Vec<GroupProgress>, GroupError> {
+        if self.shared.registry.by_name(CONSUMER_OFFSETS).is_none() {
+            return Ok(Vec::new());
+        }
+        let ready = self.ready().await?;
+        let lives = |name: &StreamName, committed: &CommittedOffset| {
+            let stream = self.shared.registry.by_name(name.as_str());
+            stream.is_some_and(|stream| belongs_to(committed, &stream))
+        };
+        let mut progress = Vec::new();
+        let mut kept_to = Offset::ZERO;
+        for slot in self.shared.slots() {
+            let state = slot.state.lock();
+            if !state.is_removed {
+                kept_to = kept_to.max(state.kept_to);
+                progress.push(state.group.how_far(&slot.id, lives));
+            }
+        }
+        ready.log.settled(kept_to).await.map_err(|_| GroupError::NotAvailable)?;
+        Ok(progress)
     }
 
     /// A group in full.

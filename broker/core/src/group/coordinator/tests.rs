@@ -18,7 +18,7 @@ use crate::group::classic::{Client, JoinedMember, Protocol};
 use crate::group::description::GroupState;
 use crate::group::error::CommitError;
 use crate::group::identity::MemberId;
-use crate::group::modern::heartbeat::Beat;
+use crate::group::modern::heartbeat::{Beat, Going, Returns};
 use crate::settings::alteration::{Alteration, Change, Changes};
 use crate::settings::broker_settings::TopicDefaults;
 use crate::settings::holder::Resource;
@@ -539,4 +539,34 @@ async fn the_retention_of_offsets_is_looked_at_from_time_to_time() {
         assert_eq!(fetched(&groups, "g", &stream).await, None);
         assert_eq!(listed(&groups).await, []);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_group_is_woken_when_it_has_moved_and_only_then() {
+    let ground = Ground::new().await;
+    ground.stream("t").await;
+    let groups = ground.started();
+    let name = group("g");
+    assert!(groups.progress(&name).await.is_ok_and(|progress| progress.is_none()));
+    groups.consumer_heartbeat(&name, beat(0)).await.expect("joins");
+    let mut progress = groups.progress(&name).await.expect("loaded").expect("a group");
+    groups.consumer_heartbeat(&name, beat(1)).await.expect("stays");
+    assert!(progress.has_changed().is_ok_and(|changed| !changed), "a group at rest");
+
+    let other = match beat(0) {
+        ConsumerHeartbeat::Stay(beat) => {
+            let member = MemberId::from_client("other").expect("an id");
+            ConsumerHeartbeat::Stay(Box::new(Beat { member, ..*beat }))
+        }
+        ConsumerHeartbeat::Leave(_) => unreachable!("a beat"),
+    };
+    groups.consumer_heartbeat(&name, other).await.expect("joins");
+    assert!(progress.has_changed().is_ok_and(|changed| changed), "another epoch");
+    progress.mark_unchanged();
+    let going = |member: &str| {
+        let member = MemberId::from_client(member).expect("an id");
+        ConsumerHeartbeat::Leave(Going { member, instance: None, returns: Returns::Never })
+    };
+    groups.consumer_heartbeat(&name, going("other")).await.expect("leaves");
+    assert!(progress.has_changed().is_ok_and(|changed| changed), "a member went");
 }
