@@ -57,13 +57,6 @@ impl Membership {
         }
     }
 
-    pub(in crate::group) fn member_count(&self) -> usize {
-        match self {
-            Membership::Classic(classic) => classic.members().count(),
-            Membership::Modern(modern) => modern.members().len(),
-        }
-    }
-
     pub(in crate::group) fn state(&self) -> GroupState {
         match self {
             Membership::Classic(classic) => classic.state(),
