@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use prost::Message;
 use tonic::{Code, Status};
+use weir_proto::status_detail;
 use weir_proto::v1::ErrorDetail;
 pub use weir_proto::v1::error_detail::Reason;
 
@@ -62,7 +62,11 @@ impl Refusal {
     pub(crate) fn may_pass(&self) -> bool {
         matches!(
             self.reason,
-            Reason::OverQuota | Reason::DiskFull | Reason::Storage | Reason::ShuttingDown
+            Reason::OverQuota
+                | Reason::DiskFull
+                | Reason::Storage
+                | Reason::Busy
+                | Reason::ShuttingDown
         )
     }
 }
@@ -91,25 +95,9 @@ impl From<ErrorDetail> for Refusal {
     }
 }
 
-/// `google.rpc.Status`, as far as it is used.
-#[derive(Clone, PartialEq, Message)]
-struct RpcStatus {
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-/// `google.protobuf.Any`.
-#[derive(Clone, PartialEq, Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
 impl From<Status> for Error {
     fn from(status: Status) -> Error {
-        if let Some(detail) = detail_of(&status) {
+        if let Some(detail) = status_detail::decode(status.details()) {
             return Error::Refused(detail.into());
         }
         let message = match std::error::Error::source(&status) {
@@ -126,12 +114,6 @@ impl From<Status> for Error {
             code => Error::Protocol(format!("{code}: {message}")),
         }
     }
-}
-
-fn detail_of(status: &Status) -> Option<ErrorDetail> {
-    let details = RpcStatus::decode(status.details()).ok()?.details;
-    let is_ours = |any: &&Any| any.type_url.ends_with("/weir.v1.ErrorDetail");
-    ErrorDetail::decode(&*details.iter().find(is_ours)?.value).ok()
 }
 
 pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {

@@ -1,42 +1,20 @@
 //! The core's errors as gRPC has them: a status code, a sentence, and an `ErrorDetail` that
-//! programs read, inside the `google.rpc.Status` that gRPC's own libraries look for.
+//! programs read (see `weir_proto::status_detail`).
 
 pub(crate) mod change;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
 use tonic::{Code, Status};
 use weir_core::MetaError;
 use weir_core::error::{AppendError, ConfigError, CreateStreamError, DeleteStreamError, ReadError};
 use weir_core::group::error::{CommitError, DeleteOffsetError, GroupError};
 use weir_core::group::modern::heartbeat::{HeartbeatRefused, InvalidRegex, NoUpgrade};
 use weir_model::batch::BatchError;
+use weir_proto::status_detail;
 use weir_proto::v1::ErrorDetail;
 use weir_proto::v1::error_detail::Reason;
-
-/// `google.rpc.Status`, as far as it is used.
-#[derive(Clone, PartialEq, Message)]
-struct RpcStatus {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-/// `google.protobuf.Any`.
-#[derive(Clone, PartialEq, Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-const DETAIL_TYPE: &str = "type.googleapis.com/weir.v1.ErrorDetail";
 
 /// A refusal, before it is known whether it is of a whole call or of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,13 +58,8 @@ impl Refusal {
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Status {
         let code = code_of(refusal.reason);
-        let detail = refusal.detail().encode_to_vec();
-        let status = RpcStatus {
-            code: code.into(),
-            message: refusal.message.clone(),
-            details: vec![Any { type_url: DETAIL_TYPE.to_owned(), value: detail }],
-        };
-        Status::with_details(code, refusal.message, Bytes::from(status.encode_to_vec()))
+        let status = status_detail::encode(code.into(), &refusal.detail());
+        Status::with_details(code, refusal.message, Bytes::from(status))
     }
 }
 
@@ -353,14 +326,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_carries_its_detail_where_grpc_libraries_look_for_it() {
+    fn a_status_carries_its_detail() {
         let over = ReadError::OverQuota { retry_after: Duration::from_millis(250) };
         let status = Status::from(read_refusal(&over));
         assert_eq!(status.code(), Code::ResourceExhausted);
-        let rpc = RpcStatus::decode(status.details()).expect("a google.rpc.Status");
-        assert_eq!((rpc.code, rpc.message.as_str()), (8, status.message()));
-        assert_eq!(rpc.details[0].type_url, DETAIL_TYPE);
-        let detail = ErrorDetail::decode(&*rpc.details[0].value).expect("a detail");
+        let detail = status_detail::decode(status.details()).expect("a detail");
         assert_eq!((detail.reason(), detail.retry_after_ms), (Reason::OverQuota, 250));
     }
 }

@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod status_detail;
+
 /// Version 1 of the API: it grows, and what is there keeps its meaning.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
 pub mod v1 {
