@@ -137,6 +137,15 @@ class Weir:
                 return int(line.split()[1]) * 1024
         raise RuntimeError("the kernel does not say RssAnon")
 
+    def context_switches(self):
+        """How often its threads have given up a processor, or were made to."""
+        switches = 0
+        for status in pathlib.Path(f"/proc/{self.pid}/task").glob("*/status"):
+            for line in status.read_text().splitlines():
+                if "ctxt_switches" in line:
+                    switches += int(line.split()[1])
+        return switches
+
     def __enter__(self):
         return self.start()
 

@@ -7,6 +7,7 @@ a row.
     topics   200 topics created and one acks=all record written to each, one after the other, at
              most 200 x (0.3 ms + 4 x the fdatasync that the same disk takes in this run); beside it
              what the same directories, files and syncs take without weir
+    requests what Metadata and Produce take one after the other, in time and context switches
 
 The figures are printed. They decide the result only with `--strict`, as a machine that does other
 work at the same time is slow for no fault of weir's; without it only a wrong answer fails.
@@ -32,6 +33,7 @@ from harness.weir_process import Weir, binary
 FIRST_ANSWER_MS_MAX = 50
 RSS_ANON_BYTES_MAX = 20_000_000
 TOPICS = 200
+REQUESTS = 1_000
 CREATE_MS_MAX = 0.3
 FLUSHES_PER_TOPIC = 4
 
@@ -101,6 +103,24 @@ def create_topics_ms(weir):
             wire.create_topic(connection, name)
             wire.produce(connection, name, batch)
         return (time.perf_counter() - started) * 1000
+
+
+def requests(weir):
+    """What a request costs that waits for nothing, and one that waits for a flush: time, and how
+    often a thread of weir gives up its processor for it. One after the other, on one connection."""
+    batch = wire.batch_of_one(b"one record more")
+    with wire.connect(weir.kafka) as connection:
+        for what, request in [
+            ("Metadata", lambda: wire.metadata(connection)),
+            ("Produce", lambda: wire.produce(connection, b"topic-000", batch)),
+        ]:
+            request()
+            before, started = weir.context_switches(), time.perf_counter()
+            for _ in range(REQUESTS):
+                request()
+            took_us = (time.perf_counter() - started) / REQUESTS * 1e6
+            switches = (weir.context_switches() - before) / REQUESTS
+            print(f"     a {what}: {took_us:.0f} µs, {switches:.1f} context switches")
 
 
 def bare_topics_ms(directory, directories):
@@ -177,6 +197,7 @@ def main():
             within.append(
                 report(what, took, "ms", TOPICS * (CREATE_MS_MAX + FLUSHES_PER_TOPIC * flush))
             )
+            requests(weir)
             for directories, what in [(1, "for the same"), (2, "with two directories per topic")]:
                 took = bare_topics_ms(bare, directories)
                 print(f"     the file system alone {what}: {took:.1f} ms")

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 use weir_core::log_limit::LogLimit;
@@ -31,7 +31,7 @@ use weir_core::metrics::Dialect;
 use weir_core::metrics::latency::Stage;
 use weir_core::quota::busy::measured;
 use weir_core::request_budget::{BudgetShare, HeldBytes};
-use weir_model::limits::{CONNECTION_UNANSWERED_REQUESTS_MAX, MIB};
+use weir_model::limits::MIB;
 use weir_model::time::Moment;
 
 use crate::answer_writer::AnswerWriter;
@@ -39,6 +39,7 @@ use crate::close::{CloseReason, Closed, RequestName};
 use crate::dispatch::{self, Begun};
 use crate::exchange::{Answer, PendingAnswer};
 use crate::frame_reader::FrameReader;
+use crate::handover::{Giver, Taker, handover};
 use crate::pauses::{Pauses, reached};
 use crate::request_times::RequestTimes;
 use crate::service::KafkaService;
@@ -119,7 +120,7 @@ pub async fn serve_connection<R, W>(
         refused_batches: LogLimit::default(),
         is_past_bootstrap: AtomicBool::new(false),
     });
-    let (queue, queued) = mpsc::channel(CONNECTION_UNANSWERED_REQUESTS_MAX);
+    let (queue, queued) = handover();
     let answers = Answers {
         writer: AnswerWriter::new(writer),
         info: Arc::clone(&info),
@@ -137,6 +138,8 @@ pub async fn serve_connection<R, W>(
         let mut reading = pin!(requests.read_until_end(stop));
         let mut writing = pin!(answers.write_all(queued));
         tokio::select! {
+            // The reading loop first, as `handover` wants it.
+            biased;
             ended = &mut reading => {
                 closing.send_replace(true);
                 let drained = timeout(DRAIN_MAX, writing).await;
@@ -165,7 +168,8 @@ struct Requests<R> {
     unanswered: Arc<Unanswered>,
     info: Arc<ConnectionInfo>,
     service: Arc<KafkaService>,
-    queue: mpsc::Sender<Queued>,
+    /// Bounded by `unanswered`.
+    queue: Giver<Queued>,
 }
 
 impl<R: AsyncRead + Unpin> Requests<R> {
@@ -191,11 +195,7 @@ impl<R: AsyncRead + Unpin> Requests<R> {
             let Begun { name: request, answer, metrics } = begun.await?;
             metrics.latency.observe(Stage::Receive, took);
             let times = RequestTimes::begun(metrics, received, clock.real_moment());
-            let queued = Queued { request, answer, times, budget, place };
-            if self.queue.send(queued).await.is_err() {
-                // The writing loop ended first, and says why.
-                return Ok(());
-            }
+            self.queue.give(Queued { request, answer, times, budget, place });
             if requests_in_turn >= REQUESTS_PER_TURN || bytes_in_turn >= BYTES_PER_TURN {
                 (requests_in_turn, bytes_in_turn) = (0, 0);
                 tokio::task::yield_now().await;
@@ -233,8 +233,8 @@ struct Answers<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Answers<W> {
-    async fn write_all(mut self, mut queued: mpsc::Receiver<Queued>) -> Result<(), Closed> {
-        while let Some(Queued { request, answer, mut times, budget, place }) = queued.recv().await {
+    async fn write_all(mut self, mut queued: Taker<Queued>) -> Result<(), Closed> {
+        while let Some(Queued { request, answer, mut times, budget, place }) = queued.take().await {
             self.wait_out(budget.held()).await;
             times.end(Stage::Turn, self.now());
             let answer = answer.await.map_err(|reason| reason.of(request))?;

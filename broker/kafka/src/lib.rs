@@ -33,6 +33,7 @@ mod exchange;
 mod faults;
 mod frame_reader;
 mod group;
+mod handover;
 mod leader_epoch;
 mod listener;
 mod pauses;
