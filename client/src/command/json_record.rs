@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use crate::record::{NewRecord, Record, WantedPlace};
@@ -47,10 +48,15 @@ fn insert_bytes(members: &mut Map<String, Value>, name: &str, bytes: Option<&Byt
     };
 }
 
-/// What a line may say. Members of records that were read, such as `offset`, are passed over, so
-/// that they can be written as they are printed.
+/// What a line may say; anything else in it is a mistake. Where a record was read is passed over,
+/// so that it can be written as it was printed.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Line {
+    #[serde(rename = "stream")]
+    _stream: Option<IgnoredAny>,
+    #[serde(rename = "offset")]
+    _offset: Option<IgnoredAny>,
     key: Option<String>,
     key_base64: Option<String>,
     value: Option<Value>,
@@ -63,6 +69,7 @@ struct Line {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LineHeader {
     name: String,
     value: Option<String>,
@@ -149,5 +156,13 @@ mod tests {
         assert_eq!(read, NewRecord::new(r#"{"n":1}"#));
         assert!(parse(b"{", Placed::Anew).is_err());
         assert!(parse(br#"{"key_base64":"*"}"#, Placed::Anew).is_err());
+    }
+
+    #[test]
+    fn a_misspelt_member_is_refused() {
+        for line in [r#"{"kye":"k","value":"v"}"#, r#"{"headers":[{"name":"n","valeu":"v"}]}"#] {
+            let refused = parse(line.as_bytes(), Placed::Anew).expect_err(line);
+            assert!(refused.contains("unknown field"), "{refused}");
+        }
     }
 }
