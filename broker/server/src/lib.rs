@@ -1,13 +1,12 @@
 //! The weir broker as a library: the `weir` binary is this crate and a command line.
 //!
-//! A program or a test that wants a broker inside its own process starts one on free ports:
+//! A test that wants a broker inside its own process has [`Broker::start_ephemeral`]:
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let clock = std::sync::Arc::new(weir_model::time::SystemClock::new());
-//! let server = weir::Server::start(weir::Config::ephemeral(), clock).await?;
-//! println!("bootstrap.servers={}", server.addresses().kafka[0]);
-//! server.stop().await?;
+//! let broker = weir::Broker::start_ephemeral().await?;
+//! println!("bootstrap.servers={}", broker.kafka_address());
+//! broker.stop().await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -19,6 +18,7 @@
 //! | [`tls`] | certificates, and the authority that makes them |
 //! | [`faults`] | what tests want to go wrong |
 //! | [`keys`] | access keys that Kinesis requests are signed with |
+//! | [`embedded`] | a broker inside a test |
 //! | [`serve`] | the order in which a broker starts and stops |
 //! | [`http`], [`metrics`], [`control`] | `/livez`, `/readyz`, `/metrics`, `/api/v1/…` |
 //! | [`descriptors`] | how many files and sockets may be open |
@@ -32,6 +32,7 @@ pub mod config;
 mod control;
 mod data;
 pub mod descriptors;
+pub mod embedded;
 mod faults;
 pub mod flush_probe;
 mod http;
@@ -45,4 +46,5 @@ pub mod shutdown;
 pub mod tls;
 
 pub use config::Config;
+pub use embedded::Broker;
 pub use serve::{Addresses, Server};
