@@ -1,15 +1,23 @@
-//! Streams: what there is, made and removed.
+//! Streams and groups: what there is, made, changed and removed.
+
+mod change;
+mod groups;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use weir_proto::v1;
-pub use weir_proto::v1::{Partition, Routing, Stream};
+pub use weir_proto::v1::{HashKeyRange, Partition, Routing, Stream};
 
 use crate::connection::Client;
 use crate::error::{Error, Reason};
+pub use change::{PartitionCounts, Settings};
+pub use groups::{
+    GroupDescription, GroupProgress, GroupState, GroupSummary, GroupType, MemberDescription, Reset,
+    ResetPosition, ResetTo, StreamPartitions,
+};
 
-/// What makes, shows and removes streams.
+/// What makes, shows, changes and removes streams, and looks after groups.
 #[derive(Clone, Debug)]
 pub struct Admin {
     client: Client,

@@ -1,9 +1,10 @@
 //! The client commands of `weir`: what a person does with a broker, from a terminal or a script.
 //!
 //! ```text
-//!   topic, stream   make, show and remove what holds records (one thing, two names)
+//!   topic, stream   make, show, change and remove what holds records (one thing, two names)
 //!   produce         lines, JSON or a format of one's own, in
 //!   consume, tail   records out, likewise
+//!   group           who reads what, how far, and from where on
 //!   env             the variables that Kafka's clients and AWS's SDKs want
 //! ```
 //!
@@ -15,6 +16,7 @@ mod consume;
 mod env;
 mod follow;
 mod format;
+mod group;
 mod json_record;
 pub mod output;
 mod position;
@@ -28,6 +30,7 @@ use crate::error::Error;
 use crate::retry::Retry;
 use consume::{ConsumeOptions, TailOptions};
 use env::EnvOptions;
+use group::GroupCommand;
 use output::{Failure, Output, Printer};
 use produce::ProduceOptions;
 use topic::{Kind, TopicCommand};
@@ -41,10 +44,10 @@ const UNREACHABLE: &str = "unreachable";
 /// A client command.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ClientCommand {
-    /// Make, show and remove topics
+    /// Make, show, change and remove topics
     #[command(subcommand)]
     Topic(TopicCommand),
-    /// Make, show and remove streams: topics whose partitions own hash keys, as shards of Kinesis
+    /// Make, show, change and remove streams: topics whose partitions own hash keys, as shards of Kinesis
     #[command(subcommand)]
     Stream(TopicCommand),
     /// Write records: lines of standard input or of files
@@ -53,6 +56,9 @@ pub enum ClientCommand {
     Consume(ConsumeOptions),
     /// Read records as they come
     Tail(TailOptions),
+    /// Show consumer groups and how far they have read, and have them read on elsewhere
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Print the variables that Kafka's clients and AWS's SDKs want
     Env(EnvOptions),
 }
@@ -92,6 +98,7 @@ impl ClientCommand {
             ClientCommand::Produce(options) => Some(&options.common),
             ClientCommand::Consume(options) => Some(&options.reading.common),
             ClientCommand::Tail(options) => Some(&options.reading.common),
+            ClientCommand::Group(command) => Some(command.common()),
             ClientCommand::Env(_) => None,
         }
     }
@@ -107,6 +114,7 @@ impl ClientCommand {
             ClientCommand::Produce(options) => options.run(&mut printer).await,
             ClientCommand::Consume(options) => options.run(&mut printer).await,
             ClientCommand::Tail(options) => options.run(&mut printer).await,
+            ClientCommand::Group(command) => command.run(&mut printer).await,
             ClientCommand::Env(options) => options.run(&mut printer),
         };
         printer.finish(result.map_err(|failure| match url {

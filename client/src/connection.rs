@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 use weir_model::time::{Clock, SystemClock};
+use weir_proto::v1::groups_client::GroupsClient;
 use weir_proto::v1::records_client::RecordsClient;
 use weir_proto::v1::streams_client::StreamsClient;
 
@@ -85,6 +86,10 @@ impl Client {
 
     pub(crate) fn streams(&self) -> StreamsClient<Channel> {
         StreamsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    pub(crate) fn groups(&self) -> GroupsClient<Channel> {
+        GroupsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     pub(crate) fn records(&self) -> RecordsClient<Channel> {

@@ -19,9 +19,9 @@ pub(crate) struct PositionOptions {
     last: Option<u64>,
 }
 
-/// What `--from` may say.
+/// What `--from` and `--to` may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Begin {
+pub(crate) enum Begin {
     At(From),
     /// So many milliseconds ago.
     AgoMs(i64),
@@ -32,14 +32,24 @@ impl PositionOptions {
     pub(crate) fn position(&self, otherwise: From, now_ms: i64) -> From {
         match (self.last, self.from) {
             (Some(count), _) => From::Last(count),
-            (None, Some(Begin::At(position))) => position,
-            (None, Some(Begin::AgoMs(ago))) => From::TimestampMs(now_ms.saturating_sub(ago)),
+            (None, Some(begin)) => begin.at(now_ms),
             (None, None) => otherwise,
         }
     }
 }
 
-fn parse(text: &str) -> Result<Begin, String> {
+impl Begin {
+    /// The place that is meant at this time.
+    pub(crate) fn at(self, now_ms: i64) -> From {
+        match self {
+            Begin::At(position) => position,
+            Begin::AgoMs(ago) => From::TimestampMs(now_ms.saturating_sub(ago)),
+        }
+    }
+}
+
+/// Reads what was written.
+pub(crate) fn parse(text: &str) -> Result<Begin, String> {
     if let Some(age) = text.strip_prefix('-') {
         return age_ms(age).map(Begin::AgoMs);
     }

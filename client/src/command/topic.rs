@@ -1,5 +1,7 @@
 //! `weir topic` and `weir stream`: one thing, two names. They differ in what `create` makes.
 
+mod change;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -7,6 +9,7 @@ use crate::admin::{NewStream, Partition, Routing, Stream};
 use crate::command::Common;
 use crate::command::format::rfc3339;
 use crate::command::output::{Failure, Printer, table};
+use change::{AlterOptions, MergeOptions, SplitOptions};
 
 /// Under which name it was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,15 @@ pub enum TopicCommand {
     List(ListOptions),
     /// Show one with its partitions, what they came from, and its settings
     Describe(DescribeOptions),
+    /// Give one other settings, or another number of partitions
+    #[command(after_help = change::ALTER_EXAMPLES)]
+    Alter(AlterOptions),
+    /// Make two partitions of one, where the hash of a record's key decides
+    #[command(after_help = change::SPLIT_EXAMPLES)]
+    Split(SplitOptions),
+    /// Make one partition of two that lie beside each other
+    #[command(after_help = change::SPLIT_EXAMPLES)]
+    Merge(MergeOptions),
     /// Remove some, with their records
     #[command(visible_alias = "rm")]
     Delete(DeleteOptions),
@@ -113,6 +125,9 @@ impl TopicCommand {
             TopicCommand::Create(options) => &options.common,
             TopicCommand::List(options) => &options.common,
             TopicCommand::Describe(options) => &options.common,
+            TopicCommand::Alter(options) => &options.common,
+            TopicCommand::Split(options) => &options.common,
+            TopicCommand::Merge(options) => &options.common,
             TopicCommand::Delete(options) => &options.common,
         }
     }
@@ -137,6 +152,9 @@ impl TopicCommand {
                 let stream = admin.describe_stream(&options.name).await?;
                 printer.result(&object(&stream), || description(&stream))
             }
+            TopicCommand::Alter(options) => options.run(&admin, printer).await,
+            TopicCommand::Split(options) => options.run(&admin, printer).await,
+            TopicCommand::Merge(options) => options.run(&admin, printer).await,
             TopicCommand::Delete(options) => {
                 for name in &options.names {
                     admin.delete_stream(name).await?;
