@@ -47,7 +47,8 @@ pub enum ClientCommand {
     /// Make, show, change and remove topics
     #[command(subcommand)]
     Topic(TopicCommand),
-    /// Make, show, change and remove streams: topics whose partitions own hash keys, as shards of Kinesis
+    /// Make, show, change and remove streams: topics whose partitions own hash keys, as shards of
+    /// Kinesis
     #[command(subcommand)]
     Stream(TopicCommand),
     /// Write records: lines of standard input or of files
