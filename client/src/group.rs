@@ -6,8 +6,8 @@
 //!                          └──────────── share: what it has, and is through with <───────┘
 //! ```
 //!
-//! Any number of programs, Kafka's consumers among them, may be members of a group; the broker gives
-//! each partition to one of them. What this module promises:
+//! Any number of programs, Kafka's consumers among them, may be members of a group; the broker
+//! gives each partition to one of them. What this module promises:
 //!
 //! - A record is through, and its position may be kept, only when the program has come back for the
 //!   next one ([`Commit::Automatic`]) or has said so ([`Commit::Manual`]). A program that ends in
@@ -20,7 +20,8 @@
 //!   lost) is taken up again, for as long as [`Retry`](crate::Retry) says, and goes on at the
 //!   positions that were kept. What was read since then comes again.
 //!
-//! A few answers are read ahead, for all partitions together; then the broker waits for the program.
+//! A few answers are read ahead, for all partitions together; then the broker waits for the
+//! program.
 //!
 //! The order of a key over a split is that of its partitions only while one member has both: the
 //! broker gives a split partition and what came out of it to whoever is free.

@@ -60,8 +60,10 @@ struct Said {
 
 /// How a call, or the wait for one, ended.
 enum End {
-    /// The program has left.
+    /// Nobody is there any more, or has been told so.
     Closed,
+    /// The program leaves while there is no membership.
+    Leaving(Answer),
     /// The membership is over; whether it had begun.
     Lost(Error, bool),
 }
@@ -95,7 +97,11 @@ impl Membership {
         let retry = *self.client.retry();
         let (mut failures, mut failing_since) = (0, clock.real_moment());
         loop {
-            let End::Lost(error, had_begun) = self.join().await else { return };
+            let (error, had_begun) = match self.join().await {
+                End::Lost(error, had_begun) => (error, had_begun),
+                End::Leaving(answer) => return self.depart(answer).await,
+                End::Closed => return,
+            };
             self.lose(&error);
             if had_begun {
                 (failures, failing_since) = (0, clock.real_moment());
@@ -107,30 +113,57 @@ impl Membership {
                 return;
             }
             let pause = tokio::time::sleep(retry.pause(failures));
-            if self.unless_closed(pause).await.is_none() {
-                return;
+            match self.unless_closed(pause).await {
+                Ok(()) => {}
+                Err(Some(answer)) => return self.depart(answer).await,
+                Err(None) => return,
             }
             failures += 1;
         }
     }
 
-    /// Waits for something while there is no membership; none if the program leaves meanwhile.
-    async fn unless_closed<T>(&mut self, what: impl Future<Output = T>) -> Option<T> {
+    /// Waits for something while there is no membership; an error if the program leaves meanwhile,
+    /// with whom to answer.
+    async fn unless_closed<T>(
+        &mut self,
+        what: impl Future<Output = T>,
+    ) -> Result<T, Option<Answer>> {
         tokio::pin!(what);
         loop {
-            let command = tokio::select! {
-                done = &mut what => return Some(done),
-                command = self.commands.recv() => command?,
-            };
-            let told = self.shared.share.lock().loss().map_or(Ok(()), Err);
-            match command {
-                Command::Commit(answer) => tell(answer, told),
-                Command::Close(answer) => {
-                    tell(answer, told);
-                    return None;
-                }
+            tokio::select! {
+                done = &mut what => return Ok(done),
+                command = self.commands.recv() => match command {
+                    Some(Command::Commit(answer)) => tell(answer, self.kept()),
+                    Some(Command::Close(answer)) => return Err(Some(answer)),
+                    None => return Err(None),
+                },
             }
         }
+    }
+
+    /// Whether everything is kept, while nothing is on its way.
+    fn kept(&self) -> Result<(), Error> {
+        self.shared.share.lock().loss().map_or(Ok(()), Err)
+    }
+
+    /// Gives up the place that a lost membership may have left in the group, where it would be in
+    /// the way of others until its session is over. If that fails, it is so.
+    async fn depart(&self, answer: Answer) {
+        if !self.member_id.is_empty() && self.options.instance_id.is_none() {
+            let begin = Says::Begin(self.beginning());
+            let goodbye = [begin, Says::Leave(v1::LeaveGroup {})];
+            let goodbye = goodbye.map(|message| v1::JoinRequest { message: Some(message) });
+            let call = || {
+                let (mut groups, goodbye) = (self.client.groups(), goodbye.clone());
+                async move {
+                    let mut told = groups.join(tokio_stream::iter(goodbye)).await?.into_inner();
+                    while told.message().await?.is_some() {}
+                    Ok(())
+                }
+            };
+            let _ = self.client.retry().run(call).await;
+        }
+        tell(answer, self.kept());
     }
 
     /// One membership, from its first message to its end.
@@ -145,9 +178,10 @@ impl Membership {
         let mut groups = self.client.groups();
         let call = async move { groups.join(ReceiverStream::new(said)).await };
         match self.unless_closed(call).await {
-            None => End::Closed,
-            Some(Err(status)) => End::Lost(status.into(), false),
-            Some(Ok(told)) => self.live(say, told.into_inner()).await,
+            Err(None) => End::Closed,
+            Err(Some(answer)) => End::Leaving(answer),
+            Ok(Err(status)) => End::Lost(status.into(), false),
+            Ok(Ok(told)) => self.live(say, told.into_inner()).await,
         }
     }
 
@@ -340,7 +374,7 @@ impl Membership {
     fn answer_when_kept(&mut self, answer: Answer) {
         match self.unanswered.back_mut() {
             Some(last) => last.answers.push(answer),
-            None => tell(answer, self.shared.share.lock().loss().map_or(Ok(()), Err)),
+            None => tell(answer, self.kept()),
         }
     }
 
@@ -368,7 +402,13 @@ impl Membership {
         };
         let late = || Error::Unreachable(format!("no answer within {time_max:?}"));
         let closed = tokio::time::timeout(time_max, closing).await;
-        tell(answer, closed.unwrap_or_else(|_| Err(late())));
+        match closed.unwrap_or_else(|_| Err(late())) {
+            Err(lost @ Error::Unreachable(_)) => {
+                self.lose(&lost);
+                self.depart(answer).await;
+            }
+            closed => tell(answer, closed),
+        }
     }
 
     /// The membership is over without the program's doing.

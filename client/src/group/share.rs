@@ -6,8 +6,8 @@
 //!                └──────────── lost ───────────────┘
 //! ```
 //!
-//! Each giving of a partition is a life of it. Records carry the life under which they were read, so
-//! what is still on its way when a partition goes is not taken for what comes when it is back.
+//! Each giving of a partition is a life of it. Records carry the life under which they were read,
+//! so what is still on its way when a partition goes is not taken for what comes when it is back.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

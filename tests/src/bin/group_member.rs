@@ -9,10 +9,11 @@
 //! ```text
 //!   [TIME, "given", [PARTITION, …]]     likewise "taken" and "lost"
 //!   [TIME, "record", PARTITION, OFFSET, VALUE]
-//!   [TIME, "closed"]
+//!   [TIME, "closes"]                    nothing is handled any more
 //! ```
 //!
-//! Times are microseconds of the machine's monotonic clock, which all its processes share. It closes when its standard input ends.
+//! Times are microseconds of the machine's monotonic clock, which all its processes share.
+//! It closes when its standard input ends.
 
 #![forbid(unsafe_code)]
 
@@ -80,9 +81,8 @@ async fn main() -> Result<(), Failed> {
             GroupEvent::Lost(which) => say_change("lost", &which)?,
         }
     }
-    consumer.close().await?;
-    say(json!([now_us()?, "closed"]))?;
-    Ok(())
+    say(json!([now_us()?, "closes"]))?;
+    consumer.close().await.or_else(lost)
 }
 
 /// Commits; a membership that was lost meanwhile is told of as such.
