@@ -5,6 +5,7 @@
 //!   produce         lines, JSON or a format of one's own, in
 //!   consume, tail   records out, likewise
 //!   group           who reads what, how far, and from where on
+//!   completions     what a shell needs to complete commands and the names that there are
 //!   env             the variables that Kafka's clients and AWS's SDKs want
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! JSON object on standard output; text is for people and may change. Exit codes: 0 as wished, 1
 //! it failed, 2 what was written cannot be understood.
 
+mod complete;
 mod consume;
 mod env;
 mod follow;
@@ -28,6 +30,7 @@ use clap::{Args, Subcommand};
 use crate::connection::{Client, LOCAL};
 use crate::error::Error;
 use crate::retry::Retry;
+use complete::CompletionOptions;
 use consume::{ConsumeOptions, TailOptions};
 use env::EnvOptions;
 use group::GroupCommand;
@@ -60,6 +63,9 @@ pub enum ClientCommand {
     /// Show consumer groups and how far they have read, and have them read on elsewhere
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Print what a shell needs to complete commands, and the names of what there is
+    #[command(after_help = complete::EXAMPLES)]
+    Completions(CompletionOptions),
     /// Print the variables that Kafka's clients and AWS's SDKs want
     Env(EnvOptions),
 }
@@ -78,16 +84,18 @@ pub(crate) struct Common {
 
 impl Common {
     fn client(&self) -> Result<Client, Failure> {
-        let url = match self.grpc.contains("://") {
-            true => self.grpc.clone(),
-            false => format!("http://{}", self.grpc),
-        };
+        let url = url_of(self.grpc.clone());
         let retry = Retry { time_max: PATIENCE, ..Retry::default() };
         match Client::new(&url) {
             Ok(client) => Ok(client.with_retry(retry)),
             Err(error) => Err(Failure::usage(error.to_string())),
         }
     }
+}
+
+/// The URL of an endpoint that may be written without `http://`.
+fn url_of(endpoint: String) -> String {
+    if endpoint.contains("://") { endpoint } else { format!("http://{endpoint}") }
 }
 
 impl ClientCommand {
@@ -100,7 +108,7 @@ impl ClientCommand {
             ClientCommand::Consume(options) => Some(&options.reading.common),
             ClientCommand::Tail(options) => Some(&options.reading.common),
             ClientCommand::Group(command) => Some(command.common()),
-            ClientCommand::Env(_) => None,
+            ClientCommand::Completions(_) | ClientCommand::Env(_) => None,
         }
     }
 
@@ -116,6 +124,7 @@ impl ClientCommand {
             ClientCommand::Consume(options) => options.run(&mut printer).await,
             ClientCommand::Tail(options) => options.run(&mut printer).await,
             ClientCommand::Group(command) => command.run(&mut printer).await,
+            ClientCommand::Completions(options) => options.run(&mut printer),
             ClientCommand::Env(options) => options.run(&mut printer),
         };
         printer.finish(result.map_err(|failure| match url {
