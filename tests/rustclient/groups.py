@@ -72,6 +72,11 @@ class History:
                 if end > len(self.handled.get(partition, ()))
             }
 
+    def last(self, member):
+        """When that member said something last."""
+        with self.lock:
+            return max((at for at, who, *_ in self.entries if who == member), default=0)
+
     def has_begun(self, member):
         with self.lock:
             return any(entry[1:3] == (member, "given") for entry in self.entries)
@@ -115,11 +120,13 @@ class Member:
         assert status == 0, (self.name, self.errors[-3:])
 
     def kill(self):
+        before = now_us()
         self.process.kill()
         self.process.wait()
         self._join()
-        # What it has said before came before.
-        self.said.add(now_us(), self.name, "killed")
+        # Others may have what it had before its parent hears of its death; what it has said last
+        # is the last that it did.
+        self.said.add(max(before, self.said.last(self.name)), self.name, "killed")
 
     def _join(self):
         for thread in self.threads:
