@@ -32,6 +32,8 @@
 //! | make, show and remove streams | [`admin`] |
 //! | write records | [`producer`]: batches, each kept once, in bounded memory |
 //! | read records | [`consumer`]: a `Stream` of them that outlives lost connections |
+//! | see what partitions are made of | [`inspect`]: segments, batches, bytes, quotas |
+//! | hear of what happens | [`events`] |
 //! | see what went wrong | [`Error`], with the broker's [`Reason`] |
 //!
 //! What may pass by itself, such as a broker that restarts, is tried again for as long as [`Retry`]
@@ -51,8 +53,10 @@ pub mod command;
 mod connection;
 pub mod consumer;
 mod error;
+pub mod events;
 pub mod health;
 pub mod http;
+pub mod inspect;
 pub mod process;
 pub mod producer;
 mod record;
