@@ -9,6 +9,7 @@
 //!   watch           what happens, as it happens
 //!   quota           what quotas let in and out now
 //!   fault, clock    what shall go wrong, and when, for tests
+//!   completions     what a shell needs to complete commands and the names that there are
 //!   env             the variables that Kafka's clients and AWS's SDKs want
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! JSON object on standard output; text is for people and may change. Exit codes: 0 as wished, 1
 //! it failed, 2 what was written cannot be understood.
 
+mod complete;
 mod consume;
 mod control;
 mod env;
@@ -36,6 +38,7 @@ use clap::{Args, Subcommand};
 use crate::connection::{Client, LOCAL};
 use crate::error::Error;
 use crate::retry::Retry;
+use complete::CompletionOptions;
 use consume::{ConsumeOptions, TailOptions};
 use control::{ClockCommand, FaultCommand};
 use env::EnvOptions;
@@ -84,6 +87,9 @@ pub enum ClientCommand {
     /// Show the broker's clock, and move one that stands still, for tests
     #[command(subcommand)]
     Clock(ClockCommand),
+    /// Print what a shell needs to complete commands, and the names of what there is
+    #[command(after_help = complete::EXAMPLES)]
+    Completions(CompletionOptions),
     /// Print the variables that Kafka's clients and AWS's SDKs want
     Env(EnvOptions),
 }
@@ -102,16 +108,18 @@ pub(crate) struct Common {
 
 impl Common {
     fn client(&self) -> Result<Client, Failure> {
-        let url = match self.grpc.contains("://") {
-            true => self.grpc.clone(),
-            false => format!("http://{}", self.grpc),
-        };
+        let url = url_of(self.grpc.clone());
         let retry = Retry { time_max: PATIENCE, ..Retry::default() };
         match Client::new(&url) {
             Ok(client) => Ok(client.with_retry(retry)),
             Err(error) => Err(Failure::usage(error.to_string())),
         }
     }
+}
+
+/// The URL of an endpoint that may be written without `http://`.
+fn url_of(endpoint: String) -> String {
+    if endpoint.contains("://") { endpoint } else { format!("http://{endpoint}") }
 }
 
 impl ClientCommand {
@@ -127,7 +135,8 @@ impl ClientCommand {
             ClientCommand::Inspect(options) => Some(&options.common),
             ClientCommand::Watch(options) => Some(&options.common),
             ClientCommand::Quota(options) => Some(&options.common),
-            ClientCommand::Fault(_) | ClientCommand::Clock(_) | ClientCommand::Env(_) => None,
+            ClientCommand::Fault(_) | ClientCommand::Clock(_) => None,
+            ClientCommand::Completions(_) | ClientCommand::Env(_) => None,
         }
     }
 
@@ -155,6 +164,7 @@ impl ClientCommand {
             ClientCommand::Quota(options) => options.run(&mut printer).await,
             ClientCommand::Fault(command) => command.run(&mut printer).await,
             ClientCommand::Clock(command) => command.run(&mut printer).await,
+            ClientCommand::Completions(options) => options.run(&mut printer),
             ClientCommand::Env(options) => options.run(&mut printer),
         };
         printer.finish(result.map_err(|failure| match url {

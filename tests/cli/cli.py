@@ -98,18 +98,45 @@ def session(path, update):
     return f"{commands} commands print what they should"
 
 
+def commands(path=("weir",)):
+    """Every command that `--help` tells of, and those below it."""
+    printed = subprocess.run(
+        [binary(), *path[1:], "--help"], capture_output=True, text=True, check=True, timeout=TIMEOUT_S
+    ).stdout
+    _, _, listed = printed.partition("\nCommands:\n")
+    for line in listed.splitlines():
+        if not line.strip():
+            return
+        # Longer descriptions go on below, further to the right.
+        name = re.match(r"  (\S+)", line)
+        if name and name[1] != "help":
+            yield (*path, name[1])
+            yield from commands((*path, name[1]))
+
+
+def every_command_has_its_help(paths):
+    said = "".join(path.read_text() for path in paths)
+    missing = [" ".join(path) for path in commands() if f"$ {' '.join(path)} --help\n" not in said]
+    # `weir stream` is `weir topic` under another name.
+    missing = [path for path in missing if not path.startswith("weir stream ")]
+    assert not missing, f"no session shows the help of {', '.join(missing)}"
+    return f"{len(list(commands()))} commands"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--update", action="store_true")
     parser.add_argument("sessions", nargs="*")
     options = parser.parse_args()
     paths = sorted((HERE / "sessions").glob("*.txt"))
+    every = list(paths)
     if options.sessions:
         paths = [path for path in paths if path.stem in options.sessions]
     assert os.access(binary(), os.X_OK), f"there is no {binary()}"
     cases = Cases()
     for path in paths:
         cases.run(path.stem, session, path, options.update)
+    cases.run("every command's help", every_command_has_its_help, every)
     cases.finish()
 
 

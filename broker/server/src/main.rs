@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 use tracing::{error, info, warn};
 use weir::banner::{self, Colours};
 use weir::config::{self, Config, LogFormat, RawConfig};
@@ -61,6 +62,8 @@ struct HealthOptions {
 fn main() -> ExitCode {
     // First, since start-up time counts from here.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    // Ends here if it is a shell that asks; see `weir completions`.
+    CompleteEnv::with_factory(Cli::command).complete();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return not_understood(&error),

@@ -6,6 +6,7 @@ use regex::bytes::Regex;
 use weir_model::time::{Clock, SystemClock};
 
 use crate::command::Common;
+use crate::command::complete;
 use crate::command::format::Format;
 use crate::command::json_record;
 use crate::command::output::{Failure, Output, Printer};
@@ -56,6 +57,7 @@ pub(crate) struct Reading {
     pub(crate) common: Common,
 
     /// The topic or stream
+    #[arg(add = complete::streams())]
     stream: String,
 
     /// Only this partition; may be repeated

@@ -10,6 +10,7 @@ use hyper::header::{CONTENT_TYPE, HOST};
 use serde_json::{Map, Value, json};
 
 use crate::command::UNREACHABLE;
+use crate::command::complete;
 use crate::command::format::rfc3339;
 use crate::command::output::{Failure, Output, Printer, table};
 use crate::http::{Connection, Url};
@@ -94,7 +95,7 @@ pub struct AddOptions {
     operation: Option<String>,
 
     /// The topic or stream [default: all]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::streams())]
     stream: Option<String>,
 
     /// The shard or partition [default: requests as a whole]

@@ -11,6 +11,7 @@ use crate::admin::{
     Reset, ResetPosition, ResetTo, StreamPartitions,
 };
 use crate::command::Common;
+use crate::command::complete;
 use crate::command::output::{Failure, Output, Printer, table};
 use crate::command::position::{self, Begin};
 use crate::record::From;
@@ -55,6 +56,7 @@ pub struct DescribeOptions {
     common: Common,
 
     /// Which one
+    #[arg(add = complete::groups())]
     name: String,
 }
 
@@ -65,6 +67,7 @@ pub struct ResetOptions {
     common: Common,
 
     /// Which one
+    #[arg(add = complete::groups())]
     name: String,
 
     /// earliest, latest, an offset, a time such as 2026-01-31T12:00:00Z or @1769860800000, or an
@@ -78,7 +81,7 @@ pub struct ResetOptions {
     by: Option<i64>,
 
     /// Only in this topic or stream [default: all that it has positions in]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::streams())]
     stream: Option<String>,
 
     /// Only in this partition of it; may be repeated
@@ -97,7 +100,7 @@ pub struct DeleteOptions {
     common: Common,
 
     /// Which ones
-    #[arg(required = true)]
+    #[arg(required = true, add = complete::groups())]
     names: Vec<String>,
 }
 

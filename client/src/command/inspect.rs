@@ -18,6 +18,7 @@ mod shown;
 use clap::{Args, ValueEnum};
 
 use crate::command::Common;
+use crate::command::complete;
 use crate::command::output::{Failure, Printer};
 use crate::inspect::{Index, Inspector, PartitionPlace, Segment, WantedBatch};
 
@@ -40,6 +41,7 @@ pub struct InspectOptions {
     pub(super) common: Common,
 
     /// The topic or stream
+    #[arg(add = complete::streams())]
     name: String,
 
     /// One of its partitions

@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::command::Common;
+use crate::command::complete;
 use crate::command::follow::{Follow, default_position};
 use crate::command::format::Format;
 use crate::command::json_record::{self, Placed};
@@ -37,6 +38,7 @@ pub struct ProduceOptions {
     pub(crate) common: Common,
 
     /// The topic or stream
+    #[arg(add = complete::streams())]
     stream: String,
 
     /// Files whose lines are written, - for standard input [default: -]

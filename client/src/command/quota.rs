@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::command::Common;
+use crate::command::complete;
 use crate::command::output::{Failure, Output, Printer, table};
 use crate::inspect::{Bucket, PartitionPlace, ShowBucketsResponse, bucket};
 
@@ -18,6 +19,7 @@ pub struct QuotaOptions {
     pub(super) common: Common,
 
     /// The topic or stream
+    #[arg(add = complete::streams())]
     name: String,
 
     /// Only this partition

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::admin::{NewStream, Partition, Routing, Stream};
 use crate::command::Common;
+use crate::command::complete;
 use crate::command::format::rfc3339;
 use crate::command::output::{Failure, Printer, table};
 use change::{AlterOptions, MergeOptions, SplitOptions};
@@ -100,6 +101,7 @@ pub struct DescribeOptions {
     common: Common,
 
     /// Which one
+    #[arg(add = complete::streams())]
     name: String,
 }
 
@@ -110,7 +112,7 @@ pub struct DeleteOptions {
     common: Common,
 
     /// Which ones
-    #[arg(required = true)]
+    #[arg(required = true, add = complete::streams())]
     names: Vec<String>,
 }
 

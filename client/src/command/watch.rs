@@ -6,6 +6,7 @@ use weir_proto::v1::partitions_changed::Change;
 use weir_proto::v1::throttled::Direction;
 
 use crate::command::Common;
+use crate::command::complete;
 use crate::command::format::rfc3339;
 use crate::command::output::{Failure, Printer};
 use crate::events::{Event, EventKind, Kind, Watch};
@@ -21,7 +22,7 @@ pub struct WatchOptions {
     pub(super) common: Common,
 
     /// Only what happens to this topic or stream, which need not exist yet
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::streams())]
     stream: Option<String>,
 
     /// Only events of this kind, and how many were missed; may be repeated

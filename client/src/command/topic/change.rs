@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{partition_object, setting};
 use crate::admin::{Admin, Partition, Settings};
 use crate::command::Common;
+use crate::command::complete;
 use crate::command::output::{Failure, Printer};
 
 pub(super) const ALTER_EXAMPLES: &str = "Examples:
@@ -27,6 +28,7 @@ pub struct AlterOptions {
     pub(super) common: Common,
 
     /// Which one
+    #[arg(add = complete::streams())]
     name: String,
 
     /// A setting such as retention.ms=3600000; may be repeated
@@ -53,6 +55,7 @@ pub struct SplitOptions {
     pub(super) common: Common,
 
     /// Which one
+    #[arg(add = complete::streams())]
     name: String,
 
     /// The partition that is to become two
@@ -70,6 +73,7 @@ pub struct MergeOptions {
     pub(super) common: Common,
 
     /// Which one
+    #[arg(add = complete::streams())]
     name: String,
 
     /// A partition
