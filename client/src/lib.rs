@@ -34,6 +34,7 @@
 //! | read records | [`consumer`]: a `Stream` of them that outlives lost connections |
 //! | see what partitions are made of | [`inspect`]: segments, batches, bytes, quotas |
 //! | hear of what happens | [`events`] |
+//! | share the reading with others | [`group`]: a member of a group, as Kafka's consumers are |
 //! | see what went wrong | [`Error`], with the broker's [`Reason`] |
 //!
 //! What may pass by itself, such as a broker that restarts, is tried again for as long as [`Retry`]
@@ -54,6 +55,7 @@ mod connection;
 pub mod consumer;
 mod error;
 pub mod events;
+pub mod group;
 pub mod health;
 pub mod http;
 pub mod inspect;
@@ -65,6 +67,7 @@ mod retry;
 pub use connection::{Client, LOCAL};
 pub use consumer::{Consumer, ConsumerOptions};
 pub use error::{Error, Reason, Refusal};
+pub use group::{Commit, GroupConsumer, GroupEvent, GroupOptions, GroupPartition};
 pub use producer::{Delivery, Producer, ProducerOptions};
 pub use record::{From, NewRecord, Place, Record};
 pub use retry::Retry;
