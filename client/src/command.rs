@@ -15,6 +15,7 @@
 
 mod complete;
 mod consume;
+mod endpoint;
 mod env;
 mod follow;
 mod format;
@@ -27,11 +28,12 @@ mod topic;
 
 use clap::{Args, Subcommand};
 
-use crate::connection::{Client, LOCAL};
+use crate::connection::Client;
 use crate::error::Error;
 use crate::retry::Retry;
 use complete::CompletionOptions;
 use consume::{ConsumeOptions, TailOptions};
+use endpoint::{Endpoint, EndpointOptions};
 use env::EnvOptions;
 use group::GroupCommand;
 use output::{Failure, Output, Printer};
@@ -73,9 +75,8 @@ pub enum ClientCommand {
 /// What all commands that talk to a broker share.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Common {
-    /// The broker's native API
-    #[arg(long, value_name = "URL", env = "WEIR_ENDPOINT", default_value = LOCAL)]
-    grpc: String,
+    #[command(flatten)]
+    endpoint: EndpointOptions,
 
     /// How results are printed; one JSON object for each, errors included, in json and jsonl
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
@@ -83,19 +84,16 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    fn client(&self) -> Result<Client, Failure> {
-        let url = url_of(self.grpc.clone());
+    /// What the command talks to.
+    fn endpoint(&self) -> Result<Endpoint, Failure> {
         let retry = Retry { time_max: PATIENCE, ..Retry::default() };
-        match Client::new(&url) {
-            Ok(client) => Ok(client.with_retry(retry)),
-            Err(error) => Err(Failure::usage(error.to_string())),
-        }
+        Endpoint::new(&self.endpoint.address(), retry)
     }
-}
 
-/// The URL of an endpoint that may be written without `http://`.
-fn url_of(endpoint: String) -> String {
-    if endpoint.contains("://") { endpoint } else { format!("http://{endpoint}") }
+    /// The same where only weir itself will do.
+    fn client(&self, what: &str) -> Result<Client, Failure> {
+        self.endpoint()?.native(what)
+    }
 }
 
 impl ClientCommand {
@@ -116,7 +114,7 @@ impl ClientCommand {
     pub async fn run(self) -> u8 {
         let output = self.common().map_or(Output::Text, |common| common.output);
         let mut printer = Printer::new(output);
-        let url = self.common().map(|common| common.grpc.clone());
+        let url = self.common().map(|common| common.endpoint.address().shown());
         let result = match self {
             ClientCommand::Topic(command) => command.run(Kind::Topic, &mut printer).await,
             ClientCommand::Stream(command) => command.run(Kind::Stream, &mut printer).await,

@@ -13,7 +13,7 @@ use crate::admin::Admin;
 use crate::consumer::{Consumer, ConsumerOptions};
 use crate::error::{Error, root_cause};
 use crate::group::{GroupConsumer, GroupOptions};
-use crate::producer::{Producer, ProducerOptions};
+use crate::producer::{Broker, Producer, ProducerOptions};
 use crate::retry::Retry;
 
 /// Where a broker on this machine listens unless it was told otherwise.
@@ -72,7 +72,7 @@ impl Client {
 
     /// A producer for a stream that exists. Looks at the stream's partitions first.
     pub async fn producer(&self, options: ProducerOptions) -> Result<Producer, Error> {
-        Producer::begin(self.clone(), options).await
+        Producer::begin(Broker::Native(self.clone()), options).await
     }
 
     /// A reader of a stream that exists. Its first request is sent when it is first asked for
