@@ -15,6 +15,7 @@
 
 mod complete;
 mod consume;
+mod decode;
 mod env;
 mod follow;
 mod format;
