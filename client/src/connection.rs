@@ -12,6 +12,7 @@ use weir_proto::v1::streams_client::StreamsClient;
 use crate::admin::Admin;
 use crate::consumer::{Consumer, ConsumerOptions};
 use crate::error::{Error, root_cause};
+use crate::group::{GroupConsumer, GroupOptions};
 use crate::producer::{Producer, ProducerOptions};
 use crate::retry::Retry;
 
@@ -78,6 +79,12 @@ impl Client {
     /// a record, or before.
     pub fn consumer(&self, options: ConsumerOptions) -> Consumer {
         Consumer::begin(self.clone(), options)
+    }
+
+    /// A member of a group, which shares the partitions of its streams with the other members. It
+    /// joins at once, in the background. Must be called inside a tokio runtime.
+    pub fn group_consumer(&self, options: GroupOptions) -> GroupConsumer {
+        GroupConsumer::begin(self.clone(), options)
     }
 
     pub(crate) fn retry(&self) -> &Retry {

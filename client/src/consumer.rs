@@ -154,17 +154,10 @@ impl Reader {
     async fn call(&self) -> Result<Streaming<v1::TailResponse>, Error> {
         // A partition that came while nobody looked is read from its beginning.
         let from = if self.has_begun { From::Earliest } else { self.options.from };
-        let place = match from {
-            From::Earliest => WirePlace::Earliest(true),
-            From::Latest => WirePlace::Latest(true),
-            From::Offset(offset) => WirePlace::Offset(offset),
-            From::TimestampMs(timestamp_ms) => WirePlace::TimestampMs(timestamp_ms),
-            From::Last(count) => WirePlace::Last(count),
-        };
         let request = v1::TailRequest {
             stream: self.options.stream.clone(),
             partitions: self.options.partitions.clone(),
-            from: Some(v1::Position { place: Some(place) }),
+            from: Some(wire_position(from)),
             until_now: self.options.until_now,
             records_max: self.records_left.unwrap_or(0),
             offsets: self.offsets.clone(),
@@ -204,7 +197,18 @@ impl Reader {
     }
 }
 
-fn got(stream: &Arc<str>, partition: u32, record: v1::Record) -> Record {
+pub(crate) fn wire_position(from: From) -> v1::Position {
+    let place = match from {
+        From::Earliest => WirePlace::Earliest(true),
+        From::Latest => WirePlace::Latest(true),
+        From::Offset(offset) => WirePlace::Offset(offset),
+        From::TimestampMs(timestamp_ms) => WirePlace::TimestampMs(timestamp_ms),
+        From::Last(count) => WirePlace::Last(count),
+    };
+    v1::Position { place: Some(place) }
+}
+
+pub(crate) fn got(stream: &Arc<str>, partition: u32, record: v1::Record) -> Record {
     let v1::Record { offset, timestamp_ms, key, value, headers } = record;
     Record {
         stream: Arc::clone(stream),

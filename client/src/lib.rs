@@ -32,6 +32,7 @@
 //! | make, show and remove streams | [`admin`] |
 //! | write records | [`producer`]: batches, each kept once, in bounded memory |
 //! | read records | [`consumer`]: a `Stream` of them that outlives lost connections |
+//! | share the reading with others | [`group`]: a member of a group, as Kafka's consumers are |
 //! | see what went wrong | [`Error`], with the broker's [`Reason`] |
 //!
 //! What may pass by itself, such as a broker that restarts, is tried again for as long as [`Retry`]
@@ -51,6 +52,7 @@ pub mod command;
 mod connection;
 pub mod consumer;
 mod error;
+pub mod group;
 pub mod health;
 pub mod http;
 pub mod process;
@@ -61,6 +63,7 @@ mod retry;
 pub use connection::{Client, LOCAL};
 pub use consumer::{Consumer, ConsumerOptions};
 pub use error::{Error, Reason, Refusal};
+pub use group::{Commit, GroupConsumer, GroupEvent, GroupOptions, GroupPartition};
 pub use producer::{Delivery, Producer, ProducerOptions};
 pub use record::{From, NewRecord, Place, Record};
 pub use retry::Retry;

@@ -5,6 +5,8 @@ examples).
     kills      numbered records of 100 keys are written and read at the same time while weir is
                killed again and again: each comes once, those of a key in their order
     reshards   the same while shards are split and merged
+    handovers, mixed, rebalances
+               members of groups; see groups.py
     load       lines of 1 KB in and out, beside kcat, which is librdkafka: CPU seconds of the client
                for each GB, medians of alternating runs. With `--strict` weir-client must not take
                more in either direction
@@ -27,12 +29,13 @@ from confluent_kafka.admin import AdminClient, NewTopic
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TESTS))
 
+import groups
 from harness import aws
 from harness.cases import Cases
-from harness.weir_process import Weir
+from harness.weir_process import Weir, binary
 
 TARGET = TESTS.parent / "target"
-PROGRAM = TARGET / "release/native_client"
+PROGRAM = binary().parent / "native_client"
 EXAMPLES = TARGET / "debug/examples"
 PARTITIONS = 4
 LINE_BYTES = 1024
@@ -47,8 +50,8 @@ def make_topic(weir, name):
 def examples(weir, _):
     url = f"http://{weir.grpc}"
 
-    def run(name):
-        command = [EXAMPLES / name, url, "orders"]
+    def run(name, *more):
+        command = [EXAMPLES / name, url, "orders", *more]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
@@ -64,7 +67,15 @@ def examples(weir, _):
         partition, offset = place.removeprefix("partition ").split(", offset ")
         expected.append(f"{partition} {offset} {what}")
     assert read == sorted(expected), (read, expected)
-    return "produce says where three records are, consume finds them there"
+    assert sorted(run("group", "until-quiet")) == sorted(without_keys(read)), read
+    assert run("group", "until-quiet") == [], "the group has read them"
+    return "produce says where three records are, consume and group find them there"
+
+
+def without_keys(lines):
+    """What the group's example prints of records."""
+    return [f"{partition} {offset} {value}"
+            for partition, offset, _, value in map(str.split, lines)]  # fmt: skip
 
 
 def roundtrip(weir, stream, records):
@@ -198,15 +209,26 @@ def main():
     parser.add_argument("--records", type=int, default=300_000)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--changes", type=int, default=12)
     parser.add_argument("--lines", type=int, default=100_000)
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--strict", action="store_true")
+    parser.add_argument("cases", nargs="*", help="all, where none is named")
     options = parser.parse_args()
     cases = Cases()
+
+    def chosen(case):
+        return not options.cases or case.__name__ in options.cases
+
     with tempfile.TemporaryDirectory(prefix="weir-rustclient-") as root:
         with Weir(pathlib.Path(root) / "data", "--quotas", "off") as weir:
             for case in (examples, kills, reshards, load):
-                cases.run(case.__name__, case, weir, options)
+                if chosen(case):
+                    cases.run(case.__name__, case, weir, options)
+        with Weir(pathlib.Path(root) / "groups", *groups.SETTINGS) as weir:
+            for case in (groups.handovers, groups.mixed, groups.rebalances):
+                if chosen(case):
+                    cases.run(case.__name__, case, weir, options)
     cases.finish()
 
 

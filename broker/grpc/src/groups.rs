@@ -80,7 +80,14 @@ impl Groups for GroupsService {
         request: Request<AcknowledgeRequest>,
     ) -> Result<Response<AcknowledgeResponse>, Status> {
         self.acknowledge.requests.add(1);
-        Ok(Response::new(positions::acknowledge(&self.broker, request.into_inner()).await?))
+        let answer = positions::acknowledge(&self.broker, request.into_inner()).await;
+        let is_kept = |answer: &AcknowledgeResponse| {
+            answer.results.iter().all(|result| result.error.is_none())
+        };
+        if !answer.as_ref().is_ok_and(is_kept) {
+            self.acknowledge.errors.add(1);
+        }
+        Ok(Response::new(answer?))
     }
 
     async fn get_positions(

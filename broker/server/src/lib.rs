@@ -18,6 +18,7 @@
 //! | [`tls`] | certificates, and the authority that makes them |
 //! | [`faults`] | what tests want to go wrong |
 //! | [`keys`] | access keys that Kinesis requests are signed with |
+//! | [`doctor`] | what a start would meet on this machine |
 //! | [`embedded`] | a broker inside a test |
 //! | [`serve`] | the order in which a broker starts and stops |
 //! | [`http`], [`metrics`], [`control`] | `/livez`, `/readyz`, `/metrics`, `/api/v1/…` |
@@ -32,6 +33,7 @@ pub mod config;
 mod control;
 mod data;
 pub mod descriptors;
+pub mod doctor;
 pub mod embedded;
 mod faults;
 pub mod flush_probe;

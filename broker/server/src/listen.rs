@@ -91,6 +91,13 @@ pub struct ListenError {
     error: io::Error,
 }
 
+impl ListenError {
+    /// Who has the address, if somebody has it and can be told.
+    pub fn holder(&self) -> Option<&Holder> {
+        self.holder.as_ref()
+    }
+}
+
 impl fmt::Display for ListenError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ListenError { flag, address, holder, error } = self;

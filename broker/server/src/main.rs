@@ -15,11 +15,12 @@ use clap_complete::CompleteEnv;
 use tracing::{error, info, warn};
 use weir::banner::{self, Colours};
 use weir::config::{self, Config, LogFormat, RawConfig};
+use weir::doctor::{self, Finding};
 use weir::shutdown::{StopSignal, StopSignals};
 use weir::{Server, allocator, descriptors, flush_probe, logging};
 use weir_client::bench::{Bench, Output};
 use weir_client::command::ClientCommand;
-use weir_client::command::output::error_object;
+use weir_client::command::output::{Output as ClientOutput, error_object};
 use weir_client::health;
 use weir_client::http::Url;
 use weir_model::time::{Clock, SystemClock};
@@ -41,11 +42,28 @@ enum Command {
     Serve(Box<RawConfig>),
     /// Ask a broker whether it is ready; exit 0 when it is
     Health(HealthOptions),
+    /// Look at what `weir serve` with the same flags would meet on this machine
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Box<DoctorOptions>),
     /// Measure a broker under load
     #[command(subcommand)]
     Bench(Bench),
     #[command(flatten)]
     Client(ClientCommand),
+}
+
+const DOCTOR_EXAMPLES: &str = "Examples:
+  weir doctor                                     before the first start, or when clients get lost
+  weir doctor --data-dir /mnt/disk --output jsonl";
+
+#[derive(Debug, clap::Args)]
+struct DoctorOptions {
+    /// How findings are printed; one JSON object for each in json and jsonl
+    #[arg(long, short, value_enum, default_value_t = ClientOutput::Text)]
+    output: ClientOutput,
+
+    #[command(flatten)]
+    serve: RawConfig,
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,6 +90,7 @@ fn main() -> ExitCode {
         None => serve(cli.serve, clock),
         Some(Command::Serve(flags)) => serve(*flags, clock),
         Some(Command::Health(options)) => ask_health(&options, &*clock),
+        Some(Command::Doctor(options)) => examine(*options, clock),
         Some(Command::Bench(bench)) => run_bench(&bench, clock),
         Some(Command::Client(command)) => run_client(command),
     }
@@ -137,6 +156,32 @@ fn serve(flags: RawConfig, clock: Arc<dyn Clock>) -> ExitCode {
     // Whatever still runs had its time; the data is closed.
     runtime.shutdown_background();
     code
+}
+
+/// Prints what `weir serve` would meet; 1 if something would keep it from serving well.
+fn examine(options: DoctorOptions, clock: Arc<dyn Clock>) -> ExitCode {
+    let DoctorOptions { output, serve } = options;
+    let config = match config::read(serve, |name| std::env::var_os(name)) {
+        Ok(config) => config,
+        Err(error) if output == ClientOutput::Text => return failed(2, &error),
+        Err(error) => {
+            print(&format!("{}\n", error_object("usage", &error.to_string())));
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = match client_runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(1, &format_args!("cannot start: {error}")),
+    };
+    let findings = runtime.block_on(doctor::examine(&config, &clock));
+    for finding in &findings {
+        match output {
+            ClientOutput::Text => print(&finding.to_text()),
+            ClientOutput::Json => print(&format!("{:#}\n", finding.to_json())),
+            ClientOutput::Jsonl => print(&format!("{}\n", finding.to_json())),
+        }
+    }
+    if findings.iter().any(Finding::is_problem) { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 
 /// Says why the broker failed, where and as its log is written.

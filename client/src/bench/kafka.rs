@@ -16,7 +16,9 @@ use weir_kafka_protocol::messages::init_producer_id::InitProducerIdRequest;
 use weir_kafka_protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
-use weir_kafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use weir_kafka_protocol::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponseBroker,
+};
 use weir_kafka_protocol::{DecodeError, Message, Part, Reader, Request};
 use weir_model::ids::ProducerId;
 use weir_model::limits::MIB;
@@ -162,6 +164,19 @@ impl KafkaConnection {
         }
     }
 
+    /// Where the brokers of the cluster say that they are: host and port.
+    async fn brokers(&mut self) -> Result<Vec<(String, u16)>, BenchError> {
+        // No topics, as opposed to all.
+        let request = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
+        let response = self.call(METADATA_VERSION, &request).await?;
+        let address = |broker: MetadataResponseBroker| {
+            let port = u16::try_from(broker.port);
+            port.map(|port| (broker.host, port))
+                .map_err(|_| BenchError::Protocol(format!("a broker on port {}", broker.port)))
+        };
+        response.brokers.into_iter().map(address).collect()
+    }
+
     /// The topic's partitions, once all have a leader; makes the topic where the broker does that.
     pub(super) async fn partitions(&mut self, topic: &str) -> Result<Vec<i32>, BenchError> {
         let request = MetadataRequest {
@@ -260,6 +275,22 @@ impl KafkaConnection {
 }
 
 /// Writes all parts, several at a time, so that a request does not become a row of small packets.
+/// What a Kafka broker at `HOST:PORT` tells this machine's clients to connect to.
+///
+/// # Errors
+///
+/// In a sentence, when nobody answers there, or not as Kafka does.
+pub async fn advertised_addresses(
+    address: &str,
+    clock: &Arc<dyn Clock>,
+) -> Result<Vec<(String, u16)>, String> {
+    let told = async { KafkaConnection::open(address, clock).await?.brokers().await };
+    match tokio::time::timeout(ANSWER_WAIT_MAX, told).await {
+        Ok(told) => told.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {ANSWER_WAIT_MAX:?}")),
+    }
+}
+
 async fn write_all(stream: &mut TcpStream, parts: &[Bytes]) -> std::io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
     let mut rest = slices.as_mut_slice();

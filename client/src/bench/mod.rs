@@ -38,6 +38,7 @@ mod produce;
 mod report;
 mod tally;
 
+pub use kafka::advertised_addresses;
 pub use report::Report;
 
 /// How long a request may stay unanswered before the run is given up.

@@ -312,7 +312,13 @@ async fn enter(
     }
     let joined = groups.consumer_heartbeat(&group, ConsumerHeartbeat::Stay(beat)).await;
     let standing = joined.map_err(|refused| membership_refusal(&refused))?;
-    let mut progress = progress(&line.broker, &group).await?;
+    let mut progress = match progress(&line.broker, &group).await {
+        Ok(progress) => progress,
+        Err(refusal) => {
+            leave(&line.broker, &group, Going { member, instance, returns: Returns::Soon }).await;
+            return Err(refusal);
+        }
+    };
     // It may have moved since the answer was made.
     progress.mark_changed();
     let membership = Membership {
@@ -341,11 +347,16 @@ impl Membership {
             End::Over(_) | End::TakenOver | End::Stopped => return,
         };
         let (member, instance) = (self.member.clone(), self.instance.clone());
-        let leave = ConsumerHeartbeat::Leave(Going { member, instance, returns });
-        if let Err(error) = self.line.broker.groups().consumer_heartbeat(&self.group, leave).await {
-            let (group, member) = (self.group.as_str(), self.member.as_str());
-            tracing::debug!(group, member, ?error, "a member could not leave its group");
-        }
+        leave(&self.line.broker, &self.group, Going { member, instance, returns }).await;
+    }
+}
+
+async fn leave(broker: &Broker, group: &GroupId, going: Going) {
+    let member = going.member.clone();
+    let heartbeat = ConsumerHeartbeat::Leave(going);
+    if let Err(error) = broker.groups().consumer_heartbeat(group, heartbeat).await {
+        let (group, member) = (group.as_str(), member.as_str());
+        tracing::debug!(group, member, ?error, "a member could not leave its group");
     }
 }
 
