@@ -81,9 +81,9 @@ pub(crate) struct Reading {
     #[arg(long, short, value_name = "FORMAT")]
     format: Option<Format>,
 
-    /// Unpack values: auto, none, or what is to be undone in this order, such as base64,gzip,kpl
-    /// [of: base64, gzip, zstd, kpl]
-    #[arg(long, value_name = "CHAIN", default_value = "none", hide_default_value = true)]
+    /// Unpack values: what is to be undone in this order, of base64, gzip, zstd and kpl (aggregates
+    /// of the Kinesis Producer Library), such as base64,gzip,kpl; or auto, as far as it can be told
+    #[arg(long, value_name = "CHAIN", default_value = "none")]
     decode: Decoding,
 
     /// Only records with this key
