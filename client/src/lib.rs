@@ -57,6 +57,7 @@ pub mod health;
 pub mod http;
 pub mod process;
 pub mod producer;
+mod progress;
 mod record;
 mod retry;
 
