@@ -5,6 +5,10 @@
 //!   produce         lines, JSON or a format of one's own, in
 //!   consume, tail   records out, likewise
 //!   group           who reads what, how far, and from where on
+//!   inspect         what partitions are made of, down to the bytes on the disk
+//!   watch           what happens, as it happens
+//!   quota           what quotas let in and out now
+//!   fault, clock    what shall go wrong, and when, for tests
 //!   completions     what a shell needs to complete commands and the names that there are
 //!   env             the variables that Kafka's clients and AWS's SDKs want
 //! ```
@@ -16,16 +20,20 @@
 pub mod colours;
 mod complete;
 mod consume;
+mod control;
 mod decode;
 mod env;
 mod follow;
 mod format;
 mod group;
+mod inspect;
 mod json_record;
 pub mod output;
 mod position;
 mod produce;
+mod quota;
 mod topic;
+mod watch;
 
 use clap::{Args, Subcommand};
 
@@ -34,11 +42,15 @@ use crate::error::Error;
 use crate::retry::Retry;
 use complete::CompletionOptions;
 use consume::{ConsumeOptions, TailOptions};
+use control::{ClockCommand, FaultCommand};
 use env::EnvOptions;
 use group::GroupCommand;
+use inspect::InspectOptions;
 use output::{Failure, Output, Printer};
 use produce::ProduceOptions;
+use quota::QuotaOptions;
 use topic::{Kind, TopicCommand};
+use watch::WatchOptions;
 
 /// How long a command waits for a broker that is not there yet.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
@@ -65,6 +77,18 @@ pub enum ClientCommand {
     /// Show consumer groups and how far they have read, and have them read on elsewhere
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Look inside a topic or stream: partitions, segments, batches, indexes, bytes
+    Inspect(InspectOptions),
+    /// Show what happens in the broker, as it happens
+    Watch(WatchOptions),
+    /// Show what the quotas of a topic or stream let in and out now
+    Quota(QuotaOptions),
+    /// Have requests fail, wait or break off, for tests
+    #[command(subcommand)]
+    Fault(FaultCommand),
+    /// Show the broker's clock, and move one that stands still, for tests
+    #[command(subcommand)]
+    Clock(ClockCommand),
     /// Print what a shell needs to complete commands, and the names of what there is
     #[command(after_help = complete::EXAMPLES)]
     Completions(CompletionOptions),
@@ -110,14 +134,25 @@ impl ClientCommand {
             ClientCommand::Consume(options) => Some(&options.reading.common),
             ClientCommand::Tail(options) => Some(&options.reading.common),
             ClientCommand::Group(command) => Some(command.common()),
+            ClientCommand::Inspect(options) => Some(&options.common),
+            ClientCommand::Watch(options) => Some(&options.common),
+            ClientCommand::Quota(options) => Some(&options.common),
+            ClientCommand::Fault(_) | ClientCommand::Clock(_) => None,
             ClientCommand::Completions(_) | ClientCommand::Env(_) => None,
+        }
+    }
+
+    fn output(&self) -> Output {
+        match self {
+            ClientCommand::Fault(command) => command.control().output,
+            ClientCommand::Clock(command) => command.control().output,
+            other => other.common().map_or(Output::Text, |common| common.output),
         }
     }
 
     /// Runs the command; the process's exit code. Must be called inside a tokio runtime.
     pub async fn run(self) -> u8 {
-        let output = self.common().map_or(Output::Text, |common| common.output);
-        let mut printer = Printer::new(output);
+        let mut printer = Printer::new(self.output());
         let url = self.common().map(|common| common.grpc.clone());
         let result = match self {
             ClientCommand::Topic(command) => command.run(Kind::Topic, &mut printer).await,
@@ -126,6 +161,11 @@ impl ClientCommand {
             ClientCommand::Consume(options) => options.run(&mut printer).await,
             ClientCommand::Tail(options) => options.run(&mut printer).await,
             ClientCommand::Group(command) => command.run(&mut printer).await,
+            ClientCommand::Inspect(options) => options.run(&mut printer).await,
+            ClientCommand::Watch(options) => options.run(&mut printer).await,
+            ClientCommand::Quota(options) => options.run(&mut printer).await,
+            ClientCommand::Fault(command) => command.run(&mut printer).await,
+            ClientCommand::Clock(command) => command.run(&mut printer).await,
             ClientCommand::Completions(options) => options.run(&mut printer),
             ClientCommand::Env(options) => options.run(&mut printer),
         };

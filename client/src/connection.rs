@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 use weir_model::time::{Clock, SystemClock};
+use weir_proto::v1::events_client::EventsClient;
 use weir_proto::v1::groups_client::GroupsClient;
+use weir_proto::v1::inspect_client::InspectClient;
 use weir_proto::v1::records_client::RecordsClient;
 use weir_proto::v1::streams_client::StreamsClient;
 
 use crate::admin::Admin;
 use crate::consumer::{Consumer, ConsumerOptions};
 use crate::error::{Error, root_cause};
+use crate::events::{Events, Watch};
 use crate::group::{GroupConsumer, GroupOptions};
+use crate::inspect::Inspector;
 use crate::producer::{Producer, ProducerOptions};
 use crate::retry::Retry;
 
@@ -87,6 +91,16 @@ impl Client {
         GroupConsumer::begin(self.clone(), options)
     }
 
+    /// What shows the inside of partitions.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(self.clone())
+    }
+
+    /// What happens in the broker, from now on. It listens when this returns.
+    pub async fn watch(&self, watch: Watch) -> Result<Events, Error> {
+        Events::begin(self, watch).await
+    }
+
     pub(crate) fn retry(&self) -> &Retry {
         &self.retry
     }
@@ -101,5 +115,13 @@ impl Client {
 
     pub(crate) fn records(&self) -> RecordsClient<Channel> {
         RecordsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    pub(crate) fn inspect(&self) -> InspectClient<Channel> {
+        InspectClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    pub(crate) fn events(&self) -> EventsClient<Channel> {
+        EventsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 }

@@ -32,6 +32,8 @@
 //! | make, show and remove streams | [`admin`] |
 //! | write records | [`producer`]: batches, each kept once, in bounded memory |
 //! | read records | [`consumer`]: a `Stream` of them that outlives lost connections |
+//! | see what partitions are made of | [`inspect`]: segments, batches, bytes, quotas |
+//! | hear of what happens | [`events`] |
 //! | share the reading with others | [`group`]: a member of a group, as Kafka's consumers are |
 //! | see what went wrong | [`Error`], with the broker's [`Reason`] |
 //!
@@ -52,9 +54,11 @@ pub mod command;
 mod connection;
 pub mod consumer;
 mod error;
+pub mod events;
 pub mod group;
 pub mod health;
 pub mod http;
+pub mod inspect;
 pub mod process;
 pub mod producer;
 mod progress;

@@ -7,7 +7,8 @@ ports) stands as a word in angle brackets.
 
     cli.py [--update] [SESSION…]     compares, or writes down what is printed now
 
-A comment begins with `#`. Each session has a weir of its own.
+A comment begins with `#`. Each session has a weir of its own, without quotas; a line that begins
+with `#!` says with which flags instead.
 """
 
 import argparse
@@ -70,7 +71,8 @@ def session(path, update):
     said = [line for line in written if line.startswith(("$ ", "#"))]
     with tempfile.TemporaryDirectory(prefix="weir-cli-") as root:
         root = pathlib.Path(root)
-        with Weir(root / "data", "--quotas", "off") as weir:
+        flags = [line[2:].split() for line in said if line.startswith("#!")]
+        with Weir(root / "data", *(flags[0] if flags else ["--quotas", "off"])) as weir:
             environment = {
                 "PATH": f"{binary().resolve().parent}:/usr/bin:/bin",
                 "HOME": str(root),
@@ -78,6 +80,7 @@ def session(path, update):
                 "KAFKA": weir.kafka,
                 "KINESIS": f"http://{weir.kinesis}",
                 "HTTP": f"http://{weir.http}",
+                "WEIR_HTTP_URL": f"http://{weir.http}",
                 "COLUMNS": "100",
                 "AWS_EC2_METADATA_DISABLED": "true",
             }

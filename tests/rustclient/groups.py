@@ -3,6 +3,7 @@
     handovers  members come and leave: every record is handled exactly once, those of a partition in
                their order
     mixed      the same with a Kafka consumer (confluent-kafka, KIP-848) among them
+    hangs      a member whose program does not come back is out of the group, and comes back
     rebalances members come, leave and are killed (-9), the broker is killed (-9): every record
                is handled, and where partitions were handed over exactly once
 
@@ -64,6 +65,16 @@ class History:
         with self.lock:
             return sorted(self.entries, key=lambda entry: entry[0])
 
+    def holds(self, member):
+        """The partitions that it has."""
+        held = set()
+        for _, who, what, *rest in self.sorted():
+            if who == member and what == "given":
+                held |= set(rest[0])
+            elif who == member and what in ("taken", "lost"):
+                held -= set(rest[0])
+        return held
+
     def missing(self, ends):
         with self.lock:
             return {
@@ -71,6 +82,15 @@ class History:
                 for partition, end in ends.items()
                 if end > len(self.handled.get(partition, ()))
             }
+
+    def last(self, member):
+        """When that member said something last."""
+        with self.lock:
+            return max((at for at, who, *_ in self.entries if who == member), default=0)
+
+    def count(self, member, what):
+        with self.lock:
+            return sum(entry[1:3] == (member, what) for entry in self.entries)
 
     def has_begun(self, member):
         with self.lock:
@@ -115,11 +135,13 @@ class Member:
         assert status == 0, (self.name, self.errors[-3:])
 
     def kill(self):
+        before = now_us()
         self.process.kill()
         self.process.wait()
         self._join()
-        # What it has said before came before.
-        self.said.add(now_us(), self.name, "killed")
+        # Others may have what it had before its parent hears of its death; what it has said last
+        # is the last that it did.
+        self.said.add(max(before, self.said.last(self.name)), self.name, "killed")
 
     def _join(self):
         for thread in self.threads:
@@ -358,6 +380,29 @@ def mixed(weir, options):
     )
     assert not history.again(told), what
     return what
+
+
+def hangs(weir, options):
+    play = Play(weir, "hangs", options.seed)
+    try:
+        play.modes = iter(["automatic", "hangs"])
+        play.come()
+        wait_for(lambda: play.said.has_begun("hangs-0"), "nothing is given")
+        play.made["come"] = 1
+        play.come()
+        wait_for(lambda: play.said.count("hangs-1", "record"), "the second reads nothing")
+        begun = time.monotonic()
+        own = next(rest[0] for _, who, what, *rest in play.said.sorted()
+                   if (who, what) == ("hangs-1", "given"))  # fmt: skip
+        wait_for(lambda: play.said.holds("hangs-0") >= set(own), "it has its partitions for ever")
+        out = time.monotonic() - begun
+        assert not play.said.count("hangs-1", "lost"), "it hangs no more"
+        wait_for(lambda: play.said.count("hangs-1", "given") > 1, "it does not come back")
+        told, _ = play.end()
+    except BaseException:
+        play.abandon()
+        raise
+    return f"out after {out:.1f} s, back later; {history.again(told)} again"
 
 
 def rebalances(weir, options):

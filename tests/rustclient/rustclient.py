@@ -5,7 +5,7 @@ examples).
     kills      numbered records of 100 keys are written and read at the same time while weir is
                killed again and again: each comes once, those of a key in their order
     reshards   the same while shards are split and merged
-    handovers, mixed, rebalances
+    handovers, mixed, hangs, rebalances
                members of groups; see groups.py
     load       lines of 1 KB in and out, beside kcat, which is librdkafka: CPU seconds of the client
                for each GB, medians of alternating runs. With `--strict` weir-client must not take
@@ -226,7 +226,7 @@ def main():
                 if chosen(case):
                     cases.run(case.__name__, case, weir, options)
         with Weir(pathlib.Path(root) / "groups", *groups.SETTINGS) as weir:
-            for case in (groups.handovers, groups.mixed, groups.rebalances):
+            for case in (groups.handovers, groups.mixed, groups.hangs, groups.rebalances):
                 if chosen(case):
                     cases.run(case.__name__, case, weir, options)
     cases.finish()

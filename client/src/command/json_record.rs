@@ -47,7 +47,8 @@ pub(crate) fn object(decoded: &Decoded) -> Value {
     Value::Object(members)
 }
 
-fn insert_bytes(members: &mut Map<String, Value>, name: &str, bytes: Option<&Bytes>) {
+/// A member that is text, null or, under a name of its own, base64.
+pub(crate) fn insert_bytes(members: &mut Map<String, Value>, name: &str, bytes: Option<&Bytes>) {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
         None => members.insert(name.to_owned(), Value::Null),
         Some((_, Ok(text))) => members.insert(name.to_owned(), json!(text)),

@@ -234,7 +234,7 @@ fn object(stream: &Stream) -> Value {
     object
 }
 
-fn partition_object(partition: &Partition) -> Value {
+pub(crate) fn partition_object(partition: &Partition) -> Value {
     let range = partition.hash_keys.clone().unwrap_or_default();
     json!({
         "partition": partition.index,
@@ -288,6 +288,6 @@ fn partition_row(partition: &Partition) -> Vec<String> {
 
 /// A hash key in the 32 digits that show where it lies; the table's reader compares, and does not
 /// reckon.
-fn short(hash_key: &str) -> String {
+pub(crate) fn short(hash_key: &str) -> String {
     hash_key.parse::<u128>().map_or_else(|_| hash_key.to_owned(), |key| format!("{key:032x}"))
 }

@@ -1,8 +1,10 @@
 //! A member of a group on `weir-client`, for the tests in `tests/rustclient`:
 //!
 //! ```text
-//!   group_member URL GROUP STREAM automatic|manual
+//!   group_member URL GROUP STREAM automatic|manual|hangs
 //! ```
+//!
+//! One that hangs does so at its first record, longer than the consumer lets it, and goes on then.
 //!
 //! It says what comes to it as it comes, each a JSON array on a line, and only then comes back:
 //!
@@ -32,6 +34,8 @@ type Failed = Box<dyn Error + Send + Sync>;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Short, so that kills come between a record and its position, and seldom enough to be noticed.
 const KEPT_EVERY: Duration = Duration::from_millis(200);
+/// How long one hangs that does.
+const HANG: Duration = Duration::from_secs(6);
 /// How many records a manual member handles between two commits.
 const COMMIT_AFTER: u64 = 50;
 
@@ -40,7 +44,7 @@ async fn main() -> Result<(), Failed> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let [url, group, stream, mode] = arguments.as_slice() else {
-        return Err("group_member URL GROUP STREAM automatic|manual".into());
+        return Err("group_member URL GROUP STREAM automatic|manual|hangs".into());
     };
     let retry = Retry { time_max: PATIENCE, ..Retry::default() };
     let client = Client::new(url)?.with_retry(retry);
@@ -49,6 +53,11 @@ async fn main() -> Result<(), Failed> {
         "manual" => Commit::Manual,
         _ => Commit::Automatic { every: KEPT_EVERY },
     };
+    let mut hangs = *mode == "hangs";
+    if hangs {
+        options.processing_max = HANG / 6;
+        options.session_timeout = Some(HANG / 6);
+    }
     let is_manual = options.commit == Commit::Manual;
     let mut consumer = client.group_consumer(options);
     let mut ended = input_ended();
@@ -63,6 +72,9 @@ async fn main() -> Result<(), Failed> {
                 let value = String::from_utf8(record.value.clone().unwrap_or_default().to_vec())?;
                 let place = record.place;
                 say(json!([now_us()?, "record", place.partition, place.offset, value]))?;
+                if std::mem::take(&mut hangs) {
+                    tokio::time::sleep(HANG).await;
+                }
                 if is_manual {
                     consumer.acknowledge(&record).or_else(lost)?;
                     handled += 1;
