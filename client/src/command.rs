@@ -17,9 +17,11 @@
 //! JSON object on standard output; text is for people and may change. Exit codes: 0 as wished, 1
 //! it failed, 2 what was written cannot be understood.
 
+pub mod colours;
 mod complete;
 mod consume;
 mod control;
+mod decode;
 mod endpoint;
 mod env;
 mod follow;

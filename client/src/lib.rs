@@ -63,6 +63,7 @@ pub mod inspect;
 mod kafka;
 pub mod process;
 pub mod producer;
+mod progress;
 mod record;
 mod retry;
 

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+use weir_client::command::colours::Colours;
 
 /// The broker as it stands when it is ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -150,39 +150,6 @@ fn address_to_show(addresses: &[SocketAddr]) -> Option<String> {
     match leads_from_localhost {
         true => Some(format!("localhost:{}", first.port())),
         false => Some(first.to_string()),
-    }
-}
-
-/// Whether the text for people is coloured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colours {
-    /// It goes to a terminal.
-    On,
-    /// It goes elsewhere, or the user wants none (NO_COLOR).
-    Off,
-}
-
-impl Colours {
-    fn style(self, style: Style) -> String {
-        match self {
-            Colours::On => style.render().to_string(),
-            Colours::Off => String::new(),
-        }
-    }
-
-    fn name(self) -> String {
-        self.style(AnsiColor::Cyan.on_default().bold())
-    }
-
-    fn faint(self) -> String {
-        self.style(Style::new().dimmed())
-    }
-
-    fn end(self) -> &'static str {
-        match self {
-            Colours::On => "\u{1b}[0m",
-            Colours::Off => "",
-        }
     }
 }
 

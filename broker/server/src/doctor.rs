@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use weir_client::bench::advertised_addresses;
+use weir_client::command::colours::Colours;
 use weir_model::time::Clock;
 
 use crate::config::Config;
@@ -81,8 +82,14 @@ impl Finding {
     }
 
     /// One line, and another for the advice.
-    pub fn to_text(&self) -> String {
-        let mut text = format!("{:<8} {:<11} {}\n", self.verdict.name(), self.check, self.fact);
+    pub fn to_text(&self, colours: Colours) -> String {
+        let verdict = match self.verdict {
+            Verdict::Ok => colours.good(),
+            Verdict::Warning => colours.doubtful(),
+            Verdict::Problem => colours.bad(),
+        };
+        let (name, end) = (self.verdict.name(), colours.end());
+        let mut text = format!("{verdict}{name:<8}{end} {:<11} {}\n", self.check, self.fact);
         if let Some(advice) = &self.advice {
             text += &format!("{:<20} {advice}\n", "");
         }
@@ -216,7 +223,7 @@ mod tests {
     fn a_finding_is_a_line_and_its_advice_another() {
         let finding = Finding::problem("flush", "it takes for ever", "another disk");
         let text = "problem  flush       it takes for ever\n                     another disk\n";
-        assert_eq!(finding.to_text(), text);
+        assert_eq!(finding.to_text(Colours::Off), text);
         let object = json!({
             "check": "flush", "verdict": "problem", "fact": "it takes for ever",
             "advice": "another disk",

@@ -13,14 +13,15 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 use tracing::{error, info, warn};
-use weir::banner::{self, Colours};
+use weir::banner;
 use weir::config::{self, Config, LogFormat, RawConfig};
 use weir::doctor::{self, Finding};
 use weir::shutdown::{StopSignal, StopSignals};
 use weir::{Server, allocator, descriptors, flush_probe, logging};
 use weir_client::bench::{Bench, Output};
 use weir_client::command::ClientCommand;
-use weir_client::command::output::{Output as ClientOutput, error_object};
+use weir_client::command::colours::Colours;
+use weir_client::command::output::{Output as ClientOutput, error_object, say_failed};
 use weir_client::health;
 use weir_client::http::Url;
 use weir_model::time::{Clock, SystemClock};
@@ -129,7 +130,7 @@ fn run_client(command: ClientCommand) -> ExitCode {
 
 /// Prints why the command failed.
 fn failed(code: u8, why: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("weir: {why}");
+    say_failed(why);
     ExitCode::from(code)
 }
 
@@ -176,7 +177,7 @@ fn examine(options: DoctorOptions, clock: Arc<dyn Clock>) -> ExitCode {
     let findings = runtime.block_on(doctor::examine(&config, &clock));
     for finding in &findings {
         match output {
-            ClientOutput::Text => print(&finding.to_text()),
+            ClientOutput::Text => print(&finding.to_text(Colours::of_stdout())),
             ClientOutput::Json => print(&format!("{:#}\n", finding.to_json())),
             ClientOutput::Jsonl => print(&format!("{}\n", finding.to_json())),
         }
@@ -233,9 +234,7 @@ fn exit_at_once(signal: StopSignal) -> ExitCode {
 /// Says that the broker is ready, and later what a flush takes.
 fn announce(server: &Server, format: LogFormat, clock: &Arc<dyn Clock>) {
     let ready = server.ready(clock.moment().since_start());
-    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let is_coloured = std::io::stdout().is_terminal() && !no_colour;
-    let colours = if is_coloured { Colours::On } else { Colours::Off };
+    let colours = Colours::of_stdout();
     match format {
         LogFormat::Json => print(&format!("{}\n", ready.to_json())),
         LogFormat::Text => print(&ready.to_text(colours)),

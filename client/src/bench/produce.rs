@@ -1,7 +1,9 @@
 //! `weir bench produce`: every connection writes until the records are used up.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use weir_kafka_protocol::messages::produce::{
@@ -19,6 +21,10 @@ use super::tally::{Budget, Tally};
 use super::{
     ANSWER_WAIT_MAX, Acks, BenchError, CodecName, Endpoint, ProduceOptions, THROTTLE_PAUSE,
 };
+use crate::progress::Progress;
+
+/// How often somebody at a terminal is told; it costs the measured machine next to nothing.
+const WATCH_PAUSE: Duration = Duration::from_millis(200);
 
 const KAFKA_BATCH_RECORDS: u32 = 64;
 const KINESIS_BATCH_RECORDS: u32 = 100;
@@ -50,7 +56,25 @@ pub(super) async fn run(
             }
         });
     }
-    merge(connections).await
+    let watched = watch(&budget, options.records, Arc::clone(clock));
+    tokio::select! {
+        merged = merge(connections) => merged,
+        never = watched => match never {},
+    }
+}
+
+/// Tells a person at a terminal how many records were handed to connections, as long as it is
+/// polled.
+async fn watch(budget: &Budget, records: u64, clock: Arc<dyn Clock>) -> Infallible {
+    let mut progress = Progress::on_terminal(clock);
+    if !progress.is_seen() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(WATCH_PAUSE).await;
+        let done = records.saturating_sub(budget.left());
+        progress.tell(done, Some(records), done);
+    }
 }
 
 /// Waits for all connections; the first error ends the run.

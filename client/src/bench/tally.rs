@@ -105,6 +105,11 @@ impl Budget {
         }
     }
 
+    /// How many are left.
+    pub(super) fn left(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Gives back records that were refused, to be sent again.
     pub(super) fn give_back(&self, records: u64) {
         self.0.fetch_add(records, Ordering::Relaxed);

@@ -7,6 +7,7 @@ use weir_model::time::{Clock, SystemClock};
 
 use crate::command::Common;
 use crate::command::complete;
+use crate::command::decode::{Decoded, Decoding};
 use crate::command::format::Format;
 use crate::command::json_record;
 use crate::command::output::{Failure, Output, Printer};
@@ -40,10 +41,11 @@ const CONSUME_EXAMPLES: &str = "Examples:
   weir consume orders --last 10 -f '%o %k %v\\n'   the last ten of each partition
   weir consume orders --from -1h --grep error -o jsonl
   weir consume orders -o jsonl --exit | weir produce copy --json
+  weir consume clicks --decode auto -f '%D %k %v\\n'  unpack gzip, base64, aggregates of the KPL
 
 Formats: %v value, %k key, %t stream, %p partition, %o offset, %d timestamp, %h{%k=%v } headers,
-  %V %K %T lengths, %H headers, %i number; %v{hex}, %v{base64}, %o{hex}, %d{rfc3339};
-  \\n \\t \\xNN %%";
+  %V %K %T lengths, %H headers, %i number, %D what was decoded, %s number in an aggregate;
+  %v{hex}, %v{base64}, %o{hex}, %d{rfc3339}; \\n \\t \\xNN %%";
 
 const TAIL_EXAMPLES: &str = "Examples:
   weir tail orders                                what is written from now on
@@ -78,6 +80,11 @@ pub(crate) struct Reading {
     /// How a record is printed; see below
     #[arg(long, short, value_name = "FORMAT")]
     format: Option<Format>,
+
+    /// Unpack values: what is to be undone in this order, of base64, gzip, zstd and kpl (aggregates
+    /// of the Kinesis Producer Library), such as base64,gzip,kpl; or auto, as far as it can be told
+    #[arg(long, value_name = "CHAIN", default_value = "none")]
+    decode: Decoding,
 
     /// Only records with this key
     #[arg(long, value_name = "TEXT")]
@@ -125,21 +132,35 @@ impl Reading {
                 printer.flush()?;
             }
             let Some(record) = consumer.next().await else { return Ok(()) };
-            let record = record?;
-            if !filter.takes(&record) {
-                continue;
-            }
-            count += 1;
-            if printer.output == Output::Text {
-                line.clear();
-                format.print(&record, count, &mut line);
-                printer.raw(&line)?;
-            } else {
-                printer.result(&json_record::object(&record), String::new)?;
+            for decoded in unpack(&self.decode, record?)? {
+                if !filter.takes(&decoded.record) {
+                    continue;
+                }
+                // The last wanted one may lie in the middle of an aggregate.
+                if self.count == Some(count) {
+                    break;
+                }
+                count += 1;
+                if printer.output == Output::Text {
+                    line.clear();
+                    format.print(&decoded, count, &mut line);
+                    printer.raw(&line)?;
+                } else {
+                    printer.result(&json_record::object(&decoded), String::new)?;
+                }
             }
         }
         Ok(())
     }
+}
+
+/// What is in a record.
+fn unpack(decoding: &Decoding, record: Record) -> Result<Vec<Decoded>, Failure> {
+    let place = record.place;
+    decoding.records(record).map_err(|why| {
+        let at = format!("partition {}, offset {}", place.partition, place.offset);
+        Failure::of("decode", format!("{at}: {why}; --decode auto leaves such values as they are"))
+    })
 }
 
 /// Which records are printed.

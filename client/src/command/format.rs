@@ -8,6 +8,7 @@
 //! | `%d` | timestamp in milliseconds | | |
 //! | `%h{…}` `%H` | for each header, with `%k` and `%v` inside; their number | | |
 //! | `%i` | the record's number in this output, from 1 | | |
+//! | `%D` `%s` | what `--decode` undid, as `gzip,kpl`; number in an aggregate | | |
 //! | `%%` | a percent sign | | |
 //!
 //! Outside of fields `\n`, `\t`, `\r`, `\0`, `\\` and `\xNN` are what they are in most languages.
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::command::decode::Decoded;
 use crate::record::{NewRecord, Record, WantedPlace};
 
 /// A format string that was understood.
@@ -34,6 +36,8 @@ enum Piece {
     Time(TimeEncoding),
     Headers(Format),
     Stream,
+    Chain,
+    SubSequence,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +141,8 @@ fn field(rest: &mut std::str::Chars<'_>) -> Result<Piece, String> {
         'k' => bytes(Part::Key),
         'v' => bytes(Part::Value),
         't' => modifier.map_or(Ok(Piece::Stream), |other| Err(wrong(&other))),
+        'D' => modifier.map_or(Ok(Piece::Chain), |other| Err(wrong(&other))),
+        's' => modifier.map_or(Ok(Piece::SubSequence), |other| Err(wrong(&other))),
         'p' => number(Number::Partition),
         'o' => number(Number::Offset),
         'i' => number(Number::Count),
@@ -178,11 +184,17 @@ fn modifier(rest: &mut std::str::Chars<'_>) -> Result<Option<String>, String> {
 
 impl Format {
     /// Prints a record behind `out`; `count` is its number in the output.
-    pub(crate) fn print(&self, record: &Record, count: u64, out: &mut Vec<u8>) {
+    pub(crate) fn print(&self, decoded: &Decoded, count: u64, out: &mut Vec<u8>) {
+        let record = &decoded.record;
         for piece in &self.0 {
             match piece {
                 Piece::Literal(bytes) => out.extend(bytes),
                 Piece::Stream => out.extend(record.stream.as_bytes()),
+                Piece::Chain => out.extend(decoded.chain().as_bytes()),
+                Piece::SubSequence => match decoded.sub_sequence {
+                    Some(number) => NumberEncoding::Decimal.print(number, out),
+                    None => out.push(b'-'),
+                },
                 Piece::Bytes(Part::Key, encoding) => encoding.print(record.key.as_deref(), out),
                 Piece::Bytes(Part::Value, encoding) => encoding.print(record.value.as_deref(), out),
                 Piece::Number(number, encoding) => encoding.print(number.of(record, count), out),
@@ -203,7 +215,12 @@ impl Format {
                 Piece::Bytes(Part::Key, encoding) => encoding.print(Some(name.as_bytes()), out),
                 Piece::Bytes(Part::Value, encoding) => encoding.print(value, out),
                 // What a header does not have.
-                Piece::Stream | Piece::Number(..) | Piece::Time(_) | Piece::Headers(_) => {}
+                Piece::Stream
+                | Piece::Chain
+                | Piece::SubSequence
+                | Piece::Number(..)
+                | Piece::Time(_)
+                | Piece::Headers(_) => {}
             }
         }
     }
@@ -353,7 +370,7 @@ mod tests {
 
     fn printed(format: &str) -> Result<Vec<u8>, String> {
         let mut out = Vec::new();
-        format.parse::<Format>()?.print(&record(), 7, &mut out);
+        format.parse::<Format>()?.print(&Decoded::plain(record()), 7, &mut out);
         Ok(out)
     }
 
@@ -367,6 +384,7 @@ mod tests {
             ("%h{%k=%v{base64};}", "a=MQ==;b=;"),
             ("100%%\\t\\x41\\\\", "100%\tA\\"),
             ("%p…", "3…"),
+            ("%D %s", "- -"),
         ] {
             let printed = printed(format).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
             assert_eq!(printed.as_deref(), Ok(expected), "{format}");

@@ -2,11 +2,12 @@
 //!
 //! ```json
 //! {"stream":"orders","partition":0,"offset":17,"timestamp_ms":1769860800000,"key":"k","value":"v",
-//!  "headers":[{"name":"trace","value":"5f2c"}]}
+//!  "headers":[{"name":"trace","value":"5f2c"}],"decoded":["gzip","kpl"],"sub_sequence":2}
 //! ```
 //!
-//! What is no UTF-8 stands, in base64, under the name with `_base64` behind it. A null value is
-//! null; a member that is left out is null, or the broker's choice.
+//! The last two only where `--decode` unpacked something. What is no UTF-8 stands, in base64,
+//! under the name with `_base64` behind it. A null value is null; a member that is left out is
+//! null, or the broker's choice.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,10 +16,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use crate::record::{NewRecord, Record, WantedPlace};
+use crate::command::decode::{Decoded, Step};
+use crate::record::{NewRecord, WantedPlace};
 
 /// The object of a record that was read.
-pub(crate) fn object(record: &Record) -> Value {
+pub(crate) fn object(decoded: &Decoded) -> Value {
+    let record = &decoded.record;
     let mut members = Map::new();
     members.insert("stream".to_owned(), json!(&*record.stream));
     members.insert("partition".to_owned(), json!(record.place.partition));
@@ -34,6 +37,13 @@ pub(crate) fn object(record: &Record) -> Value {
             Value::Object(header)
         };
         members.insert("headers".to_owned(), record.headers.iter().map(header).collect());
+    }
+    if !decoded.steps.is_empty() {
+        let names: Vec<_> = decoded.steps.iter().copied().map(Step::name).collect();
+        members.insert("decoded".to_owned(), json!(names));
+    }
+    if let Some(number) = decoded.sub_sequence {
+        members.insert("sub_sequence".to_owned(), json!(number));
     }
     Value::Object(members)
 }
@@ -58,6 +68,10 @@ struct Line {
     _stream: Option<IgnoredAny>,
     #[serde(rename = "offset")]
     _offset: Option<IgnoredAny>,
+    #[serde(rename = "decoded")]
+    _decoded: Option<IgnoredAny>,
+    #[serde(rename = "sub_sequence")]
+    _sub_sequence: Option<IgnoredAny>,
     key: Option<String>,
     key_base64: Option<String>,
     value: Option<Value>,
@@ -130,7 +144,7 @@ fn bytes(text: Option<String>, base64: Option<String>) -> Result<Option<Bytes>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Place;
+    use crate::record::{Place, Record};
 
     #[test]
     fn a_record_that_was_printed_is_read_as_it_was() {
@@ -145,7 +159,7 @@ mod tests {
                 ("c".to_owned(), Some(Bytes::from_static(&[0xfe]))),
             ],
         };
-        let line = object(&record).to_string();
+        let line = object(&Decoded::plain(record.clone())).to_string();
         let read = parse(line.as_bytes(), Placed::AsWritten).expect("it was printed so");
         assert_eq!((read.key, read.value, read.headers), (record.key, None, record.headers));
         assert_eq!((read.timestamp_ms, read.place), (Some(1000), WantedPlace::Partition(3)));

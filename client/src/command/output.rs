@@ -1,9 +1,12 @@
 //! What commands print: for people, or one JSON object for each result.
 
+use std::fmt;
 use std::io::{self, BufWriter, Stdout, Write};
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
+
+use crate::command::colours::Colours;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -119,7 +122,7 @@ impl Printer {
             return failure.exit_code;
         }
         match self.output {
-            Output::Text => eprintln!("weir: {}", failure.message),
+            Output::Text => say_failed(&failure.message),
             output => {
                 let object = error_object(&failure.reason, &failure.message);
                 let text = if output == Output::Json {
@@ -128,7 +131,7 @@ impl Printer {
                     format!("{object}\n")
                 };
                 if self.raw(text.as_bytes()).and_then(|()| self.flush()).is_err() {
-                    eprintln!("weir: {}", failure.message);
+                    say_failed(&failure.message);
                 }
             }
         }
@@ -136,8 +139,21 @@ impl Printer {
     }
 }
 
-/// Rows under a heading, in columns. Numbers stand on the right.
+/// Says to a person why it failed, as all commands do.
+pub fn say_failed(why: impl fmt::Display) {
+    let colours = Colours::of_stderr();
+    eprintln!("{}weir:{} {why}", colours.bad(), colours.end());
+}
+
+/// Rows under a heading, in columns, for standard output. Numbers stand on the right.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+    let colours = Colours::of_stdout();
+    let table = plain_table(heading, rows);
+    let (heading, rows) = table.split_once('\n').unwrap_or((&table, ""));
+    format!("{}{heading}{}\n{rows}", colours.heading(), colours.end())
+}
+
+fn plain_table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         let heading = heading.get(column).map_or(0, |cell| cell.len());
@@ -169,6 +185,6 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [("orders", "12"), ("a", "3")].map(|(n, c)| vec![n.to_owned(), c.to_owned()]);
         let expected = "NAME    PARTITIONS\norders          12\na                3\n";
-        assert_eq!(table(&["NAME", "PARTITIONS"], &rows), expected);
+        assert_eq!(plain_table(&["NAME", "PARTITIONS"], &rows), expected);
     }
 }

@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tokio::sync::mpsc;
+use weir_model::time::SystemClock;
 
 use crate::command::complete;
 use crate::command::endpoint::Endpoint;
@@ -17,6 +19,7 @@ use crate::command::json_record::{self, Placed};
 use crate::command::output::{Failure, Output, Printer};
 use crate::command::{Common, UNREACHABLE};
 use crate::producer::{Codec, Delivery, ProducerOptions};
+use crate::progress::Progress;
 use crate::record::NewRecord;
 use crate::retry::Retry;
 
@@ -134,11 +137,20 @@ impl ProduceOptions {
             return self.run_following(file, endpoint, options, printer).await;
         }
         let producer = endpoint.producer(options).await?;
-        let mut lines = read_lines(std::mem::take(&mut self.files));
+        let files = std::mem::take(&mut self.files);
+        let mut progress = Progress::on_terminal(Arc::new(SystemClock::new()));
+        let is_told = printer.output == Output::Text && progress.is_seen();
+        let bytes_total = total_bytes(&files).filter(|_| is_told);
+        let mut bytes_done = 0;
+        let mut lines = read_lines(files);
         let mut written = Written { deliveries: Vec::new(), count: 0 };
         let sent = async {
             while let Some(line) = lines.recv().await {
                 let Line { number, bytes } = line?;
+                bytes_done += bytes.len() as u64 + 1;
+                if bytes_total.is_some() {
+                    progress.tell(bytes_done, bytes_total, number);
+                }
                 let record = self.record(&bytes, &endpoint).map_err(|why| {
                     Failure::of("invalid", format!("line {number} is refused: {why}"))
                 })?;
@@ -151,6 +163,7 @@ impl ProduceOptions {
             Ok(())
         };
         let sent = sent.await;
+        drop(progress);
         // What was handed over is kept, whatever came of the lines behind it.
         let flushed = producer.close().await;
         written.tell(printer).await?;
@@ -239,6 +252,15 @@ struct Line {
     /// Counted from 1, over all files.
     number: u64,
     bytes: Vec<u8>,
+}
+
+/// How long the files are together; none if one of them is no file, but a person or a pipe.
+fn total_bytes(files: &[PathBuf]) -> Option<u64> {
+    let length = |file: &PathBuf| {
+        let metadata = std::fs::metadata(file).ok().filter(std::fs::Metadata::is_file);
+        metadata.map(|metadata| metadata.len())
+    };
+    if files.is_empty() { None } else { files.iter().map(length).sum() }
 }
 
 /// Reads lines on a thread of their own: who types them takes his time.
