@@ -146,14 +146,14 @@ impl Admin {
     }
 }
 
-fn note_loss<T>(result: &Result<T, Error>, was_lost: &AtomicBool) {
+pub(crate) fn note_loss<T>(result: &Result<T, Error>, was_lost: &AtomicBool) {
     if matches!(result, Err(Error::Unreachable(_))) {
         was_lost.store(true, Ordering::Relaxed);
     }
 }
 
 /// Whether a refusal may come of an earlier try of the same call.
-fn is_own(error: &Error, reason: Reason, was_lost: &AtomicBool) -> bool {
+pub(crate) fn is_own(error: &Error, reason: Reason, was_lost: &AtomicBool) -> bool {
     error.reason() == Some(reason) && was_lost.load(Ordering::Relaxed)
 }
 

@@ -22,6 +22,7 @@ mod complete;
 mod consume;
 mod control;
 mod decode;
+mod endpoint;
 mod env;
 mod follow;
 mod format;
@@ -37,12 +38,13 @@ mod watch;
 
 use clap::{Args, Subcommand};
 
-use crate::connection::{Client, LOCAL};
+use crate::connection::Client;
 use crate::error::Error;
 use crate::retry::Retry;
 use complete::CompletionOptions;
 use consume::{ConsumeOptions, TailOptions};
 use control::{ClockCommand, FaultCommand};
+use endpoint::{Endpoint, EndpointOptions};
 use env::EnvOptions;
 use group::GroupCommand;
 use inspect::InspectOptions;
@@ -99,9 +101,8 @@ pub enum ClientCommand {
 /// What all commands that talk to a broker share.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Common {
-    /// The broker's native API
-    #[arg(long, value_name = "URL", env = "WEIR_ENDPOINT", default_value = LOCAL)]
-    grpc: String,
+    #[command(flatten)]
+    endpoint: EndpointOptions,
 
     /// How results are printed; one JSON object for each, errors included, in json and jsonl
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
@@ -109,19 +110,16 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    fn client(&self) -> Result<Client, Failure> {
-        let url = url_of(self.grpc.clone());
+    /// What the command talks to.
+    fn endpoint(&self) -> Result<Endpoint, Failure> {
         let retry = Retry { time_max: PATIENCE, ..Retry::default() };
-        match Client::new(&url) {
-            Ok(client) => Ok(client.with_retry(retry)),
-            Err(error) => Err(Failure::usage(error.to_string())),
-        }
+        Endpoint::new(&self.endpoint.address(), retry)
     }
-}
 
-/// The URL of an endpoint that may be written without `http://`.
-fn url_of(endpoint: String) -> String {
-    if endpoint.contains("://") { endpoint } else { format!("http://{endpoint}") }
+    /// The same where only weir itself will do.
+    fn client(&self, what: &str) -> Result<Client, Failure> {
+        self.endpoint()?.native(what)
+    }
 }
 
 impl ClientCommand {
@@ -153,7 +151,7 @@ impl ClientCommand {
     /// Runs the command; the process's exit code. Must be called inside a tokio runtime.
     pub async fn run(self) -> u8 {
         let mut printer = Printer::new(self.output());
-        let url = self.common().map(|common| common.grpc.clone());
+        let url = self.common().map(|common| common.endpoint.address().shown());
         let result = match self {
             ClientCommand::Topic(command) => command.run(Kind::Topic, &mut printer).await,
             ClientCommand::Stream(command) => command.run(Kind::Stream, &mut printer).await,

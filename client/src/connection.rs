@@ -17,7 +17,7 @@ use crate::error::{Error, root_cause};
 use crate::events::{Events, Watch};
 use crate::group::{GroupConsumer, GroupOptions};
 use crate::inspect::Inspector;
-use crate::producer::{Producer, ProducerOptions};
+use crate::producer::{Broker, Producer, ProducerOptions};
 use crate::retry::Retry;
 
 /// Where a broker on this machine listens unless it was told otherwise.
@@ -76,7 +76,7 @@ impl Client {
 
     /// A producer for a stream that exists. Looks at the stream's partitions first.
     pub async fn producer(&self, options: ProducerOptions) -> Result<Producer, Error> {
-        Producer::begin(self.clone(), options).await
+        Producer::begin(Broker::Native(self.clone()), options).await
     }
 
     /// A reader of a stream that exists. Its first request is sent when it is first asked for

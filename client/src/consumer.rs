@@ -25,6 +25,9 @@ use crate::record::{From, Place, Record};
 /// Answers of at most 256 KiB that are read ahead.
 const AHEAD_MAX: usize = 8;
 
+/// Where a consumer's task puts the records of one partition, or why it ends.
+pub(crate) type Out = mpsc::Sender<Result<Vec<Record>, Error>>;
+
 /// What to read.
 #[derive(Clone, Debug)]
 pub struct ConsumerOptions {
@@ -64,12 +67,20 @@ pub struct Consumer {
 
 impl Consumer {
     pub(crate) fn begin(client: Client, options: ConsumerOptions) -> Consumer {
-        let (out, answers) = mpsc::channel(AHEAD_MAX);
         let offsets = HashMap::new();
         let records_left = options.records_max;
-        let reader = Reader { client, options, offsets, has_begun: false, records_left, out };
-        let task = tokio::spawn(reader.run());
-        Consumer { answers, ready: Vec::new().into_iter(), task }
+        Consumer::of_task(|out| {
+            Reader { client, options, offsets, has_begun: false, records_left, out }.run()
+        })
+    }
+
+    /// One whose records come from a task, which waits when a few answers are ahead.
+    pub(crate) fn of_task<F>(task: impl FnOnce(Out) -> F) -> Consumer
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (out, answers) = mpsc::channel(AHEAD_MAX);
+        Consumer { answers, ready: Vec::new().into_iter(), task: tokio::spawn(task(out)) }
     }
 
     /// Whether a record, or an error, is there without waiting.
@@ -115,7 +126,7 @@ struct Reader {
     /// Whether the partitions that were there at the beginning are known.
     has_begun: bool,
     records_left: Option<u64>,
-    out: mpsc::Sender<Result<Vec<Record>, Error>>,
+    out: Out,
 }
 
 /// How a call ended.

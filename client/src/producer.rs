@@ -20,6 +20,7 @@
 
 mod accumulator;
 mod batch;
+mod broker;
 mod layout;
 mod sender;
 
@@ -34,12 +35,11 @@ pub use weir_model::compression::Codec;
 use weir_model::record::{HeaderToWrite, RecordToWrite};
 use weir_model::time::{Clock, Timestamp};
 
-use crate::connection::Client;
 use crate::error::Error;
 use crate::producer::accumulator::{Accumulator, Added, Limits};
 pub use crate::producer::batch::Delivery;
 use crate::producer::batch::Outcome;
-use crate::producer::layout::Layout;
+pub(crate) use crate::producer::broker::Broker;
 use crate::producer::sender::Sender;
 use crate::record::NewRecord;
 
@@ -117,8 +117,8 @@ impl Shared {
 }
 
 impl Producer {
-    pub(crate) async fn begin(client: Client, options: ProducerOptions) -> Result<Producer, Error> {
-        let layout = Layout::of(&client.admin().describe_stream(&options.stream).await?)?;
+    pub(crate) async fn begin(broker: Broker, options: ProducerOptions) -> Result<Producer, Error> {
+        let layout = broker.layout(&options.stream).await?;
         let limits = Limits {
             codec: options.codec,
             batch_bytes_max: options.batch_bytes_max,
@@ -130,9 +130,9 @@ impl Producer {
             ready: Notify::new(),
             freed: Notify::new(),
             is_closed: AtomicBool::new(false),
-            clock: Arc::clone(&client.clock),
+            clock: Arc::clone(broker.clock()),
         });
-        let sender = Sender::new(client, Arc::clone(&shared), options);
+        let sender = Sender::new(broker, Arc::clone(&shared), options);
         let task = Mutex::new(Some(tokio::spawn(sender.run())));
         Ok(Producer { handle: Arc::new(Handle { shared, task }) })
     }

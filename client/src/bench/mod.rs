@@ -27,6 +27,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use weir_model::time::Clock;
 
 use crate::http::{self, HttpError, Url};
+use crate::kafka::connection::{ANSWER_WAIT_MAX, WireError};
 use crate::process::{self, Pid};
 
 mod cbor;
@@ -41,8 +42,6 @@ mod tally;
 pub use kafka::advertised_addresses;
 pub use report::Report;
 
-/// How long a request may stay unanswered before the run is given up.
-const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Pause after the broker refused records because of a quota.
 const THROTTLE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -229,6 +228,17 @@ impl std::error::Error for BenchError {}
 impl From<std::io::Error> for BenchError {
     fn from(error: std::io::Error) -> BenchError {
         BenchError::Io(error)
+    }
+}
+
+impl From<WireError> for BenchError {
+    fn from(error: WireError) -> BenchError {
+        match error {
+            WireError::Io(error) => BenchError::Io(error),
+            WireError::NoAnswer(what) => BenchError::NoAnswer(what),
+            WireError::Protocol(what) => BenchError::Protocol(what),
+            WireError::Unsendable(what) => BenchError::Options(what),
+        }
     }
 }
 

@@ -12,9 +12,8 @@ use clap::{Args, ValueEnum};
 use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use clap_complete::{ArgValueCompleter, CompletionCandidate};
 
+use crate::command::endpoint::{Address, Endpoint, EndpointOptions};
 use crate::command::output::{Failure, Printer};
-use crate::connection::{Client, LOCAL};
-use crate::error::Error;
 use crate::retry::Retry;
 
 /// How long somebody who has pressed Tab waits for a broker.
@@ -57,8 +56,8 @@ impl CompletionOptions {
 /// The names of topics and streams.
 pub(super) fn streams() -> ArgValueCompleter {
     ArgValueCompleter::new(|begun: &OsStr| {
-        names(begun, async |client, prefix| {
-            let streams = client.admin().list_streams(&prefix).await?;
+        names(begun, async |endpoint, prefix| {
+            let streams = endpoint.list(&prefix).await?;
             Ok(streams.into_iter().map(|stream| stream.name).collect())
         })
     })
@@ -67,37 +66,39 @@ pub(super) fn streams() -> ArgValueCompleter {
 /// The names of consumer groups.
 pub(super) fn groups() -> ArgValueCompleter {
     ArgValueCompleter::new(|begun: &OsStr| {
-        names(begun, async |client, prefix| {
+        names(begun, async |endpoint, prefix| {
+            let client = endpoint.native("show groups")?;
             let groups = client.admin().list_groups(&prefix).await?;
             Ok(groups.into_iter().map(|group| group.name).collect())
         })
     })
 }
 
-/// What a broker has that begins so; nothing if it cannot be asked: a shell has no place for why.
-fn names<F>(begun: &OsStr, list: impl FnOnce(Client, String) -> F) -> Vec<CompletionCandidate>
+/// What an endpoint has that begins so; nothing if it cannot be asked: a shell has no place for why.
+fn names<F>(begun: &OsStr, list: impl FnOnce(Endpoint, String) -> F) -> Vec<CompletionCandidate>
 where
-    F: Future<Output = Result<Vec<String>, Error>>,
+    F: Future<Output = Result<Vec<String>, Failure>>,
 {
     let Some(prefix) = begun.to_str() else { return Vec::new() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return Vec::new() };
     let retry = Retry { time_max: Duration::ZERO, ..Retry::default() };
     let asked = runtime.block_on(async {
-        let client = Client::new(&endpoint()).ok()?.with_retry(retry);
-        let names = tokio::time::timeout(PATIENCE, list(client, prefix.to_owned())).await;
+        let endpoint = Endpoint::new(&address(), retry).ok()?;
+        let names = tokio::time::timeout(PATIENCE, list(endpoint, prefix.to_owned())).await;
         names.ok()?.ok()
     });
     asked.unwrap_or_default().into_iter().map(CompletionCandidate::new).collect()
 }
 
-/// The broker of the line that is being typed.
-fn endpoint() -> String {
+/// The endpoint of the line that is being typed.
+fn address() -> Address {
     let words: Vec<_> = std::env::args().collect();
-    let said = words.iter().enumerate().find_map(|(index, word)| match word.as_str() {
-        "--grpc" => words.get(index + 1).cloned(),
-        word => word.strip_prefix("--grpc=").map(ToOwned::to_owned),
-    });
-    let url = said.or_else(|| std::env::var("WEIR_ENDPOINT").ok());
-    url.map_or_else(|| LOCAL.to_owned(), super::url_of)
+    let said = |flag: &str| {
+        words.iter().enumerate().find_map(|(index, word)| match word.strip_prefix(flag)? {
+            "" => words.get(index + 1).cloned(),
+            rest => rest.strip_prefix('=').map(ToOwned::to_owned),
+        })
+    };
+    EndpointOptions::said(said("--grpc"), said("--kafka")).address()
 }

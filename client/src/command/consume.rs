@@ -124,7 +124,7 @@ impl Reading {
             records_max: self.count.filter(|_| filter.takes_all()),
         };
         let format = self.format.unwrap_or(otherwise);
-        let mut consumer = self.common.client()?.consumer(options);
+        let mut consumer = self.common.endpoint()?.consumer(options);
         let mut line = Vec::new();
         let mut count = 0;
         while self.count.is_none_or(|count_max| count < count_max) {

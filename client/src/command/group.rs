@@ -115,7 +115,7 @@ impl GroupCommand {
     }
 
     pub(crate) async fn run(self, printer: &mut Printer) -> Result<(), Failure> {
-        let admin = self.common().client()?.admin();
+        let admin = self.common().client("show groups")?.admin();
         match self {
             GroupCommand::List(options) => {
                 print_list(&admin.list_groups(&options.prefix).await?, printer)

@@ -41,6 +41,11 @@ impl Failure {
         self.reason == reason
     }
 
+    /// What there is to say.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// With something more to say.
     pub(crate) fn adding(self, more: &str) -> Failure {
         Failure { message: self.message + more, ..self }

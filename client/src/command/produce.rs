@@ -11,14 +11,13 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use weir_model::time::SystemClock;
 
-use crate::command::Common;
 use crate::command::complete;
+use crate::command::endpoint::Endpoint;
 use crate::command::follow::{Follow, default_position};
 use crate::command::format::Format;
 use crate::command::json_record::{self, Placed};
 use crate::command::output::{Failure, Output, Printer};
-use crate::connection::Client;
-use crate::error::Error;
+use crate::command::{Common, UNREACHABLE};
 use crate::producer::{Codec, Delivery, ProducerOptions};
 use crate::progress::Progress;
 use crate::record::NewRecord;
@@ -128,16 +127,16 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 impl ProduceOptions {
     pub(crate) async fn run(mut self, printer: &mut Printer) -> Result<(), Failure> {
-        let client = self.common.client()?;
+        let endpoint = self.common.endpoint()?;
         let options = ProducerOptions {
             codec: self.compression.into(),
             linger: Duration::from_millis(self.linger_ms),
             ..ProducerOptions::new(&self.stream)
         };
         if let Some(file) = self.follow.take() {
-            return self.run_following(file, client, options, printer).await;
+            return self.run_following(file, endpoint, options, printer).await;
         }
-        let producer = client.producer(options).await?;
+        let producer = endpoint.producer(options).await?;
         let files = std::mem::take(&mut self.files);
         let mut progress = Progress::on_terminal(Arc::new(SystemClock::new()));
         let is_told = printer.output == Output::Text && progress.is_seen();
@@ -152,7 +151,7 @@ impl ProduceOptions {
                 if bytes_total.is_some() {
                     progress.tell(bytes_done, bytes_total, number);
                 }
-                let record = self.record(&bytes).map_err(|why| {
+                let record = self.record(&bytes, &endpoint).map_err(|why| {
                     Failure::of("invalid", format!("line {number} is refused: {why}"))
                 })?;
                 written.deliveries.push(producer.send(record).await?);
@@ -179,7 +178,7 @@ impl ProduceOptions {
     async fn run_following(
         mut self,
         file: PathBuf,
-        client: Client,
+        endpoint: Endpoint,
         options: ProducerOptions,
         printer: &mut Printer,
     ) -> Result<(), Failure> {
@@ -187,16 +186,21 @@ impl ProduceOptions {
             Some(position) => position,
             None => default_position(&self.stream, &file, |name| std::env::var_os(name))?,
         };
-        if let Err(error @ Error::Unreachable(_)) = client.admin().list_streams("").await {
-            eprintln!("weir: {error}; waiting for it");
+        match endpoint.list("").await {
+            Err(failure) if failure.is(UNREACHABLE) => {
+                eprintln!("weir: {}; waiting for it", failure.message());
+            }
+            _ => {}
         }
         let options = ProducerOptions { delivery_time_max: FOREVER, ..options };
-        let patient = Retry { time_max: FOREVER, ..*client.retry() };
-        let producer = client.with_retry(patient).producer(options).await?;
-        Follow { file, position }.run(producer, |line| self.record(line), printer).await
+        let patient = Retry { time_max: FOREVER, ..*endpoint.retry() };
+        let endpoint = endpoint.with_retry(patient);
+        let producer = endpoint.producer(options).await?;
+        let record = |line: &[u8]| self.record(line, &endpoint);
+        Follow { file, position }.run(producer, record, printer).await
     }
 
-    fn record(&self, line: &[u8]) -> Result<NewRecord, String> {
+    fn record(&self, line: &[u8], endpoint: &Endpoint) -> Result<NewRecord, String> {
         let placed = if self.as_written { Placed::AsWritten } else { Placed::Anew };
         let mut record = match self.json {
             true => json_record::parse(line, placed)?,
@@ -210,10 +214,11 @@ impl ProduceOptions {
         for (name, value) in &self.headers {
             record = record.header(name.clone(), value.clone());
         }
-        Ok(match self.partition {
-            Some(index) => record.partition(index),
-            None => record,
-        })
+        if let Some(index) = self.partition {
+            record = record.partition(index);
+        }
+        endpoint.check(&record)?;
+        Ok(record)
     }
 }
 

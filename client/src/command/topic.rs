@@ -5,11 +5,12 @@ mod change;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::admin::{NewStream, Partition, Routing, Stream};
 use crate::command::Common;
 use crate::command::complete;
+use crate::command::endpoint::Wanted;
 use crate::command::format::rfc3339;
 use crate::command::output::{Failure, Printer, table};
+use crate::described::{self, Described, DescribedPartition};
 use change::{AlterOptions, MergeOptions, SplitOptions};
 
 /// Under which name it was called.
@@ -135,31 +136,30 @@ impl TopicCommand {
     }
 
     pub(crate) async fn run(self, kind: Kind, printer: &mut Printer) -> Result<(), Failure> {
-        let admin = self.common().client()?.admin();
+        let endpoint = self.common().endpoint()?;
         match self {
             TopicCommand::Create(options) => {
                 let (name, dry_run) = (options.name.clone(), options.dry_run);
-                let made = admin.create_stream(options.wanted(kind)).await?;
+                let made = endpoint.create(options.wanted(kind)).await?;
                 let done = if dry_run { "could be made" } else { "made" };
-                let count = made.open_partitions;
-                let partitions = if count == 1 { "partition" } else { "partitions" };
-                let text = || format!("{name} {done}, with {count} {partitions}\n");
-                printer.result(&object(&made), text)
+                let with = match made.open_partitions {
+                    Some(1) => ", with 1 partition".to_owned(),
+                    Some(count) => format!(", with {count} partitions"),
+                    None => String::new(),
+                };
+                printer.result(&object(&made), || format!("{name} {done}{with}\n"))
             }
-            TopicCommand::List(options) => {
-                let streams = admin.list_streams(&options.prefix).await?;
-                list(&streams, printer)
-            }
+            TopicCommand::List(options) => list(&endpoint.list(&options.prefix).await?, printer),
             TopicCommand::Describe(options) => {
-                let stream = admin.describe_stream(&options.name).await?;
+                let stream = endpoint.describe(&options.name).await?;
                 printer.result(&object(&stream), || description(&stream))
             }
-            TopicCommand::Alter(options) => options.run(&admin, printer).await,
-            TopicCommand::Split(options) => options.run(&admin, printer).await,
-            TopicCommand::Merge(options) => options.run(&admin, printer).await,
+            TopicCommand::Alter(options) => options.run(&endpoint, printer).await,
+            TopicCommand::Split(options) => options.run(&endpoint, printer).await,
+            TopicCommand::Merge(options) => options.run(&endpoint, printer).await,
             TopicCommand::Delete(options) => {
                 for name in &options.names {
-                    admin.delete_stream(name).await?;
+                    endpoint.delete(name).await?;
                     let object = json!({"name": name, "deleted": true});
                     printer.result(&object, || format!("{name} removed\n"))?;
                 }
@@ -170,61 +170,68 @@ impl TopicCommand {
 }
 
 impl CreateOptions {
-    fn wanted(self, kind: Kind) -> NewStream {
+    fn wanted(self, kind: Kind) -> Wanted {
         let by = self.by.unwrap_or(match kind {
             Kind::Topic => By::Partition,
             Kind::Stream => By::Hash,
         });
-        let mut stream = match by {
-            By::Partition => NewStream::by_partition(self.name),
-            By::Hash => NewStream::by_hash(self.name),
-        };
-        if let Some(count) = self.partitions {
-            stream = stream.partitions(count);
+        Wanted {
+            name: self.name,
+            partitions: self.partitions,
+            by: by.into(),
+            settings: self.settings.into_iter().collect(),
+            dry_run: self.dry_run,
         }
-        stream = stream.settings(self.settings.into_iter().collect());
-        if self.dry_run { stream.validate_only() } else { stream }
     }
 }
 
-fn list(streams: &[Stream], printer: &mut Printer) -> Result<(), Failure> {
+impl From<By> for described::By {
+    fn from(by: By) -> described::By {
+        match by {
+            By::Partition => described::By::Partition,
+            By::Hash => described::By::Hash,
+        }
+    }
+}
+
+fn list(streams: &[Described], printer: &mut Printer) -> Result<(), Failure> {
     if printer.output != crate::command::output::Output::Text {
         for stream in streams {
             printer.result(&object(stream), String::new)?;
         }
         return Ok(());
     }
-    let row = |stream: &Stream| {
+    let row = |stream: &Described| {
         vec![
             stream.name.clone(),
-            stream.open_partitions.to_string(),
-            routing(stream).to_owned(),
-            rfc3339(stream.created_at_ms),
+            or_none(stream.open_partitions),
+            or_none(stream.by.map(by_name)),
+            or_none(stream.created_at_ms.map(rfc3339)),
         ]
     };
     let rows: Vec<_> = streams.iter().map(row).collect();
     printer.raw(table(&["NAME", "PARTITIONS", "BY", "CREATED"], &rows).as_bytes())
 }
 
-fn routing(stream: &Stream) -> &'static str {
-    match stream.routing() {
-        Routing::ByHash => "hash",
-        Routing::ByPartition | Routing::Unspecified => "partition",
+fn by_name(by: described::By) -> &'static str {
+    match by {
+        described::By::Hash => "hash",
+        described::By::Partition => "partition",
     }
 }
 
-fn object(stream: &Stream) -> Value {
+/// What an endpoint does not tell is null.
+fn object(stream: &Described) -> Value {
     let mut object = json!({
         "name": stream.name,
         "id": stream.id,
-        "by": routing(stream),
+        "by": stream.by.map(by_name),
         "created_at_ms": stream.created_at_ms,
         "open_partitions": stream.open_partitions,
     });
     if let Some(members) = object.as_object_mut() {
-        let settings: std::collections::BTreeMap<_, _> = stream.settings.iter().collect();
-        if !settings.is_empty() {
-            members.insert("settings".to_owned(), json!(settings));
+        if !stream.settings.is_empty() {
+            members.insert("settings".to_owned(), json!(stream.settings));
         }
         if !stream.partitions.is_empty() {
             let partitions = stream.partitions.iter().map(partition_object).collect();
@@ -234,14 +241,14 @@ fn object(stream: &Stream) -> Value {
     object
 }
 
-pub(crate) fn partition_object(partition: &Partition) -> Value {
-    let range = partition.hash_keys.clone().unwrap_or_default();
+pub(crate) fn partition_object(partition: &DescribedPartition) -> Value {
+    let range = partition.hash_keys.as_ref();
     json!({
         "partition": partition.index,
         "is_open": partition.is_open,
         "parents": partition.parents,
-        "starting_hash_key": range.starting,
-        "ending_hash_key": range.ending,
+        "starting_hash_key": range.map(|(starting, _)| starting),
+        "ending_hash_key": range.map(|(_, ending)| ending),
         "log_start": partition.log_start,
         "high_watermark": partition.high_watermark,
         "log_end": partition.log_end,
@@ -250,17 +257,16 @@ pub(crate) fn partition_object(partition: &Partition) -> Value {
     })
 }
 
-fn description(stream: &Stream) -> String {
-    let mut text = format!(
-        "{}  by {}, made {}, id {}\n",
-        stream.name,
-        routing(stream),
-        rfc3339(stream.created_at_ms),
-        stream.id
-    );
-    let mut settings: Vec<_> = stream.settings.iter().collect();
-    settings.sort();
-    for (name, value) in settings {
+fn description(stream: &Described) -> String {
+    let mut text = stream.name.clone();
+    let about = [
+        stream.by.map(|by| format!("by {}", by_name(by))),
+        stream.created_at_ms.map(|millis| format!("made {}", rfc3339(millis))),
+        stream.id.as_ref().map(|id| format!("id {id}")),
+    ];
+    let about: Vec<_> = about.into_iter().flatten().collect();
+    text += &format!("  {}\n", about.join(", "));
+    for (name, value) in &stream.settings {
         text += &format!("  {name}={value}\n");
     }
     text.push('\n');
@@ -270,20 +276,24 @@ fn description(stream: &Stream) -> String {
     text + &table(&heading, &rows)
 }
 
-fn partition_row(partition: &Partition) -> Vec<String> {
+fn partition_row(partition: &DescribedPartition) -> Vec<String> {
     let parents: Vec<_> = partition.parents.iter().map(u32::to_string).collect();
-    let range = partition.hash_keys.clone().unwrap_or_default();
+    let range = partition.hash_keys.as_ref();
     vec![
         partition.index.to_string(),
         if partition.is_open { "open" } else { "closed" }.to_owned(),
         if parents.is_empty() { "-".to_owned() } else { parents.join("+") },
-        partition.log_start.to_string(),
-        partition.high_watermark.to_string(),
-        partition.bytes.to_string(),
-        partition.segments.to_string(),
-        short(&range.starting),
-        short(&range.ending),
+        or_none(partition.log_start),
+        or_none(partition.high_watermark),
+        or_none(partition.bytes),
+        or_none(partition.segments),
+        or_none(range.map(|(starting, _)| short(starting))),
+        or_none(range.map(|(_, ending)| short(ending))),
     ]
+}
+
+fn or_none(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 /// A hash key in the 32 digits that show where it lies; the table's reader compares, and does not

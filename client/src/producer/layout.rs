@@ -1,14 +1,18 @@
-//! Which partition owns which hash keys, as far as the producer knows.
+//! Which partition takes which records, as far as the producer knows.
 
 use weir_model::hash_key::HashKey;
 use weir_proto::v1::Stream;
 
 use crate::error::Error;
+use crate::kafka::partition_of_key;
 
-/// The open partitions, by the first hash key of each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Layout {
-    by_start: Vec<(u128, u32)>,
+/// The open partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// By the first hash key of each.
+    ByHash(Vec<(u128, u32)>),
+    /// In their order: Kafka's partitioner chooses. There are no hash keys.
+    ByKey(Vec<u32>),
 }
 
 impl Layout {
@@ -27,25 +31,57 @@ impl Layout {
         if by_start.is_empty() {
             return Err(Error::Protocol("a stream without an open partition".to_owned()));
         }
-        Ok(Layout { by_start })
+        Ok(Layout::ByHash(by_start))
     }
 
-    /// The partition that owns a hash key.
+    /// The partitions of a topic of Kafka; there must be one.
+    pub(super) fn by_key(partitions: Vec<u32>) -> Result<Layout, Error> {
+        match partitions.is_empty() {
+            true => Err(Error::Protocol("a topic without a partition".to_owned())),
+            false => Ok(Layout::ByKey(partitions)),
+        }
+    }
+
+    /// The partition that owns a hash key; the first where there are none.
     pub(super) fn owner(&self, hash_key: u128) -> u32 {
-        let after = self.by_start.partition_point(|(start, _)| *start <= hash_key);
-        let owner = self.by_start.get(after.saturating_sub(1));
-        owner.map_or(0, |(_, index)| *index)
+        match self {
+            Layout::ByHash(by_start) => {
+                let after = by_start.partition_point(|(start, _)| *start <= hash_key);
+                let owner = by_start.get(after.saturating_sub(1));
+                owner.map_or(0, |(_, index)| *index)
+            }
+            Layout::ByKey(partitions) => partitions.first().copied().unwrap_or(0),
+        }
     }
 
     /// The partition that owns a key.
     pub(super) fn owner_of_key(&self, key: &[u8]) -> u32 {
-        self.owner(HashKey::of_partition_key(key).0)
+        match self {
+            Layout::ByHash(_) => self.owner(HashKey::of_partition_key(key).0),
+            Layout::ByKey(partitions) => {
+                let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
+                self.nth(partition_of_key(key, count) as usize)
+            }
+        }
     }
 
     /// The open partition whose turn it is.
     pub(super) fn in_turn(&self, turn: usize) -> u32 {
-        let turn = turn.checked_rem(self.by_start.len()).unwrap_or(0);
-        self.by_start.get(turn).map_or(0, |(_, index)| *index)
+        self.nth(turn.checked_rem(self.len()).unwrap_or(0))
+    }
+
+    fn nth(&self, place: usize) -> u32 {
+        match self {
+            Layout::ByHash(by_start) => by_start.get(place).map_or(0, |(_, index)| *index),
+            Layout::ByKey(partitions) => partitions.get(place).copied().unwrap_or(0),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Layout::ByHash(by_start) => by_start.len(),
+            Layout::ByKey(partitions) => partitions.len(),
+        }
     }
 }
 
@@ -71,6 +107,17 @@ mod tests {
         }
         let turns: Vec<u32> = (0..4).map(|turn| layout.in_turn(turn)).collect();
         assert_eq!(turns, [1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn a_topics_partitions_are_chosen_by_kafkas_partitioner() {
+        let layout = Layout::by_key(vec![4, 5, 6]).expect("there are three");
+        let turns: Vec<u32> = (0..4).map(|turn| layout.in_turn(turn)).collect();
+        assert_eq!(turns, [4, 5, 6, 4]);
+        // murmur2 is -973932308 and -985981536: modulo 3, without the highest bit, 0 and 2.
+        assert_eq!(layout.owner_of_key(b"21"), 4);
+        assert_eq!(layout.owner_of_key(b"a-little-bit-long-string"), 6);
+        assert!(Layout::by_key(Vec::new()).is_err());
     }
 
     #[test]

@@ -18,18 +18,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
 use weir_model::batch::ProducerStamp;
 use weir_model::ids::ProducerId;
 use weir_model::time::Moment;
 use weir_proto::v1;
 use weir_proto::v1::append_batches_response::Outcome as Answer;
 
-use crate::connection::Client;
 use crate::error::{Error, Reason, Refusal};
 use crate::producer::batch::{Batch, Outcome};
-use crate::producer::layout::Layout;
+use crate::producer::broker::{Broker, Call};
 use crate::producer::{ProducerOptions, Shared};
 
 /// Batches on their way, of all partitions.
@@ -42,7 +39,7 @@ const LAYOUT_AGE_MAX: Duration = Duration::from_secs(60);
 /// The task.
 #[derive(Debug)]
 pub(super) struct Sender {
-    client: Client,
+    broker: Broker,
     shared: Arc<Shared>,
     options: ProducerOptions,
     lanes: BTreeMap<u32, Lane>,
@@ -50,7 +47,7 @@ pub(super) struct Sender {
     in_flight: VecDeque<Sent>,
     layout_read: Moment,
     /// What lanes get as their number; each lane had it at most once.
-    producer_id: Option<ProducerId>,
+    producer_id: Option<(ProducerId, i16)>,
 }
 
 #[derive(Debug)]
@@ -116,12 +113,6 @@ impl Lane {
     }
 }
 
-/// One call of AppendBatches.
-struct Call {
-    requests: mpsc::Sender<v1::AppendBatchesRequest>,
-    answers: Streaming<v1::AppendBatchesResponse>,
-}
-
 /// How a call ended.
 enum End {
     /// There is nothing more to do.
@@ -131,10 +122,10 @@ enum End {
 }
 
 impl Sender {
-    pub(super) fn new(client: Client, shared: Arc<Shared>, options: ProducerOptions) -> Sender {
+    pub(super) fn new(broker: Broker, shared: Arc<Shared>, options: ProducerOptions) -> Sender {
         let layout_read = shared.clock.real_moment();
         let (lanes, in_flight) = (BTreeMap::new(), VecDeque::new());
-        Sender { client, shared, options, lanes, in_flight, layout_read, producer_id: None }
+        Sender { broker, shared, options, lanes, in_flight, layout_read, producer_id: None }
     }
 
     /// Sends until the producer is closed and all is decided.
@@ -145,7 +136,7 @@ impl Sender {
             if self.is_done() {
                 return;
             }
-            let end = match self.call().await {
+            let end = match self.broker.call(&self.options.stream, IN_FLIGHT_MAX).await {
                 Ok(call) => {
                     failures = 0;
                     self.serve(call).await
@@ -156,7 +147,7 @@ impl Sender {
                 End::Finished => return,
                 End::Lost(error) => self.give_up_old(&error),
             }
-            tokio::time::sleep(self.client.retry().pause(failures)).await;
+            tokio::time::sleep(self.broker.retry().pause(failures)).await;
             failures += 1;
         }
     }
@@ -182,13 +173,6 @@ impl Sender {
         }
     }
 
-    async fn call(&self) -> Result<Call, Error> {
-        let (requests, outgoing) = mpsc::channel(IN_FLIGHT_MAX);
-        let mut records = self.client.records();
-        let answers = records.append_batches(ReceiverStream::new(outgoing)).await?.into_inner();
-        Ok(Call { requests, answers })
-    }
-
     /// Sends and hears until the call ends.
     async fn serve(&mut self, mut call: Call) -> End {
         for Sent { partition, batch } in &mut self.in_flight {
@@ -207,7 +191,7 @@ impl Sender {
             }
             let pause = self.next_due();
             tokio::select! {
-                answer = call.answers.message(), if !self.in_flight.is_empty() => match answer {
+                answer = call.answers.next(), if !self.in_flight.is_empty() => match answer {
                     Ok(Some(answer)) => {
                         if let Err(error) = self.answered(answer) {
                             return End::Lost(error);
@@ -216,7 +200,7 @@ impl Sender {
                     Ok(None) => {
                         return End::Lost(Error::Unreachable("the call was ended".to_owned()));
                     }
-                    Err(status) => return End::Lost(status.into()),
+                    Err(error) => return End::Lost(error),
                 },
                 () = self.shared.ready.notified() => {}
                 () = tokio::time::sleep(pause) => {}
@@ -326,7 +310,7 @@ impl Sender {
                 lane.refuse(batch);
             }
             _ if refusal.may_pass() && !is_old => {
-                let pause = self.client.retry().pause(lane.failures);
+                let pause = self.broker.retry().pause(lane.failures);
                 lane.paused_until = now.plus(pause.max(refusal.retry_after));
                 lane.failures += 1;
                 lane.refuse(batch);
@@ -403,7 +387,7 @@ impl Sender {
         } else if self.now().since(self.layout_read) > LAYOUT_AGE_MAX {
             self.layout_read = self.now();
             // One that fails is tried again a minute later; nothing depends on it.
-            if let Ok(layout) = self.read_layout().await {
+            if let Ok(layout) = self.broker.layout(&self.options.stream).await {
                 self.shared.accumulator.lock().set_layout(layout);
             }
         }
@@ -418,29 +402,20 @@ impl Sender {
     }
 
     async fn number_lanes(&mut self) -> Result<(), Error> {
-        let id = match self.producer_id {
-            Some(id) => id,
-            None => {
-                let request = v1::BeginProducerRequest {};
-                let begun = self.client.records().begin_producer(request).await?.into_inner();
-                let id = ProducerId::new(begun.producer_id);
-                id.ok_or_else(|| Error::Protocol("a negative producer id".to_owned()))?
-            }
+        let (id, epoch) = match self.producer_id {
+            Some(known) => known,
+            None => self.broker.begin_producer().await?,
         };
-        self.producer_id = Some(id);
+        self.producer_id = Some((id, epoch));
         for lane in self.lanes.values_mut().filter(|lane| lane.number.is_none()) {
-            lane.number = Some(Number { id, epoch: 0, next_sequence: 0, is_known: false });
+            lane.number = Some(Number { id, epoch, next_sequence: 0, is_known: false });
         }
         Ok(())
     }
 
-    async fn read_layout(&self) -> Result<Layout, Error> {
-        Layout::of(&self.client.admin().describe_stream(&self.options.stream).await?)
-    }
-
     /// Has the records of a partition that was closed go where they belong now.
     async fn reroute(&mut self, partition: u32) -> Result<(), Error> {
-        let layout = self.read_layout().await;
+        let layout = self.broker.layout(&self.options.stream).await;
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
         let layout = match layout {
             // It is tried again when the broker is back.

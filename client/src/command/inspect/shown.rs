@@ -22,7 +22,12 @@ const BAR: u32 = 32;
 const CELL: usize = 40;
 
 pub(super) fn stream_object(stream: &admin::Stream) -> Value {
-    let partitions: Vec<_> = stream.partitions.iter().map(partition_object).collect();
+    let partitions: Vec<_> = stream
+        .partitions
+        .iter()
+        .cloned()
+        .map(|partition| partition_object(&partition.into()))
+        .collect();
     json!({"name": stream.name, "partitions": partitions})
 }
 

@@ -7,10 +7,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::{partition_object, setting};
-use crate::admin::{Admin, Partition, Settings};
+use crate::admin::Settings;
 use crate::command::Common;
 use crate::command::complete;
+use crate::command::endpoint::Endpoint;
 use crate::command::output::{Failure, Printer};
+use crate::described::DescribedPartition;
 
 pub(super) const ALTER_EXAMPLES: &str = "Examples:
   weir topic alter orders --set retention.ms=3600000 --dry-run
@@ -84,15 +86,19 @@ pub struct MergeOptions {
 }
 
 impl AlterOptions {
-    pub(super) async fn run(self, admin: &Admin, printer: &mut Printer) -> Result<(), Failure> {
+    pub(super) async fn run(
+        self,
+        endpoint: &Endpoint,
+        printer: &mut Printer,
+    ) -> Result<(), Failure> {
         if self.settings.is_empty() && self.removed.is_empty() && self.partitions.is_none() {
             return Err(Failure::usage("nothing to change: --set, --remove or --partitions"));
         }
         if !self.settings.is_empty() || !self.removed.is_empty() {
-            self.alter_settings(admin, printer).await?;
+            self.alter_settings(endpoint, printer).await?;
         }
         if let Some(partitions) = self.partitions {
-            let counts = admin.set_partition_count(&self.name, partitions, self.dry_run).await?;
+            let counts = endpoint.set_partition_count(&self.name, partitions, self.dry_run).await?;
             let after = if self.dry_run { partitions } else { counts.now };
             let object = json!({
                 "name": self.name,
@@ -107,12 +113,16 @@ impl AlterOptions {
         Ok(())
     }
 
-    async fn alter_settings(&self, admin: &Admin, printer: &mut Printer) -> Result<(), Failure> {
-        let before = admin.describe_stream(&self.name).await?.settings;
+    async fn alter_settings(
+        &self,
+        endpoint: &Endpoint,
+        printer: &mut Printer,
+    ) -> Result<(), Failure> {
+        let before = endpoint.describe(&self.name).await?.settings;
         let set: HashMap<_, _> = self.settings.iter().cloned().collect();
         let removed = self.removed.clone();
         let settings = Settings { set, removed, validate_only: self.dry_run };
-        admin.alter(&self.name, settings).await?;
+        endpoint.alter(&self.name, settings).await?;
         let set = self.settings.iter().map(|(name, value)| (name, Some(value)));
         for (name, after) in set.chain(self.removed.iter().map(|name| (name, None))) {
             let before = before.get(name);
@@ -138,15 +148,23 @@ impl AlterOptions {
 }
 
 impl SplitOptions {
-    pub(super) async fn run(self, admin: &Admin, printer: &mut Printer) -> Result<(), Failure> {
-        let made = admin.split(&self.name, self.partition, self.at).await?;
+    pub(super) async fn run(
+        self,
+        endpoint: &Endpoint,
+        printer: &mut Printer,
+    ) -> Result<(), Failure> {
+        let made = endpoint.split(&self.name, self.partition, self.at).await?;
         print(&self.name, &[self.partition], &made, printer)
     }
 }
 
 impl MergeOptions {
-    pub(super) async fn run(self, admin: &Admin, printer: &mut Printer) -> Result<(), Failure> {
-        let made = admin.merge(&self.name, self.partition, self.adjacent).await?;
+    pub(super) async fn run(
+        self,
+        endpoint: &Endpoint,
+        printer: &mut Printer,
+    ) -> Result<(), Failure> {
+        let made = endpoint.merge(&self.name, self.partition, self.adjacent).await?;
         print(&self.name, &[self.partition, self.adjacent], &[made], printer)
     }
 }
@@ -155,7 +173,7 @@ impl MergeOptions {
 fn print(
     name: &str,
     closed: &[u32],
-    made: &[Partition],
+    made: &[DescribedPartition],
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let objects: Vec<_> = made.iter().map(partition_object).collect();

@@ -1,0 +1,298 @@
+//! What a command talks to: weir by its native API, any Kafka, or any Kinesis. Commands ask here
+//! and mean the same everywhere; what an endpoint cannot do it refuses in a sentence.
+
+use std::collections::HashMap;
+
+use clap::Args;
+
+use crate::admin::{Admin, NewStream, PartitionCounts, Settings};
+use crate::command::output::Failure;
+use crate::connection::{Client, LOCAL};
+use crate::consumer::{Consumer, ConsumerOptions};
+use crate::described::{By, Described, DescribedPartition};
+use crate::error::Error;
+use crate::kafka::Kafka;
+use crate::kafka::topics::NewTopic;
+use crate::producer::{Broker, Producer, ProducerOptions};
+use crate::record::{NewRecord, WantedPlace};
+use crate::retry::Retry;
+
+/// The variable that names an endpoint where no flag does.
+const VARIABLE: &str = "WEIR_ENDPOINT";
+
+/// Which endpoint.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EndpointOptions {
+    /// The broker's native API [default: WEIR_ENDPOINT, which may be http://…, kafka://HOST:PORT
+    /// or kinesis+http://…, or http://localhost:50051]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["kafka"])]
+    grpc: Option<String>,
+
+    /// Any Kafka in place of it; several brokers with commas
+    #[arg(long, value_name = "HOST:PORT")]
+    kafka: Option<String>,
+}
+
+/// Where an endpoint is, and what it speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Native(String),
+    Kafka(String),
+}
+
+/// What a command talks to.
+#[derive(Clone, Debug)]
+pub(crate) enum Endpoint {
+    Native(Client),
+    Kafka(Kafka),
+}
+
+/// A topic or stream to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) name: String,
+    /// As many as the endpoint gives where it is none.
+    pub(crate) partitions: Option<u32>,
+    pub(crate) by: By,
+    pub(crate) settings: HashMap<String, String>,
+    /// Only ask whether it could be made.
+    pub(crate) dry_run: bool,
+}
+
+impl EndpointOptions {
+    /// What flags of these values say.
+    pub(super) fn said(grpc: Option<String>, kafka: Option<String>) -> EndpointOptions {
+        EndpointOptions { grpc, kafka }
+    }
+
+    pub(super) fn address(&self) -> Address {
+        match (&self.grpc, &self.kafka) {
+            (Some(url), _) => Address::Native(url.clone()),
+            (_, Some(brokers)) => Address::Kafka(brokers.clone()),
+            (None, None) => match std::env::var(VARIABLE) {
+                Ok(text) if !text.is_empty() => Address::of(&text),
+                _ => Address::Native(LOCAL.to_owned()),
+            },
+        }
+    }
+}
+
+impl Address {
+    /// What the variable says.
+    fn of(text: &str) -> Address {
+        match text.strip_prefix("kafka://") {
+            Some(brokers) => Address::Kafka(brokers.trim_end_matches('/').to_owned()),
+            None => Address::Native(text.to_owned()),
+        }
+    }
+
+    /// As it was written, for people.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Address::Native(text) | Address::Kafka(text) => text.clone(),
+        }
+    }
+}
+
+impl Endpoint {
+    /// The way to an endpoint. Nothing is sent yet.
+    pub(super) fn new(address: &Address, retry: Retry) -> Result<Endpoint, Failure> {
+        let usage = |error: Error| Failure::usage(error.to_string());
+        match address {
+            Address::Native(text) => {
+                let url = match text.contains("://") {
+                    true => text.clone(),
+                    false => format!("http://{text}"),
+                };
+                Ok(Endpoint::Native(Client::new(&url).map_err(usage)?.with_retry(retry)))
+            }
+            Address::Kafka(brokers) => {
+                Ok(Endpoint::Kafka(Kafka::new(brokers, retry).map_err(usage)?))
+            }
+        }
+    }
+
+    /// Weir's own client, for what nobody else has.
+    pub(super) fn native(self, what: &str) -> Result<Client, Failure> {
+        match self {
+            Endpoint::Native(client) => Ok(client),
+            Endpoint::Kafka(_) => Err(cannot("Kafka", what)),
+        }
+    }
+
+    /// The same, with other patience for what may pass by itself.
+    pub(crate) fn with_retry(self, retry: Retry) -> Endpoint {
+        match self {
+            Endpoint::Native(client) => Endpoint::Native(client.with_retry(retry)),
+            Endpoint::Kafka(kafka) => Endpoint::Kafka(kafka.with_retry(retry)),
+        }
+    }
+
+    pub(crate) fn retry(&self) -> &Retry {
+        match self {
+            Endpoint::Native(client) => client.retry(),
+            Endpoint::Kafka(kafka) => kafka.retry(),
+        }
+    }
+
+    /// Makes a topic or stream, or asks whether it could be made.
+    pub(crate) async fn create(&self, wanted: Wanted) -> Result<Described, Failure> {
+        match self {
+            Endpoint::Native(client) => {
+                let stream = wanted.native();
+                Ok(client.admin().create_stream(stream).await?.into())
+            }
+            Endpoint::Kafka(_) if wanted.by == By::Hash => Err(Failure::usage(
+                "Kafka has no streams whose partitions own hash keys: topic create, or --by partition",
+            )),
+            Endpoint::Kafka(kafka) => {
+                let Wanted { name, partitions, by: _, settings, dry_run } = wanted;
+                let new = NewTopic { name, partitions, settings, validate_only: dry_run };
+                Ok(kafka.create_topic(&new).await?)
+            }
+        }
+    }
+
+    /// All whose names begin so, ordered by name, without their partitions.
+    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<Described>, Failure> {
+        match self {
+            Endpoint::Native(client) => {
+                let streams = client.admin().list_streams(prefix).await?;
+                Ok(streams.into_iter().map(Described::from).collect())
+            }
+            Endpoint::Kafka(kafka) => Ok(kafka.list_topics(prefix).await?),
+        }
+    }
+
+    /// One with its partitions.
+    pub(crate) async fn describe(&self, name: &str) -> Result<Described, Failure> {
+        match self {
+            Endpoint::Native(client) => Ok(client.admin().describe_stream(name).await?.into()),
+            Endpoint::Kafka(kafka) => Ok(kafka.describe_topic(name).await?),
+        }
+    }
+
+    /// Removes one with its records.
+    pub(crate) async fn delete(&self, name: &str) -> Result<(), Failure> {
+        match self {
+            Endpoint::Native(client) => Ok(client.admin().delete_stream(name).await?),
+            Endpoint::Kafka(kafka) => Ok(kafka.delete_topic(name).await?),
+        }
+    }
+
+    /// Sets settings of one and takes others back, all or none.
+    pub(crate) async fn alter(&self, name: &str, settings: Settings) -> Result<(), Failure> {
+        match self {
+            Endpoint::Native(client) => {
+                client.admin().alter(name, settings).await?;
+                Ok(())
+            }
+            Endpoint::Kafka(kafka) => Ok(kafka.alter_topic(name, &settings).await?),
+        }
+    }
+
+    /// Gives one another number of partitions.
+    pub(crate) async fn set_partition_count(
+        &self,
+        name: &str,
+        partitions: u32,
+        dry_run: bool,
+    ) -> Result<PartitionCounts, Failure> {
+        match self {
+            Endpoint::Native(client) => {
+                Ok(client.admin().set_partition_count(name, partitions, dry_run).await?)
+            }
+            Endpoint::Kafka(kafka) => {
+                Ok(kafka.set_topic_partitions(name, partitions, dry_run).await?)
+            }
+        }
+    }
+
+    /// Splits a partition in two; those that were made.
+    pub(crate) async fn split(
+        &self,
+        name: &str,
+        partition: u32,
+        at: Option<u128>,
+    ) -> Result<Vec<DescribedPartition>, Failure> {
+        let made = self.resharding("split")?.split(name, partition, at).await?;
+        Ok(made.into_iter().map(DescribedPartition::from).collect())
+    }
+
+    /// Merges two partitions; the one that was made.
+    pub(crate) async fn merge(
+        &self,
+        name: &str,
+        partition: u32,
+        adjacent: u32,
+    ) -> Result<DescribedPartition, Failure> {
+        Ok(self.resharding("merge")?.merge(name, partition, adjacent).await?.into())
+    }
+
+    fn resharding(&self, what: &str) -> Result<Admin, Failure> {
+        Ok(self.clone().native(&format!("{what} partitions"))?.admin())
+    }
+
+    /// A writer of batches.
+    pub(crate) async fn producer(&self, options: ProducerOptions) -> Result<Producer, Failure> {
+        let broker = match self {
+            Endpoint::Native(client) => Broker::Native(client.clone()),
+            Endpoint::Kafka(kafka) => Broker::Kafka(kafka.clone()),
+        };
+        Ok(Producer::begin(broker, options).await?)
+    }
+
+    /// Why a record cannot be written here.
+    pub(crate) fn check(&self, record: &NewRecord) -> Result<(), String> {
+        match (self, &record.place) {
+            (Endpoint::Kafka(_), WantedPlace::HashKey(_)) => {
+                Err("Kafka has no hash keys".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A reader.
+    pub(crate) fn consumer(&self, options: ConsumerOptions) -> Consumer {
+        match self {
+            Endpoint::Native(client) => client.consumer(options),
+            Endpoint::Kafka(kafka) => kafka.consumer(options),
+        }
+    }
+}
+
+impl Wanted {
+    fn native(self) -> NewStream {
+        let mut stream = match self.by {
+            By::Partition => NewStream::by_partition(self.name),
+            By::Hash => NewStream::by_hash(self.name),
+        };
+        if let Some(count) = self.partitions {
+            stream = stream.partitions(count);
+        }
+        stream = stream.settings(self.settings);
+        if self.dry_run { stream.validate_only() } else { stream }
+    }
+}
+
+/// What an endpoint has no words for.
+fn cannot(who: &str, what: &str) -> Failure {
+    Failure::usage(format!("{who} cannot {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_says_what_an_endpoint_speaks() {
+        for (text, address) in [
+            ("http://localhost:50051", Address::Native("http://localhost:50051".to_owned())),
+            ("localhost:50051", Address::Native("localhost:50051".to_owned())),
+            ("kafka://a:9092,b:9092", Address::Kafka("a:9092,b:9092".to_owned())),
+            ("kafka://a:9092/", Address::Kafka("a:9092".to_owned())),
+        ] {
+            assert_eq!(Address::of(text), address, "{text}");
+        }
+    }
+}
