@@ -74,7 +74,8 @@ pub(super) fn groups() -> ArgValueCompleter {
     })
 }
 
-/// What an endpoint has that begins so; nothing if it cannot be asked: a shell has no place for why.
+/// What an endpoint has that begins so; nothing if it cannot be asked: a shell has no place for
+/// why.
 fn names<F>(begun: &OsStr, list: impl FnOnce(Endpoint, String) -> F) -> Vec<CompletionCandidate>
 where
     F: Future<Output = Result<Vec<String>, Failure>>,

@@ -143,7 +143,8 @@ impl Endpoint {
                 Ok(client.admin().create_stream(stream).await?.into())
             }
             Endpoint::Kafka(_) if wanted.by == By::Hash => Err(Failure::usage(
-                "Kafka has no streams whose partitions own hash keys: topic create, or --by partition",
+                "Kafka has no streams whose partitions own hash keys: topic create, or --by \
+                 partition",
             )),
             Endpoint::Kafka(kafka) => {
                 let Wanted { name, partitions, by: _, settings, dry_run } = wanted;

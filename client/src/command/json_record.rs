@@ -5,9 +5,9 @@
 //!  "headers":[{"name":"trace","value":"5f2c"}],"decoded":["gzip","kpl"],"sub_sequence":2}
 //! ```
 //!
-//! The last two only where `--decode` unpacked something. What is no UTF-8 stands, in base64, under
-//! the name with `_base64` behind it. A null value is null; a member that is left out is null, or
-//! the broker's choice.
+//! The last two only where `--decode` unpacked something. What is no UTF-8 stands, in base64,
+//! under the name with `_base64` behind it. A null value is null; a member that is left out is
+//! null, or the broker's choice.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
