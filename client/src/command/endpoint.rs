@@ -23,8 +23,8 @@ const VARIABLE: &str = "WEIR_ENDPOINT";
 /// Which endpoint.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct EndpointOptions {
-    /// The broker's native API [default: WEIR_ENDPOINT, which may be http://…, kafka://HOST:PORT
-    /// or kinesis+http://…, or http://localhost:50051]
+    /// The broker's native API [default: WEIR_ENDPOINT, which may be http://… or kafka://HOST:PORT,
+    /// or http://localhost:50051]
     #[arg(long, value_name = "URL", conflicts_with_all = ["kafka"])]
     grpc: Option<String>,
 
