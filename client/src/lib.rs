@@ -57,6 +57,7 @@ pub mod group;
 pub mod health;
 pub mod http;
 mod kafka;
+mod kinesis;
 pub mod process;
 pub mod producer;
 mod record;

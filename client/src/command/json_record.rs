@@ -5,7 +5,7 @@
 //!  "headers":[{"name":"trace","value":"5f2c"}]}
 //! ```
 //!
-//! What is no UTF-8 stands, in base64, under the name with `_base64` behind it. A null value is
+//! Of a Kinesis a record has, in place of the offset, a `sequence_number`. What is no UTF-8 stands, in base64, under the name with `_base64` behind it. A null value is
 //! null; a member that is left out is null, or the broker's choice.
 
 use base64::Engine as _;
@@ -22,7 +22,10 @@ pub(crate) fn object(record: &Record) -> Value {
     let mut members = Map::new();
     members.insert("stream".to_owned(), json!(&*record.stream));
     members.insert("partition".to_owned(), json!(record.place.partition));
-    members.insert("offset".to_owned(), json!(record.place.offset));
+    match &record.sequence_number {
+        Some(number) => members.insert("sequence_number".to_owned(), json!(&**number)),
+        None => members.insert("offset".to_owned(), json!(record.place.offset)),
+    };
     members.insert("timestamp_ms".to_owned(), json!(record.place.timestamp_ms));
     insert_bytes(&mut members, "key", record.key.as_ref());
     insert_bytes(&mut members, "value", record.value.as_ref());
@@ -57,6 +60,8 @@ struct Line {
     _stream: Option<IgnoredAny>,
     #[serde(rename = "offset")]
     _offset: Option<IgnoredAny>,
+    #[serde(rename = "sequence_number")]
+    _sequence_number: Option<IgnoredAny>,
     key: Option<String>,
     key_base64: Option<String>,
     value: Option<Value>,
@@ -136,6 +141,7 @@ mod tests {
         let record = Record {
             stream: "s".into(),
             place: Place { partition: 3, offset: 17, timestamp_ms: 1000 },
+            sequence_number: None,
             key: Some(Bytes::from_static(&[0xff, 0])),
             value: None,
             headers: vec![
