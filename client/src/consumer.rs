@@ -224,6 +224,7 @@ pub(crate) fn got(stream: &Arc<str>, partition: u32, record: v1::Record) -> Reco
     Record {
         stream: Arc::clone(stream),
         place: Place { partition, offset, timestamp_ms },
+        sequence_number: None,
         key,
         value,
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),

@@ -61,6 +61,7 @@ pub mod health;
 pub mod http;
 pub mod inspect;
 mod kafka;
+mod kinesis;
 pub mod process;
 pub mod producer;
 mod progress;

@@ -90,6 +90,9 @@ pub struct Record {
     pub stream: Arc<str>,
     /// Where it lies there.
     pub place: Place,
+    /// Its sequence number, where it was read from a Kinesis; that has no offsets, and `place` says
+    /// 0.
+    pub sequence_number: Option<Arc<str>>,
     /// Its key, if it has one.
     pub key: Option<Bytes>,
     /// Its value, if it has one.

@@ -101,5 +101,5 @@ fn address() -> Address {
             rest => rest.strip_prefix('=').map(ToOwned::to_owned),
         })
     };
-    EndpointOptions::said(said("--grpc"), said("--kafka")).address()
+    EndpointOptions::said(said("--grpc"), said("--kafka"), said("--kinesis")).address()
 }

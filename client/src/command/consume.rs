@@ -115,16 +115,18 @@ impl Reading {
     async fn run(self, printer: &mut Printer, from: From, format: &str) -> Result<(), Failure> {
         let otherwise: Format = format.parse().map_err(Failure::usage)?;
         let filter = Filter::of(&self)?;
+        let begin = self.position.position(from, SystemClock::new().now().as_millis());
         let options = ConsumerOptions {
             stream: self.stream,
             partitions: self.partition,
-            from: self.position.position(from, SystemClock::new().now().as_millis()),
+            // The endpoint sets it.
+            from,
             until_now: self.exit,
             // What is filtered out does not count.
             records_max: self.count.filter(|_| filter.takes_all()),
         };
         let format = self.format.unwrap_or(otherwise);
-        let mut consumer = self.common.endpoint()?.consumer(options);
+        let mut consumer = self.common.endpoint()?.consumer(options, begin)?;
         let mut line = Vec::new();
         let mut count = 0;
         while self.count.is_none_or(|count_max| count < count_max) {

@@ -242,6 +242,7 @@ mod tests {
 
     fn record(value: &[u8]) -> Record {
         Record {
+            sequence_number: None,
             stream: "clicks".into(),
             place: Place { partition: 0, offset: 9, timestamp_ms: 1 },
             key: Some(Bytes::from_static(b"outer")),

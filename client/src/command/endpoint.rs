@@ -4,33 +4,42 @@
 use std::collections::HashMap;
 
 use clap::Args;
+use weir_model::time::{Clock, SystemClock};
 
 use crate::admin::{Admin, NewStream, PartitionCounts, Settings};
 use crate::command::output::Failure;
+use crate::command::position::Begin;
 use crate::connection::{Client, LOCAL};
 use crate::consumer::{Consumer, ConsumerOptions};
 use crate::described::{By, Described, DescribedPartition};
 use crate::error::Error;
 use crate::kafka::Kafka;
 use crate::kafka::topics::NewTopic;
+use crate::kinesis::{self, Kinesis, NewShards, Start};
 use crate::producer::{Broker, Producer, ProducerOptions};
-use crate::record::{NewRecord, WantedPlace};
+use crate::record::{From, NewRecord, WantedPlace};
 use crate::retry::Retry;
 
 /// The variable that names an endpoint where no flag does.
 const VARIABLE: &str = "WEIR_ENDPOINT";
+/// Shards of a stream whose maker does not say: Kinesis asks for a number.
+const KINESIS_SHARDS: u32 = 1;
 
 /// Which endpoint.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct EndpointOptions {
-    /// The broker's native API [default: WEIR_ENDPOINT, which may be http://… or kafka://HOST:PORT,
-    /// or http://localhost:50051]
-    #[arg(long, value_name = "URL", conflicts_with_all = ["kafka"])]
+    /// The broker's native API [default: WEIR_ENDPOINT, which may be http://…, kafka://HOST:PORT
+    /// or kinesis+http://…, or http://localhost:50051]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["kafka", "kinesis"])]
     grpc: Option<String>,
 
     /// Any Kafka in place of it; several brokers with commas
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "kinesis")]
     kafka: Option<String>,
+
+    /// Any Kinesis in place of it, with the credentials and the region of AWS's variables
+    #[arg(long, value_name = "URL")]
+    kinesis: Option<String>,
 }
 
 /// Where an endpoint is, and what it speaks.
@@ -38,6 +47,7 @@ pub(crate) struct EndpointOptions {
 pub(crate) enum Address {
     Native(String),
     Kafka(String),
+    Kinesis(String),
 }
 
 /// What a command talks to.
@@ -45,6 +55,7 @@ pub(crate) enum Address {
 pub(crate) enum Endpoint {
     Native(Client),
     Kafka(Kafka),
+    Kinesis(Kinesis),
 }
 
 /// A topic or stream to be made.
@@ -61,15 +72,20 @@ pub(crate) struct Wanted {
 
 impl EndpointOptions {
     /// What flags of these values say.
-    pub(super) fn said(grpc: Option<String>, kafka: Option<String>) -> EndpointOptions {
-        EndpointOptions { grpc, kafka }
+    pub(super) fn said(
+        grpc: Option<String>,
+        kafka: Option<String>,
+        kinesis: Option<String>,
+    ) -> EndpointOptions {
+        EndpointOptions { grpc, kafka, kinesis }
     }
 
     pub(super) fn address(&self) -> Address {
-        match (&self.grpc, &self.kafka) {
-            (Some(url), _) => Address::Native(url.clone()),
-            (_, Some(brokers)) => Address::Kafka(brokers.clone()),
-            (None, None) => match std::env::var(VARIABLE) {
+        match (&self.grpc, &self.kafka, &self.kinesis) {
+            (Some(url), _, _) => Address::Native(url.clone()),
+            (_, Some(brokers), _) => Address::Kafka(brokers.clone()),
+            (_, _, Some(url)) => Address::Kinesis(url.clone()),
+            (None, None, None) => match std::env::var(VARIABLE) {
                 Ok(text) if !text.is_empty() => Address::of(&text),
                 _ => Address::Native(LOCAL.to_owned()),
             },
@@ -80,8 +96,11 @@ impl EndpointOptions {
 impl Address {
     /// What the variable says.
     fn of(text: &str) -> Address {
-        match text.strip_prefix("kafka://") {
-            Some(brokers) => Address::Kafka(brokers.trim_end_matches('/').to_owned()),
+        if let Some(brokers) = text.strip_prefix("kafka://") {
+            return Address::Kafka(brokers.trim_end_matches('/').to_owned());
+        }
+        match text.strip_prefix("kinesis+") {
+            Some(url) => Address::Kinesis(url.to_owned()),
             None => Address::Native(text.to_owned()),
         }
     }
@@ -89,7 +108,7 @@ impl Address {
     /// As it was written, for people.
     pub(super) fn shown(&self) -> String {
         match self {
-            Address::Native(text) | Address::Kafka(text) => text.clone(),
+            Address::Native(text) | Address::Kafka(text) | Address::Kinesis(text) => text.clone(),
         }
     }
 }
@@ -109,6 +128,9 @@ impl Endpoint {
             Address::Kafka(brokers) => {
                 Ok(Endpoint::Kafka(Kafka::new(brokers, retry).map_err(usage)?))
             }
+            Address::Kinesis(url) => {
+                Ok(Endpoint::Kinesis(Kinesis::new(url, retry).map_err(usage)?))
+            }
         }
     }
 
@@ -117,6 +139,7 @@ impl Endpoint {
         match self {
             Endpoint::Native(client) => Ok(client),
             Endpoint::Kafka(_) => Err(cannot("Kafka", what)),
+            Endpoint::Kinesis(_) => Err(cannot("Kinesis", what)),
         }
     }
 
@@ -125,6 +148,7 @@ impl Endpoint {
         match self {
             Endpoint::Native(client) => Endpoint::Native(client.with_retry(retry)),
             Endpoint::Kafka(kafka) => Endpoint::Kafka(kafka.with_retry(retry)),
+            Endpoint::Kinesis(kinesis) => Endpoint::Kinesis(kinesis.with_retry(retry)),
         }
     }
 
@@ -132,6 +156,7 @@ impl Endpoint {
         match self {
             Endpoint::Native(client) => client.retry(),
             Endpoint::Kafka(kafka) => kafka.retry(),
+            Endpoint::Kinesis(kinesis) => kinesis.retry(),
         }
     }
 
@@ -151,6 +176,16 @@ impl Endpoint {
                 let new = NewTopic { name, partitions, settings, validate_only: dry_run };
                 Ok(kafka.create_topic(&new).await?)
             }
+            Endpoint::Kinesis(_) if wanted.by == By::Partition => Err(Failure::usage(
+                "Kinesis has no topics whose writers choose partitions: stream create, or --by \
+                 hash",
+            )),
+            Endpoint::Kinesis(_) if wanted.dry_run => Err(cannot("Kinesis", "try without doing")),
+            Endpoint::Kinesis(kinesis) => {
+                let settings = wanted.settings.into_iter().collect();
+                let shards = wanted.partitions.unwrap_or(KINESIS_SHARDS);
+                Ok(kinesis.create_stream(&wanted.name, shards, &settings).await?)
+            }
         }
     }
 
@@ -162,6 +197,7 @@ impl Endpoint {
                 Ok(streams.into_iter().map(Described::from).collect())
             }
             Endpoint::Kafka(kafka) => Ok(kafka.list_topics(prefix).await?),
+            Endpoint::Kinesis(kinesis) => Ok(kinesis.list_streams(prefix).await?),
         }
     }
 
@@ -170,6 +206,7 @@ impl Endpoint {
         match self {
             Endpoint::Native(client) => Ok(client.admin().describe_stream(name).await?.into()),
             Endpoint::Kafka(kafka) => Ok(kafka.describe_topic(name).await?),
+            Endpoint::Kinesis(kinesis) => Ok(kinesis.describe_stream(name).await?),
         }
     }
 
@@ -178,6 +215,7 @@ impl Endpoint {
         match self {
             Endpoint::Native(client) => Ok(client.admin().delete_stream(name).await?),
             Endpoint::Kafka(kafka) => Ok(kafka.delete_topic(name).await?),
+            Endpoint::Kinesis(kinesis) => Ok(kinesis.delete_stream(name).await?),
         }
     }
 
@@ -189,6 +227,16 @@ impl Endpoint {
                 Ok(())
             }
             Endpoint::Kafka(kafka) => Ok(kafka.alter_topic(name, &settings).await?),
+            Endpoint::Kinesis(_) if settings.validate_only => {
+                Err(cannot("Kinesis", "try without doing"))
+            }
+            Endpoint::Kinesis(_) if !settings.removed.is_empty() => {
+                Err(cannot("Kinesis", "take a setting back"))
+            }
+            Endpoint::Kinesis(kinesis) => {
+                let set = settings.set.into_iter().collect();
+                Ok(kinesis.alter_stream(name, &set).await?)
+            }
         }
     }
 
@@ -206,6 +254,8 @@ impl Endpoint {
             Endpoint::Kafka(kafka) => {
                 Ok(kafka.set_topic_partitions(name, partitions, dry_run).await?)
             }
+            Endpoint::Kinesis(_) if dry_run => Err(cannot("Kinesis", "try without doing")),
+            Endpoint::Kinesis(kinesis) => Ok(kinesis.set_shard_count(name, partitions).await?),
         }
     }
 
@@ -216,6 +266,9 @@ impl Endpoint {
         partition: u32,
         at: Option<u128>,
     ) -> Result<Vec<DescribedPartition>, Failure> {
+        if let Endpoint::Kinesis(kinesis) = self {
+            return Ok(kinesis.reshard(name, NewShards::Split(partition, at)).await?);
+        }
         let made = self.resharding("split")?.split(name, partition, at).await?;
         Ok(made.into_iter().map(DescribedPartition::from).collect())
     }
@@ -227,6 +280,11 @@ impl Endpoint {
         partition: u32,
         adjacent: u32,
     ) -> Result<DescribedPartition, Failure> {
+        if let Endpoint::Kinesis(kinesis) = self {
+            let made = kinesis.reshard(name, NewShards::Merge(partition, adjacent)).await?;
+            let made = made.into_iter().next();
+            return made.ok_or_else(|| Failure::of("protocol", "no shard came of the merge"));
+        }
         Ok(self.resharding("merge")?.merge(name, partition, adjacent).await?.into())
     }
 
@@ -239,6 +297,7 @@ impl Endpoint {
         let broker = match self {
             Endpoint::Native(client) => Broker::Native(client.clone()),
             Endpoint::Kafka(kafka) => Broker::Kafka(kafka.clone()),
+            Endpoint::Kinesis(_) => return Err(cannot("Kinesis", "take batches of a log's lines")),
         };
         Ok(Producer::begin(broker, options).await?)
     }
@@ -249,15 +308,34 @@ impl Endpoint {
             (Endpoint::Kafka(_), WantedPlace::HashKey(_)) => {
                 Err("Kafka has no hash keys".to_owned())
             }
+            (Endpoint::Kinesis(_), _) => kinesis::check(record),
             _ => Ok(()),
         }
     }
 
-    /// A reader.
-    pub(crate) fn consumer(&self, options: ConsumerOptions) -> Consumer {
+    /// A reader from a place on, whatever `options` say of that.
+    pub(crate) fn consumer(
+        &self,
+        options: ConsumerOptions,
+        begin: Begin,
+    ) -> Result<Consumer, Failure> {
+        let now_ms = SystemClock::new().now().as_millis();
+        if let Endpoint::Kinesis(kinesis) = self {
+            let start = match begin {
+                Begin::At(From::Offset(number)) => Start::SequenceNumber(number.to_string()),
+                Begin::SequenceNumber(number) => Start::SequenceNumber(number),
+                other => Start::At(other.at(now_ms)?),
+            };
+            if matches!(start, Start::SequenceNumber(_)) && options.partitions.len() != 1 {
+                let why = "a sequence number is of one shard: say which with --partition";
+                return Err(Failure::usage(why));
+            }
+            return Ok(kinesis.consumer(options, start));
+        }
+        let options = ConsumerOptions { from: begin.at(now_ms)?, ..options };
         match self {
-            Endpoint::Native(client) => client.consumer(options),
-            Endpoint::Kafka(kafka) => kafka.consumer(options),
+            Endpoint::Kafka(kafka) => Ok(kafka.consumer(options)),
+            other => Ok(other.clone().native("be read")?.consumer(options)),
         }
     }
 }
@@ -291,6 +369,7 @@ mod tests {
             ("http://localhost:50051", Address::Native("http://localhost:50051".to_owned())),
             ("localhost:50051", Address::Native("localhost:50051".to_owned())),
             ("kafka://a:9092,b:9092", Address::Kafka("a:9092,b:9092".to_owned())),
+            ("kinesis+http://a:4566", Address::Kinesis("http://a:4566".to_owned())),
             ("kafka://a:9092/", Address::Kafka("a:9092".to_owned())),
         ] {
             assert_eq!(Address::of(text), address, "{text}");

@@ -197,6 +197,11 @@ impl Format {
                 },
                 Piece::Bytes(Part::Key, encoding) => encoding.print(record.key.as_deref(), out),
                 Piece::Bytes(Part::Value, encoding) => encoding.print(record.value.as_deref(), out),
+                Piece::Number(Number::Offset, NumberEncoding::Decimal)
+                    if let Some(number) = &record.sequence_number =>
+                {
+                    out.extend(number.as_bytes());
+                }
                 Piece::Number(number, encoding) => encoding.print(number.of(record, count), out),
                 Piece::Time(encoding) => encoding.print(record.place.timestamp_ms, out),
                 Piece::Headers(inner) => {
@@ -362,6 +367,7 @@ mod tests {
         Record {
             stream: "orders".into(),
             place: Place { partition: 3, offset: 255, timestamp_ms: 1_500 },
+            sequence_number: None,
             key: Some(Bytes::from_static(b"k")),
             value: Some(Bytes::from_static(&[1, 0xab])),
             headers: vec![("a".to_owned(), Some("1".into())), ("b".to_owned(), None)],

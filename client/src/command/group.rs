@@ -140,7 +140,7 @@ impl GroupCommand {
 impl ResetOptions {
     async fn run(self, admin: &Admin, printer: &mut Printer) -> Result<(), Failure> {
         let to = match (self.to, self.by) {
-            (Some(to), _) => match to.at(SystemClock::new().now().as_millis()) {
+            (Some(to), _) => match to.at(SystemClock::new().now().as_millis())? {
                 From::Earliest => ResetTo::Earliest,
                 From::Latest => ResetTo::Latest,
                 From::Offset(offset) => ResetTo::Offset(offset),

@@ -5,9 +5,9 @@
 //!  "headers":[{"name":"trace","value":"5f2c"}],"decoded":["gzip","kpl"],"sub_sequence":2}
 //! ```
 //!
-//! The last two only where `--decode` unpacked something. What is no UTF-8 stands, in base64,
-//! under the name with `_base64` behind it. A null value is null; a member that is left out is
-//! null, or the broker's choice.
+//! The last two only where `--decode` unpacked something. Of a Kinesis a record has, in place of
+//! the offset, a `sequence_number`. What is no UTF-8 stands, in base64, under the name with `_base64`
+//! behind it. A null value is null; a member that is left out is null, or the broker's choice.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,7 +25,10 @@ pub(crate) fn object(decoded: &Decoded) -> Value {
     let mut members = Map::new();
     members.insert("stream".to_owned(), json!(&*record.stream));
     members.insert("partition".to_owned(), json!(record.place.partition));
-    members.insert("offset".to_owned(), json!(record.place.offset));
+    match &record.sequence_number {
+        Some(number) => members.insert("sequence_number".to_owned(), json!(&**number)),
+        None => members.insert("offset".to_owned(), json!(record.place.offset)),
+    };
     members.insert("timestamp_ms".to_owned(), json!(record.place.timestamp_ms));
     insert_bytes(&mut members, "key", record.key.as_ref());
     insert_bytes(&mut members, "value", record.value.as_ref());
@@ -72,6 +75,8 @@ struct Line {
     _decoded: Option<IgnoredAny>,
     #[serde(rename = "sub_sequence")]
     _sub_sequence: Option<IgnoredAny>,
+    #[serde(rename = "sequence_number")]
+    _sequence_number: Option<IgnoredAny>,
     key: Option<String>,
     key_base64: Option<String>,
     value: Option<Value>,
@@ -151,6 +156,7 @@ mod tests {
         let record = Record {
             stream: "s".into(),
             place: Place { partition: 3, offset: 17, timestamp_ms: 1000 },
+            sequence_number: None,
             key: Some(Bytes::from_static(&[0xff, 0])),
             value: None,
             headers: vec![

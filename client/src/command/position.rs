@@ -4,13 +4,14 @@ use clap::Args;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::command::output::Failure;
 use crate::record::From;
 
 /// From where to read.
-#[derive(Clone, Copy, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PositionOptions {
-    /// earliest, latest, an offset, a time such as 2026-01-31T12:00:00Z or @1769860800000, or an
-    /// age such as -10m [units: s, m, h, d]
+    /// earliest, latest, an offset (of Kinesis a sequence number), a time such as
+    /// 2026-01-31T12:00:00Z or @1769860800000, or an age such as -10m [units: s, m, h, d]
     #[arg(long, value_name = "POSITION", value_parser = parse, allow_hyphen_values = true)]
     from: Option<Begin>,
 
@@ -20,30 +21,38 @@ pub(crate) struct PositionOptions {
 }
 
 /// What `--from` and `--to` may say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
     At(From),
+    /// Larger than any offset: a sequence number of Kinesis.
+    SequenceNumber(String),
     /// So many milliseconds ago.
     AgoMs(i64),
 }
 
 impl PositionOptions {
     /// The position; `otherwise` where none is said.
-    pub(crate) fn position(&self, otherwise: From, now_ms: i64) -> From {
-        match (self.last, self.from) {
-            (Some(count), _) => From::Last(count),
-            (None, Some(begin)) => begin.at(now_ms),
-            (None, None) => otherwise,
+    pub(crate) fn position(&self, otherwise: From, now_ms: i64) -> Begin {
+        match (self.last, &self.from) {
+            (Some(count), _) => Begin::At(From::Last(count)),
+            (None, Some(Begin::AgoMs(ago))) => {
+                Begin::At(From::TimestampMs(now_ms.saturating_sub(*ago)))
+            }
+            (None, Some(begin)) => begin.clone(),
+            (None, None) => Begin::At(otherwise),
         }
     }
 }
 
 impl Begin {
-    /// The place that is meant at this time.
-    pub(crate) fn at(self, now_ms: i64) -> From {
+    /// The place that is meant at this time, where there are offsets.
+    pub(crate) fn at(&self, now_ms: i64) -> Result<From, Failure> {
         match self {
-            Begin::At(position) => position,
-            Begin::AgoMs(ago) => From::TimestampMs(now_ms.saturating_sub(ago)),
+            Begin::At(position) => Ok(*position),
+            Begin::AgoMs(ago) => Ok(From::TimestampMs(now_ms.saturating_sub(*ago))),
+            Begin::SequenceNumber(number) => {
+                Err(Failure::usage(format!("{number} is above all offsets")))
+            }
         }
     }
 }
@@ -64,6 +73,9 @@ pub(crate) fn parse(text: &str) -> Result<Begin, String> {
     }
     if let Ok(offset) = text.parse() {
         return Ok(Begin::At(From::Offset(offset)));
+    }
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(Begin::SequenceNumber(text.to_owned()));
     }
     match OffsetDateTime::parse(text, &Rfc3339) {
         Ok(time) => {
@@ -99,6 +111,12 @@ mod tests {
             ("earliest", Some(Begin::At(From::Earliest))),
             ("end", Some(Begin::At(From::Latest))),
             ("17", Some(Begin::At(From::Offset(17)))),
+            (
+                "49590338271490256608559692538361571095921575989136588898",
+                Some(Begin::SequenceNumber(
+                    "49590338271490256608559692538361571095921575989136588898".to_owned(),
+                )),
+            ),
             ("@1000", Some(Begin::At(From::TimestampMs(1000)))),
             ("1970-01-01T00:00:02.5Z", Some(Begin::At(From::TimestampMs(2500)))),
             ("1970-01-01T01:00:00+01:00", Some(Begin::At(From::TimestampMs(0)))),

@@ -1,5 +1,7 @@
 //! `weir produce`: records in, from lines of standard input or of files.
 
+mod sink;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -7,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
 use tokio::sync::mpsc;
 use weir_model::time::SystemClock;
 
@@ -18,17 +19,16 @@ use crate::command::format::Format;
 use crate::command::json_record::{self, Placed};
 use crate::command::output::{Failure, Output, Printer};
 use crate::command::{Common, UNREACHABLE};
-use crate::producer::{Codec, Delivery, ProducerOptions};
+use crate::producer::{Codec, ProducerOptions};
 use crate::progress::Progress;
 use crate::record::NewRecord;
 use crate::retry::Retry;
+use sink::Sink;
 
 /// Longest line; the broker's limit for a record is far below unless it was raised.
 const LINE_BYTES_MAX: usize = 64 << 20;
 /// Lines that are read ahead.
 const LINES_AHEAD_MAX: usize = 1000;
-/// Records whose places are waited for together.
-const DELIVERIES_MAX: usize = 10_000;
 /// Longer than anybody waits for a broker.
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
@@ -136,42 +136,61 @@ impl ProduceOptions {
         if let Some(file) = self.follow.take() {
             return self.run_following(file, endpoint, options, printer).await;
         }
-        let producer = endpoint.producer(options).await?;
+        let mut sink = self.sink(&endpoint, options).await?;
         let files = std::mem::take(&mut self.files);
-        let mut progress = Progress::on_terminal(Arc::new(SystemClock::new()));
-        let is_told = printer.output == Output::Text && progress.is_seen();
-        let bytes_total = total_bytes(&files).filter(|_| is_told);
-        let mut bytes_done = 0;
+        let progress = FileProgress::of(&files, printer);
         let mut lines = read_lines(files);
-        let mut written = Written { deliveries: Vec::new(), count: 0 };
-        let sent = async {
-            while let Some(line) = lines.recv().await {
-                let Line { number, bytes } = line?;
-                bytes_done += bytes.len() as u64 + 1;
-                if bytes_total.is_some() {
-                    progress.tell(bytes_done, bytes_total, number);
-                }
-                let record = self.record(&bytes, &endpoint).map_err(|why| {
-                    Failure::of("invalid", format!("line {number} is refused: {why}"))
-                })?;
-                written.deliveries.push(producer.send(record).await?);
-                let is_asked = printer.output != Output::Text;
-                if written.deliveries.len() >= DELIVERIES_MAX || (is_asked && lines.is_empty()) {
-                    written.tell(printer).await?;
-                }
-            }
-            Ok(())
-        };
-        let sent = sent.await;
-        drop(progress);
+        let sent = self.send_lines(&mut lines, &mut sink, &endpoint, printer, progress).await;
         // What was handed over is kept, whatever came of the lines behind it.
-        let flushed = producer.close().await;
-        written.tell(printer).await?;
+        let (count, kept) = sink.close(printer).await;
         if printer.output == Output::Text {
-            let records = if written.count == 1 { "record" } else { "records" };
-            eprintln!("{} {records} kept in {}", written.count, self.stream);
+            let records = if count == 1 { "record" } else { "records" };
+            eprintln!("{count} {records} kept in {}", self.stream);
         }
-        sent.and(flushed.map_err(Failure::from))
+        sent.and(kept)
+    }
+
+    async fn sink(&self, endpoint: &Endpoint, options: ProducerOptions) -> Result<Sink, Failure> {
+        let Endpoint::Kinesis(kinesis) = endpoint else {
+            return Ok(Sink::batches(endpoint.producer(options).await?));
+        };
+        if self.compression != Compression::None {
+            return Err(Failure::usage("Kinesis does not compress: leave --compression out"));
+        }
+        Ok(Sink::kinesis(kinesis.writer(&self.stream).await?, options.linger))
+    }
+
+    async fn send_lines(
+        &self,
+        lines: &mut mpsc::Receiver<Result<Line, Failure>>,
+        sink: &mut Sink,
+        endpoint: &Endpoint,
+        printer: &mut Printer,
+        mut progress: FileProgress,
+    ) -> Result<(), Failure> {
+        loop {
+            let line = match sink.linger() {
+                None => lines.recv().await,
+                Some(linger) => match tokio::time::timeout(linger, lines.recv()).await {
+                    Ok(line) => line,
+                    Err(_) => {
+                        sink.tell(printer).await?;
+                        continue;
+                    }
+                },
+            };
+            let Some(line) = line else { return Ok(()) };
+            let Line { number, bytes } = line?;
+            progress.count(number, bytes.len());
+            let record = self.record(&bytes, endpoint).map_err(|why| {
+                Failure::of("invalid", format!("line {number} is refused: {why}"))
+            })?;
+            sink.send(record).await?;
+            let is_asked = printer.output != Output::Text;
+            if sink.is_full() || (is_asked && lines.is_empty()) {
+                sink.tell(printer).await?;
+            }
+        }
     }
 
     /// Follows a log. A broker that is away is waited for, as long as it takes.
@@ -222,36 +241,36 @@ impl ProduceOptions {
     }
 }
 
-/// What was handed over, and what of it is known to be kept.
-struct Written {
-    deliveries: Vec<Delivery>,
-    count: u64,
-}
-
-impl Written {
-    /// Waits for all that was handed over, and says where it is if that was asked for.
-    async fn tell(&mut self, printer: &mut Printer) -> Result<(), Failure> {
-        for delivery in self.deliveries.drain(..) {
-            let place = delivery.await?;
-            self.count += 1;
-            if printer.output != Output::Text {
-                let object = json!({
-                    "partition": place.partition,
-                    "offset": place.offset,
-                    "timestamp_ms": place.timestamp_ms,
-                });
-                printer.result(&object, String::new)?;
-            }
-        }
-        printer.flush()
-    }
-}
-
 /// A line without its end.
 struct Line {
     /// Counted from 1, over all files.
     number: u64,
     bytes: Vec<u8>,
+}
+
+/// How far files have been read, for whoever looks.
+struct FileProgress {
+    shown: Progress,
+    /// Of all files; none where that is not known, or nobody is to be told.
+    bytes_total: Option<u64>,
+    bytes_done: u64,
+}
+
+impl FileProgress {
+    fn of(files: &[PathBuf], printer: &Printer) -> FileProgress {
+        let shown = Progress::on_terminal(Arc::new(SystemClock::new()));
+        let is_told = printer.output == Output::Text && shown.is_seen();
+        let bytes_total = total_bytes(files).filter(|_| is_told);
+        FileProgress { shown, bytes_total, bytes_done: 0 }
+    }
+
+    /// Counts a line with its end.
+    fn count(&mut self, number: u64, bytes: usize) {
+        self.bytes_done += bytes as u64 + 1;
+        if self.bytes_total.is_some() {
+            self.shown.tell(self.bytes_done, self.bytes_total, number);
+        }
+    }
 }
 
 /// How long the files are together; none if one of them is no file, but a person or a pipe.

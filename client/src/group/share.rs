@@ -434,6 +434,7 @@ mod tests {
         Record {
             stream: "orders".into(),
             place: Place { partition: 0, offset, timestamp_ms: 0 },
+            sequence_number: None,
             key: None,
             value: Some(Bytes::new()),
             headers: Vec::new(),

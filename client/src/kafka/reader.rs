@@ -333,7 +333,14 @@ fn shown(
     let headers = headers.map(|header| (text(&header.key), header.value)).collect();
     let timestamp_ms = record.timestamp.as_millis();
     let place = Place { partition, offset, timestamp_ms };
-    Record { stream: Arc::clone(stream), place, key: record.key, value: record.value, headers }
+    Record {
+        stream: Arc::clone(stream),
+        place,
+        sequence_number: None,
+        key: record.key,
+        value: record.value,
+        headers,
+    }
 }
 
 /// Which transactions were aborted: those whose first record was passed, and those to come.
