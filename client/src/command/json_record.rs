@@ -6,8 +6,9 @@
 //! ```
 //!
 //! The last two only where `--decode` unpacked something. Of a Kinesis a record has, in place of
-//! the offset, a `sequence_number`. What is no UTF-8 stands, in base64, under the name with `_base64`
-//! behind it. A null value is null; a member that is left out is null, or the broker's choice.
+//! the offset, a `sequence_number`. What is no UTF-8 stands, in base64, under the name with
+//! `_base64` behind it. A null value is null; a member that is left out is null, or the broker's
+//! choice.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
