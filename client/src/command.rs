@@ -28,7 +28,6 @@ mod topic;
 
 use clap::{Args, Subcommand};
 
-use crate::connection::Client;
 use crate::error::Error;
 use crate::retry::Retry;
 use complete::CompletionOptions;
@@ -88,11 +87,6 @@ impl Common {
     fn endpoint(&self) -> Result<Endpoint, Failure> {
         let retry = Retry { time_max: PATIENCE, ..Retry::default() };
         Endpoint::new(&self.endpoint.address(), retry)
-    }
-
-    /// The same where only weir itself will do.
-    fn client(&self, what: &str) -> Result<Client, Failure> {
-        self.endpoint()?.native(what)
     }
 }
 
