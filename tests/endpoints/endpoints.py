@@ -4,7 +4,8 @@
 `kinesis.txt` on kinesis-mock, on weir by its Kinesis dialect and on weir by its native API. The
 lines name no endpoint: WEIR_ENDPOINT does. What is printed has to be the same, ids, times and
 positions masked; `allowed.toml` names each difference that may be, with its reason.
-`refusals.txt` is played on the real servers, and what it prints stands in it.
+`refusals.txt` is played on the real servers, and what it prints stands in it. `signed` has a weir
+check signatures, and TLS.
 
     endpoints.py [--update]     --update writes the answers of refusals.txt
 """
@@ -114,6 +115,39 @@ def refusals(variables, root, update):
     return f"{sum(line.startswith('$ ') for line in now)} commands refuse, or say what they did"
 
 
+def signed(root):
+    """Signatures are the ones that a checking server makes itself, over HTTP and over TLS."""
+    keys = root / "keys.toml"
+    keys.write_text('[[key]]\nid = "me"\nsecret = "a/secret+of=mine"\n')
+    keys.chmod(0o600)
+    trusted = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "a/secret+of=mine"}
+    wrong = {**trusted, "AWS_SECRET_ACCESS_KEY": "another"}
+    line = "$ weir stream create s && echo v | weir produce s -k k && weir consume s --exit -f '%k %v\\n'"
+    done = ["s made, with 1 partition", "1 record kept in s", "k v"]
+    with Weir(root / "signed", "--quotas", "off", "--kinesis-keys", str(keys)) as weir:
+        plain, tls = f"kinesis+http://{weir.kinesis}", f"kinesis+{weir.tls_endpoint}"
+        authority = {"AWS_CA_BUNDLE": str(weir.authority)}
+        for endpoint, variables in (
+            (plain, trusted),
+            (tls, {**trusted, **authority, "AWS_REGION": "eu-central-1"}),
+        ):
+            variables = environment(root, WEIR_ENDPOINT=endpoint, **variables)
+            answer = played(line, variables, root)
+            assert answer == done, answer
+            answer = played("$ weir stream delete s", variables, root)
+            assert answer == ["s removed"], answer
+        refused = (
+            (plain, wrong, "not_allowed"),
+            (plain, {**trusted, "AWS_ACCESS_KEY_ID": "you"}, "not_allowed"),
+            (tls, {**trusted, "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}, "unreachable"),
+        )
+        for endpoint, variables, reason in refused:
+            variables = environment(root, WEIR_ENDPOINT=endpoint, **variables)
+            answer = played("$ weir stream list -o jsonl | jq_reason", variables, root)
+            assert answer == [f'"reason":"{reason}"'], answer
+    return "right over HTTP and TLS; a wrong secret, a wrong key and an unknown authority are refused"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--update", action="store_true")
@@ -149,6 +183,7 @@ def main():
                 cases.run(part, compared, streams["reference"], streams[name], part, allowed)
             variables = environment(root, KAFKA=kafka.kafka, KINESIS=mock.endpoint)
             cases.run("refusals", refusals, variables, root, options.update)
+            cases.run("signed", signed, root)
             for entry in allowed.entries:
                 cases.run(f"allowed: {entry}", entry.occurs)
     cases.finish()
