@@ -15,6 +15,7 @@
 mod append;
 pub(crate) mod connection;
 pub(crate) mod errors;
+mod groups;
 mod murmur2;
 mod offsets;
 mod reader;

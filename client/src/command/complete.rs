@@ -67,8 +67,7 @@ pub(super) fn streams() -> ArgValueCompleter {
 pub(super) fn groups() -> ArgValueCompleter {
     ArgValueCompleter::new(|begun: &OsStr| {
         names(begun, async |endpoint, prefix| {
-            let client = endpoint.native("show groups")?;
-            let groups = client.admin().list_groups(&prefix).await?;
+            let groups = endpoint.list_groups(&prefix).await?;
             Ok(groups.into_iter().map(|group| group.name).collect())
         })
     })

@@ -6,7 +6,10 @@ use std::collections::HashMap;
 use clap::Args;
 use weir_model::time::{Clock, SystemClock};
 
-use crate::admin::{Admin, NewStream, PartitionCounts, Settings};
+use crate::admin::{
+    Admin, GroupDescription, GroupSummary, NewStream, PartitionCounts, Reset, ResetPosition,
+    Settings,
+};
 use crate::command::output::Failure;
 use crate::command::position::Begin;
 use crate::connection::{Client, LOCAL};
@@ -292,12 +295,50 @@ impl Endpoint {
         Ok(self.clone().native(&format!("{what} partitions"))?.admin())
     }
 
+    /// All groups whose names begin so, ordered by name.
+    pub(crate) async fn list_groups(&self, prefix: &str) -> Result<Vec<GroupSummary>, Failure> {
+        match self {
+            Endpoint::Native(client) => Ok(client.admin().list_groups(prefix).await?),
+            Endpoint::Kafka(kafka) => Ok(kafka.list_groups(prefix).await?),
+            Endpoint::Kinesis(_) => Err(no_groups()),
+        }
+    }
+
+    /// One group with its members and how far it has read.
+    pub(crate) async fn describe_group(&self, name: &str) -> Result<GroupDescription, Failure> {
+        match self {
+            Endpoint::Native(client) => Ok(client.admin().describe_group(name).await?),
+            Endpoint::Kafka(kafka) => Ok(kafka.describe_group(name).await?),
+            Endpoint::Kinesis(_) => Err(no_groups()),
+        }
+    }
+
+    /// Has a group read on somewhere else, or says where that would be.
+    pub(crate) async fn reset_group(&self, reset: Reset) -> Result<Vec<ResetPosition>, Failure> {
+        match self {
+            Endpoint::Native(client) => Ok(client.admin().reset_group(reset).await?),
+            Endpoint::Kafka(kafka) => Ok(kafka.reset_group(&reset).await?),
+            Endpoint::Kinesis(_) => Err(no_groups()),
+        }
+    }
+
+    /// Removes a group without members.
+    pub(crate) async fn delete_group(&self, name: &str) -> Result<(), Failure> {
+        match self {
+            Endpoint::Native(client) => Ok(client.admin().delete_group(name).await?),
+            Endpoint::Kafka(kafka) => Ok(kafka.delete_group(name).await?),
+            Endpoint::Kinesis(_) => Err(no_groups()),
+        }
+    }
+
     /// A writer of batches.
     pub(crate) async fn producer(&self, options: ProducerOptions) -> Result<Producer, Failure> {
         let broker = match self {
             Endpoint::Native(client) => Broker::Native(client.clone()),
             Endpoint::Kafka(kafka) => Broker::Kafka(kafka.clone()),
-            Endpoint::Kinesis(_) => return Err(cannot("Kinesis", "take batches of a log's lines")),
+            Endpoint::Kinesis(_) => {
+                return Err(Failure::usage("--follow writes to weir and to Kafka, not to Kinesis"));
+            }
         };
         Ok(Producer::begin(broker, options).await?)
     }
@@ -352,6 +393,10 @@ impl Wanted {
         stream = stream.settings(self.settings);
         if self.dry_run { stream.validate_only() } else { stream }
     }
+}
+
+fn no_groups() -> Failure {
+    Failure::usage("Kinesis has no consumer groups")
 }
 
 /// What an endpoint has no words for.

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use weir_model::time::{Clock, SystemClock};
 
 use crate::admin::{
-    Admin, GroupDescription, GroupProgress, GroupState, GroupSummary, GroupType, MemberDescription,
-    Reset, ResetPosition, ResetTo, StreamPartitions,
+    GroupDescription, GroupProgress, GroupState, GroupSummary, GroupType, MemberDescription, Reset,
+    ResetPosition, ResetTo, StreamPartitions,
 };
 use crate::command::Common;
 use crate::command::complete;
+use crate::command::endpoint::Endpoint;
 use crate::command::output::{Failure, Output, Printer, table};
 use crate::command::position::{self, Begin};
 use crate::record::From;
@@ -115,19 +116,19 @@ impl GroupCommand {
     }
 
     pub(crate) async fn run(self, printer: &mut Printer) -> Result<(), Failure> {
-        let admin = self.common().client("show groups")?.admin();
+        let endpoint = self.common().endpoint()?;
         match self {
             GroupCommand::List(options) => {
-                print_list(&admin.list_groups(&options.prefix).await?, printer)
+                print_list(&endpoint.list_groups(&options.prefix).await?, printer)
             }
             GroupCommand::Describe(options) => {
-                let described = admin.describe_group(&options.name).await?;
+                let described = endpoint.describe_group(&options.name).await?;
                 printer.result(&description_object(&described), || description(&described))
             }
-            GroupCommand::Reset(options) => options.run(&admin, printer).await,
+            GroupCommand::Reset(options) => options.run(&endpoint, printer).await,
             GroupCommand::Delete(options) => {
                 for name in &options.names {
-                    admin.delete_group(name).await?;
+                    endpoint.delete_group(name).await?;
                     let object = json!({"name": name, "deleted": true});
                     printer.result(&object, || format!("{name} removed\n"))?;
                 }
@@ -138,7 +139,7 @@ impl GroupCommand {
 }
 
 impl ResetOptions {
-    async fn run(self, admin: &Admin, printer: &mut Printer) -> Result<(), Failure> {
+    async fn run(self, endpoint: &Endpoint, printer: &mut Printer) -> Result<(), Failure> {
         let to = match (self.to, self.by) {
             (Some(to), _) => match to.at(SystemClock::new().now().as_millis())? {
                 From::Earliest => ResetTo::Earliest,
@@ -158,7 +159,7 @@ impl ResetOptions {
             to,
             preview: !self.execute,
         };
-        let positions = admin.reset_group(reset).await?;
+        let positions = endpoint.reset_group(reset).await?;
         if printer.output != Output::Text {
             for position in &positions {
                 printer.result(&reset_object(&self.name, position, self.execute), String::new)?;

@@ -80,7 +80,7 @@ enum WantedIndex {
 
 impl InspectOptions {
     pub(crate) async fn run(self, printer: &mut Printer) -> Result<(), Failure> {
-        let client = self.common.client("inspect")?;
+        let client = self.common.client("be looked into")?;
         let stream = self.name.clone();
         let Some(partition) = self.partition else {
             let stream = client.admin().describe_stream(&stream).await?;

@@ -28,7 +28,7 @@ pub struct QuotaOptions {
 
 impl QuotaOptions {
     pub(crate) async fn run(self, printer: &mut Printer) -> Result<(), Failure> {
-        let client = self.common.client("quota")?;
+        let client = self.common.client("show token buckets")?;
         let stream = client.admin().describe_stream(&self.name).await?;
         let open = stream.partitions.iter().filter(|partition| partition.is_open);
         let partitions: Vec<_> = match self.partition {

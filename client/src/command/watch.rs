@@ -78,7 +78,7 @@ impl WatchOptions {
             kinds: self.kind.into_iter().map(WantedKind::asked).collect(),
             replay: self.replay,
         };
-        let mut events = self.common.client("watch")?.watch(watch).await?;
+        let mut events = self.common.client("tell of events")?.watch(watch).await?;
         let mut count = 0;
         while self.count.is_none_or(|count_max| count < count_max) {
             let Some(event) = events.next().await? else {
