@@ -292,6 +292,13 @@ impl Share {
             self.loss.get_or_insert_with(|| why.clone());
         }
         self.given_back.clear();
+        // What was to be taken went without the program's doing, and others may have it already.
+        for change in &mut self.changes {
+            if let Change::Taken(taken) = change {
+                let keys = std::mem::take(taken).into_iter().map(|(key, _)| key).collect();
+                *change = Change::Lost(keys);
+            }
+        }
         let lost = parts.into_iter().filter(|(_, part)| !part.is_revoked);
         let lost: Vec<_> = lost.map(|(key, _)| key).collect();
         if !lost.is_empty() {
@@ -527,6 +534,17 @@ mod tests {
         program.give(Some(0));
         assert_eq!(program.next(), given());
         assert_eq!(program.share().given_back(), []);
+    }
+
+    #[test]
+    fn what_is_lost_before_it_was_told_as_taken_is_told_as_lost() {
+        let mut program = Program::new(true);
+        program.give(None);
+        assert_eq!(program.next(), given());
+        program.share().take(vec![key()]);
+        program.share().lose(&why());
+        assert_eq!(program.next(), Some(Err(GroupEvent::Lost(vec![key()]))));
+        assert_eq!(program.next(), None);
     }
 
     #[test]
