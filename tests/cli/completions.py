@@ -30,11 +30,12 @@ SHELLS = {
     ),
     "fish": (["fish", "--no-config", "-i"], "weir completions fish | source"),
 }
-# What is typed in front of Tab, and the word that is to stand there then.
+# What is typed in front of Tab, and the word that is to stand there then: never that of the line
+# before, of which a slow terminal may still show the rest.
 TYPED = [
     ("weir topic describe long-n", "long-named-orders"),
-    ("weir consume long-n", "long-named-orders"),
-    ("weir topic alter other-th", "other-things"),
+    ("weir consume other-th", "other-things"),
+    ("weir topic alter long-n", "long-named-orders"),
     ("weir group describe bill", "billing-group"),
     ("weir completi", "completions"),
     ("weir topic create x --partit", "--partitions"),

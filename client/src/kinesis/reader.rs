@@ -56,7 +56,7 @@ struct Reading {
 enum End {
     /// The shard is closed and was read to its end.
     Finished,
-    /// Where it was to end for now.
+    /// The shard is open, and what was there is read: only that was asked for.
     CaughtUp,
     /// Nobody takes more.
     Enough,
